@@ -1,0 +1,32 @@
+"""What every test shares: run-time shape checks, one thread, the digits, and the real data."""
+
+from __future__ import annotations
+
+import os
+
+from jaxtyping import install_import_hook
+
+install_import_hook("unlearn_lib", "beartype.beartype")  # shapes in signatures are checked in tests only
+
+import pytest
+import torch
+
+from unlearn_lib import data
+from unlearn_lib.data import Dataset
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """The real handwritten digits that come with scikit-learn."""
+    return data.load("digits")
+
+
+@pytest.fixture(scope="session")
+def unlearn_data() -> str:
+    """The folder of real MNIST, CIFAR-10 and Location-30; the test skips where there is none."""
+    folder = os.environ.get("UNLEARN_DATA")
+    if not folder:
+        pytest.skip("UNLEARN_DATA names no folder with the real data sets")
+    return folder

@@ -1,0 +1,413 @@
+"""Data in memory: `Examples` with stable ids, the `Split` of an unlearning request, and `load(name)`.
+
+At the size of a lesson the whole data set fits in memory, where indexing a tensor is several times faster
+than a `DataLoader`. Every sample keeps its `id` through every cut, so that we always know who was in a batch.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int, Shaped
+from torch import Tensor
+
+__all__ = [
+    "Batch",
+    "DataError",
+    "Dataset",
+    "Examples",
+    "Scale",
+    "Split",
+    "keyed_order",
+    "load",
+    "mix",
+    "names",
+]
+
+
+class DataError(ValueError):
+    """A data set is unknown, missing or damaged; the message says which files, where, and how to get them."""
+
+
+class Batch(NamedTuple):
+    """One mini-batch: inputs [b, ...], labels [b], sample ids [b]."""
+
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What turns stored integers into network inputs: ``(x - mean) / std``, per channel.
+
+    Args:
+        mean: one value per channel, in stored units (0 to 255 for images, 0 to 16 for digits).
+        std: one positive value per channel, in stored units.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, x: Shaped[Tensor, "n c *hw"]) -> Scale:
+        """The scale that gives `x` mean 0 and standard deviation 1 in each channel."""
+        values = x.transpose(0, 1).flatten(1).to(torch.float64)
+        std = values.std(1, correction=0)
+        return cls(tuple(values.mean(1).tolist()), tuple(torch.where(std > 0, std, 1.0).tolist()))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        shape = (-1, *[1] * (x.ndim - 2))
+        mean, std = (torch.tensor(v, device=x.device).reshape(shape) for v in (self.mean, self.std))
+        return (x.float() - mean) / std
+
+    def undo(self, x: Tensor) -> Tensor:
+        """Network inputs back to stored units, for display."""
+        shape = (-1, *[1] * (x.ndim - 2))
+        mean, std = (torch.tensor(v, device=x.device).reshape(shape) for v in (self.mean, self.std))
+        return x * std + mean
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled samples, frozen.
+
+    Args:
+        x: inputs [n, ...]; uint8 with a `scale`, or floating point, finite.
+        y: labels [n], int64.
+        ids: sample ids [n], int64, unique; they survive every cut.
+        scale: how stored uint8 values become network inputs; None where `x` is floating point already.
+
+    Raises:
+        ValueError: lengths differ, ids repeat, `x` holds a NaN or an infinity, or uint8 has no scale.
+    """
+
+    x: Shaped[Tensor, "n ..."]
+    y: Int[Tensor, " n"]
+    ids: Int[Tensor, " n"]
+    scale: Scale | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.x) == len(self.y) == len(self.ids):
+            raise ValueError(
+                f"`x`, `y` and `ids` must have one length; got {len(self.x)}, {len(self.y)}, {len(self.ids)}."
+            )
+        if len(self.ids.unique()) != len(self.ids):
+            raise ValueError("`ids` must be unique; at least one id occurs twice.")
+        if not self.x.is_floating_point() and self.scale is None:
+            raise ValueError(f"`x` of {self.x.dtype} needs a `scale`, which turns it into network inputs.")
+        if self.x.is_floating_point() and not self.x.isfinite().all():
+            rows = ~self.x.flatten(1).isfinite().all(1)
+            raise ValueError(
+                f"`x` must be finite; {int(rows.sum())} samples are not, the first has id "
+                f"{int(self.ids[rows][0])}."
+            )
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor, scale: Scale | None = None) -> Examples:
+        """Samples numbered 0, 1, 2, ... in the order given."""
+        return cls(x, y.long(), torch.arange(len(x)), scale)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __add__(self, other: Examples) -> Examples:
+        if self.scale != other.scale:
+            raise ValueError("only samples of one scale can be joined.")
+        x, y, ids = (torch.cat([getattr(e, name) for e in (self, other)]) for name in ("x", "y", "ids"))
+        return Examples(x, y, ids, self.scale)
+
+    def batch(self, rows: Tensor | slice) -> Batch:
+        """The rows as a mini-batch of network inputs."""
+        x = self.x[rows]
+        return Batch(self.scale(x) if self.scale else x, self.y[rows], self.ids[rows])
+
+    def where(self, mask: Bool[Tensor, " n"]) -> Examples:
+        """The samples where `mask` is true, in their order."""
+        return replace(self, x=self.x[mask], y=self.y[mask], ids=self.ids[mask])
+
+    def select(self, ids: Iterable[int] | Tensor) -> Examples:
+        """The samples with these ids, in the order of this set.
+
+        Raises:
+            ValueError: an id is not in this set.
+        """
+        return self.where(self.rows(ids))
+
+    def without(self, ids: Iterable[int] | Tensor) -> Examples:
+        """The samples but these ids, in the order of this set."""
+        return self.where(~self.rows(ids))
+
+    def rows(self, ids: Iterable[int] | Tensor) -> Bool[Tensor, " n"]:
+        """True where a sample's id is one of `ids`.
+
+        Raises:
+            ValueError: an id is not in this set.
+        """
+        wanted = as_ids(ids).to(self.ids.device)
+        unknown = wanted[~torch.isin(wanted, self.ids)]
+        if len(unknown):
+            raise ValueError(
+                f"`ids` must be ids of this set of {len(self)} samples; {len(unknown)} are not, "
+                f"among them {unknown[:5].tolist()}."
+            )
+        return torch.isin(self.ids, wanted)
+
+    def to(self, device: torch.device | str) -> Examples:
+        """Network inputs on `device`, scaled once (see `ci/bench.py scale` for why not per batch)."""
+        x = self.x.to(device)
+        if self.scale:
+            x = self.scale(x)
+        elif x is self.x:
+            return self
+        return replace(self, x=x, y=self.y.to(device), ids=self.ids.to(device), scale=None)
+
+    def head(self, n: int, seed: int = 0) -> Examples:
+        """`n` samples with the class shares of the whole, chosen by keyed order; all if there are fewer."""
+        if n >= len(self):
+            return self
+        order = keyed_order(self.ids, seed)
+        rank = torch.empty(len(self))
+        for label in self.y.unique():
+            rows = order[self.y[order] == label]
+            rank[rows] = (torch.arange(len(rows)) + 0.5) / len(rows)  # every class fills at the same pace
+        mask = torch.zeros(len(self), dtype=torch.bool)
+        mask[rank.argsort(stable=True)[:n]] = True
+        return self.where(mask)
+
+
+def as_ids(ids: Iterable[int] | Tensor) -> Int[Tensor, " m"]:
+    """Ids as a sorted int64 tensor without repeats."""
+    unique: Tensor = torch.as_tensor(ids if isinstance(ids, Tensor) else list(ids)).cpu().long().unique()
+    return unique
+
+
+def keyed_order(ids: Int[Tensor, " n"], *key: int) -> Int[Tensor, " n"]:
+    """A shuffled order of the rows that survives deletion.
+
+    Every id gets a pseudo-random number computed from the key and the id alone; the rows are sorted by it.
+    Removing ids therefore leaves the relative order of the survivors unchanged, which no ordinary shuffle
+    does. The number is splitmix64 (Steele, Lea, Flood, OOPSLA 2014), a bijection, so there are no ties.
+    """
+    keys = _splitmix64(ids.cpu().numpy().astype(np.uint64) ^ np.uint64(mix(*key)))
+    return torch.from_numpy(np.argsort(keys)).to(ids.device)
+
+
+def mix(*key: int) -> int:
+    """One 64-bit number from several, for seeding: (0, 1) and (1, 0) have nothing to do with each other."""
+    mixed = np.zeros((), np.uint64)
+    for part in key:
+        mixed = _splitmix64(mixed ^ np.int64(part).astype(np.uint64))
+    return int(mixed)
+
+
+def _splitmix64(z: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is the point
+        z = z + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.asarray(z ^ (z >> np.uint64(31)))
+
+
+@dataclass(frozen=True)
+class Split:
+    """An unlearning request, resolved: the samples to forget and those to retain."""
+
+    forget: Examples
+    retain: Examples
+
+    def __post_init__(self) -> None:
+        for name in ("forget", "retain"):
+            if not len(getattr(self, name)):
+                raise ValueError(f"`{name}` must hold at least one sample; the request leaves it empty.")
+
+    @classmethod
+    def by_ids(cls, data: Examples, ids: Iterable[int] | Tensor) -> Split:
+        """Forget the samples with these ids.
+
+        Raises:
+            ValueError: an id is not in `data`, or one side would be empty.
+        """
+        mask = data.rows(ids)
+        return cls(data.where(mask), data.where(~mask))
+
+    @classmethod
+    def by_class(cls, data: Examples, *classes: int) -> Split:
+        """Forget every sample of these classes.
+
+        Raises:
+            ValueError: a class is not in `data`, or one side would be empty.
+        """
+        present = data.y.unique().tolist()
+        for label in classes:
+            if label not in present:
+                raise ValueError(f"`classes` must be among {present}; got {label}.")
+        mask = torch.isin(data.y, torch.tensor(classes, dtype=data.y.dtype, device=data.y.device))
+        return cls(data.where(mask), data.where(~mask))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test samples, the names of the classes, and where they came from."""
+
+    name: str
+    train: Examples
+    test: Examples
+    classes: tuple[str, ...]
+    source: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample, such as (1, 8, 8)."""
+        return tuple(self.train.x.shape[1:])
+
+
+def load(name: str, root: str | Path | None = None, *, download: bool = False) -> Dataset:
+    """Load a data set by name; only `download=True` may use the network.
+
+    Args:
+        name: one of `names()`. "digits" (8x8 handwritten digits) comes with scikit-learn.
+        root: folder of the files; default `$UNLEARN_DATA`, else `~/.cache/unlearn_lib`. For "image_folder",
+            a folder with one folder of images per class, or with `train` and `test` folders of that kind.
+        download: fetch missing files through torchvision.
+
+    Returns:
+        Training samples with ids 0 ... n-1, test samples likewise.
+
+    Raises:
+        DataError: unknown name; missing or damaged files (which, where looked, how to get them).
+    """
+    if name not in _LOADERS:
+        raise DataError(f"`name` must be one of {', '.join(names())}; got {name!r}.")
+    folder = Path(root or os.environ.get("UNLEARN_DATA") or Path.home() / ".cache" / "unlearn_lib")
+    return _LOADERS[name](name, folder.expanduser(), download)
+
+
+def names() -> list[str]:
+    """The data sets that `load` knows."""
+    return list(_LOADERS)
+
+
+def _digits(name: str, root: Path, download: bool) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    x = torch.from_numpy(found.images.astype(np.uint8))[:, None]
+    source = "scikit-learn's optical digits, real handwriting, embedded (no download)"
+    return _held_out(name, x, torch.from_numpy(found.target), tuple("0123456789"), source)
+
+
+def _location30(name: str, root: Path, download: bool) -> Dataset:
+    path = root / "location30" / "location30.npz"
+    if not path.is_file():
+        raise DataError(
+            f"location30 is missing: looked for {path}. Set UNLEARN_DATA to a folder that holds "
+            "location30/location30.npz with arrays x [5010, 446] of 0/1 and y [5010] of 0..29; "
+            "there is no download (README, section Data)."
+        )
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            x, y = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["y"].astype(np.int64))
+        if x.ndim != 2 or len(x) != len(y) or x.dtype != torch.uint8:
+            raise ValueError(f"x is {x.dtype} {list(x.shape)}, y {list(y.shape)}")
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(f"{path} is damaged: {error}") from error
+    return _held_out(name, x, y, tuple(f"profile {k}" for k in range(30)), str(path), Scale((0.0,), (1.0,)))
+
+
+def _torchvision(name: str, root: Path, download: bool) -> Dataset:
+    from torchvision import datasets
+
+    cls, needed = {
+        "mnist": (datasets.MNIST, "MNIST/raw/*-ubyte (4 files)"),
+        "fashion_mnist": (datasets.FashionMNIST, "FashionMNIST/raw/*-ubyte (4 files)"),
+        "cifar10": (datasets.CIFAR10, "cifar-10-batches-py/ (7 files)"),
+        "cifar100": (datasets.CIFAR100, "cifar-100-python/ (3 files)"),
+        "svhn": (datasets.SVHN, "train_32x32.mat, test_32x32.mat"),
+    }[name]
+    try:
+        if name == "svhn":
+            parts = [cls(str(root), split=part, download=download) for part in ("train", "test")]
+            arrays = [(torch.from_numpy(p.data), torch.from_numpy(p.labels)) for p in parts]
+            classes = tuple("0123456789")
+        else:
+            parts = [cls(str(root), train=part, download=download) for part in (True, False)]
+            arrays = [(_channels_first(p.data), torch.as_tensor(p.targets)) for p in parts]
+            classes = tuple(parts[0].classes)
+    except (
+        Exception
+    ) as error:  # torchvision and its readers raise a dozen kinds for a missing or damaged file
+        raise DataError(
+            f"{name} is missing or damaged: looked in {root} for {needed} ({type(error).__name__}: {error}). "
+            f'Set UNLEARN_DATA to a folder that has them, or call load("{name}", download=True) once online.'
+        ) from error
+    scale = Scale.of(arrays[0][0][:10_000])
+    train, test = (Examples.of(x, y, scale) for x, y in arrays)
+    return Dataset(name, train, test, classes, str(root))
+
+
+def _channels_first(x: np.ndarray | Tensor) -> Tensor:
+    x = torch.as_tensor(x)
+    return x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2).contiguous()
+
+
+def _image_folder(name: str, root: Path, download: bool) -> Dataset:
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms.v2.functional import pil_to_tensor
+
+    def read(folder: Path) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        try:
+            images = ImageFolder(str(folder))
+            x = [pil_to_tensor(image) for image, _ in images]
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"image_folder needs one folder of images per class in {folder}: {error}"
+            ) from error
+        if len({tuple(image.shape) for image in x}) > 1:
+            raise DataError(f"the images in {folder} must have one size; found several. Resize them first.")
+        return torch.stack(x), torch.tensor(images.targets), tuple(images.classes)
+
+    if not (root / "train").is_dir():
+        return _held_out(name, *read(root), str(root))
+    (x, y, classes), (x_test, y_test, test_classes) = read(root / "train"), read(root / "test")
+    if classes != test_classes:
+        raise DataError(f"{root}: train has the classes {classes}, test has {test_classes}; they must agree.")
+    scale = Scale.of(x)
+    return Dataset(name, Examples.of(x, y, scale), Examples.of(x_test, y_test, scale), classes, str(root))
+
+
+def _held_out(
+    name: str,
+    x: Tensor,
+    y: Tensor,
+    classes: tuple[str, ...],
+    source: str,
+    scale: Scale | None = None,
+    share: float = 0.2,
+) -> Dataset:
+    """For data without an official split: the same stratified fifth is the test set on every machine."""
+    whole = Examples.of(x, y, scale or Scale.of(x))
+    test = whole.head(math.ceil(share * len(whole)), seed=0)
+    train = whole.without(test.ids)
+    return Dataset(
+        name,
+        Examples.of(train.x, train.y, whole.scale),
+        Examples.of(test.x, test.y, whole.scale),
+        classes,
+        source,
+    )
+
+
+_LOADERS: dict[str, Callable[[str, Path, bool], Dataset]] = {
+    "digits": _digits,
+    **dict.fromkeys(("mnist", "fashion_mnist", "svhn", "cifar10", "cifar100"), _torchvision),
+    "location30": _location30,
+    "image_folder": _image_folder,
+}

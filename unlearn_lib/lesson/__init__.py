@@ -1,0 +1,1 @@
+"""What only notebooks use: session, plots, panels, checks."""

@@ -1,0 +1,1 @@
+"""The audits. Measuring changes no weight, buffer, mode or random stream."""

@@ -1,0 +1,89 @@
+"""Small networks. Only `small_cnn_bn` and `resnet18` have batch norm: its running statistics remember.
+
+A builder takes the shape of one sample and the number of classes: ``build("mlp", (1, 8, 8), 10)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+__all__ = ["MODELS", "build", "lenet5", "mlp", "resnet18", "small_cnn", "small_cnn_bn"]
+
+
+def mlp(shape: tuple[int, ...], classes: int, hidden: int = 32) -> nn.Sequential:
+    """One hidden layer of ReLU units; 2,410 parameters on 8x8 digits."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(math.prod(shape), hidden), nn.ReLU(), nn.Linear(hidden, classes)
+    )
+
+
+def small_cnn(shape: tuple[int, ...], classes: int, *, batch_norm: bool = False) -> nn.Sequential:
+    """Two 3x3 convolutions (the second with stride 2) and two linear layers, ReLU between them."""
+    channels, height, width = shape
+    flat = 64 * math.ceil(height / 2) * math.ceil(width / 2)
+    conv1, conv2 = nn.Conv2d(channels, 32, 3, padding=1), nn.Conv2d(32, 64, 3, stride=2, padding=1)
+    fc1, fc2 = nn.Linear(flat, 64), nn.Linear(64, classes)
+    if not batch_norm:
+        return nn.Sequential(conv1, nn.ReLU(), conv2, nn.ReLU(), nn.Flatten(), fc1, nn.ReLU(), fc2)
+    norms = nn.BatchNorm2d(32), nn.BatchNorm2d(64), nn.BatchNorm1d(64)
+    return nn.Sequential(
+        *(conv1, norms[0], nn.ReLU()),
+        *(conv2, norms[1], nn.ReLU(), nn.Flatten()),
+        *(fc1, norms[2], nn.ReLU(), fc2),
+    )
+
+
+def small_cnn_bn(shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """`small_cnn` with batch norm after the first three layers."""
+    return small_cnn(shape, classes, batch_norm=True)
+
+
+def lenet5(shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """LeNet-5 (LeCun et al., Proc. IEEE 1998) with ReLU and max pooling; 61,706 parameters on 28x28."""
+    channels, height, width = shape
+    flat = 16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
+    if flat <= 0:
+        raise ValueError(f"`shape` must be at least 12x12 for lenet5; got {height}x{width}.")
+    return nn.Sequential(
+        *(nn.Conv2d(channels, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Linear(flat, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, classes)),
+    )
+
+
+def resnet18(shape: tuple[int, ...], classes: int) -> nn.Module:
+    """torchvision's ResNet-18, untrained, with the usual stem for small images (3x3, no pooling)."""
+    from torchvision.models import resnet18 as build_resnet18
+
+    net: nn.Module = build_resnet18(weights=None, num_classes=classes)
+    net.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
+    net.maxpool = nn.Identity()
+    return net
+
+
+MODELS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
+    "mlp": mlp,
+    "small_cnn": small_cnn,
+    "small_cnn_bn": small_cnn_bn,
+    "lenet5": lenet5,
+    "resnet18": resnet18,
+}
+
+
+def build(
+    name: str, shape: tuple[int, ...], classes: int, *, seed: int = 0, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """A fresh network. Weights follow from `seed`; the global random stream is left untouched.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name not in MODELS:
+        raise ValueError(f"`name` must be one of {', '.join(MODELS)}; got {name!r}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MODELS[name](shape, classes).to(device)

@@ -1,0 +1,252 @@
+"""The training loop, once, as a generator: ``for step in train(model, data, recipe): ...``.
+
+A notebook cell, a live panel, a recorder and CI all drive the same code. Methods are generators too; `run`
+drives one to its end and returns its result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unlearn_lib.data import Batch, Examples, keyed_order, mix
+from unlearn_lib.params import Params, add, assign, snapshot, subtract
+
+__all__ = ["Recipe", "Step", "Unlearned", "cross_entropy", "device_of", "pick_device", "run", "train"]
+
+T = TypeVar("T")
+LossFn = Callable[[nn.Module, Batch], Float[Tensor, ""]]
+OnUpdate = Callable[[Batch, Params], Params | None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. Original, retrained and block runs share one recipe; it is stored beside a model.
+
+    Args:
+        optimizer: "sgd" (plain unless `momentum` is set) or "adam".
+        lr: learning rate, > 0.
+        momentum: of SGD, in [0, 1).
+        weight_decay: >= 0.
+        batch_size: >= 1. A last batch of a single sample joins the one before it (batch norm needs two).
+        epochs: passes over the data, >= 0.
+        seed: of the order of samples and of dropout.
+
+    Raises:
+        ValueError: a field is outside its range.
+    """
+
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    batch_size: int = 64
+    epochs: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rules = {
+            "optimizer": (self.optimizer in ("sgd", "adam"), 'be "sgd" or "adam"'),
+            "lr": (0 < self.lr < math.inf, "be positive and finite"),
+            "momentum": (0 <= self.momentum < 1, "be in [0, 1)"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "be zero or more, and finite"),
+            "batch_size": (self.batch_size >= 1, "be at least 1"),
+            "epochs": (self.epochs >= 0, "be zero or more"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise ValueError(f"`{name}` must {rule}; got {getattr(self, name)!r}.")
+        if self.optimizer == "adam" and self.momentum:
+            raise ValueError(f"`momentum` is a setting of SGD; got {self.momentum} with adam.")
+
+    def fresh_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """A new optimizer: no momentum survives from an earlier run, for momentum remembers too."""
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        if not trainable:
+            raise ValueError("`model` has no trainable parameter.")
+        if self.optimizer == "adam":
+            return torch.optim.Adam(trainable, lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.SGD(trainable, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def but(self, **changes: Any) -> Recipe:
+        """The same recipe with some fields changed."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class Step(NamedTuple):
+    """What one step of a run shows its watchers. Look at `model`, do not change it.
+
+    `number` counts from 1 to `steps` within the phase; `loss` is the mean over the batch, before the step;
+    `info` holds what a method adds, such as the residual of a finished block.
+    """
+
+    phase: str
+    epoch: int
+    number: int
+    steps: int
+    loss: float
+    batch: Batch
+    model: nn.Module
+    info: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Unlearned(Generic[T]):
+    """The result of a method: the model, the seconds it took, and the method's own typed record."""
+
+    model: nn.Module
+    seconds: float
+    trace: T = field(repr=False)
+
+
+def cross_entropy(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+    """Mean cross-entropy of the batch, in nats: the default loss."""
+    return F.cross_entropy(model(batch.x), batch.y)
+
+
+def train(
+    model: nn.Module,
+    data: Examples,
+    recipe: Recipe,
+    *,
+    loss_fn: LossFn = cross_entropy,
+    on_update: OnUpdate | None = None,
+    phase: str = "train",
+    block: int = 0,
+) -> Generator[Step, None, None]:
+    """Train `model` in place, one mini-batch per step of this generator.
+
+    The order of samples is keyed by (seed, block, epoch, id), and dropout draws from a stream of the run's
+    own, so neither depends on what else the process does, and a deleted sample does not reshuffle the others.
+
+    Args:
+        model: changed in place, left in train mode. Runs on the device where it is.
+        data: all of it is moved to that device and scaled once.
+        recipe: optimizer and sizes; the optimizer is fresh.
+        loss_fn: mean loss of a batch.
+        on_update: called after every optimizer step with the batch and the change it made; what it returns
+            replaces that change, None leaves the step as it is, bit for bit. This is the loop's one extension
+            point: the amnesiac log observes here, projection and masks edit here. They act on the *update*,
+            not on the gradient: the two agree for plain SGD, and only this survives momentum and Adam.
+        phase: name of this run for watchers.
+        block: number of the block in block-wise training; part of the key.
+
+    Yields:
+        One `Step` per mini-batch.
+
+    Raises:
+        ValueError: no data, or no trainable parameter.
+        FloatingPointError: the loss is not finite; names phase, epoch and step.
+    """
+    if not len(data):
+        raise ValueError(f"`data` must hold at least one sample; phase {phase!r} got none.")
+    optimizer = recipe.fresh_optimizer(model)
+    data = data.to(device_of(model))
+    stream = _RandomStream(device_of(model), recipe.seed, block)
+    model.train()
+    for epoch in range(1, recipe.epochs + 1):
+        batches = _batches(keyed_order(data.ids, recipe.seed, block, epoch), recipe.batch_size)
+        for number, rows in enumerate(batches, 1):
+            batch = data.batch(rows)
+            with stream:
+                loss = loss_fn(model, batch)
+                optimizer.zero_grad()
+                loss.backward()
+            value = loss.item()
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"the loss is {value} in phase {phase!r}, epoch {epoch}, step {number}: "
+                    "lower `lr`, or look for extreme values in the data."
+                )
+            if on_update is None:
+                optimizer.step()
+            else:
+                before = snapshot(model)
+                optimizer.step()
+                edited = on_update(batch, subtract(snapshot(model), before))
+                if edited is not None:  # `before + (after - before)` is not `after` in float32
+                    assign(model, add(before, edited))
+            yield Step(phase, epoch, number, len(batches), value, batch, model)
+
+
+def run(steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]] = ()) -> T:
+    """Drive a run to its end, showing every step to the watchers, and return its result.
+
+    Watching changes no bit of the result. `train` has no result: None.
+    """
+    watchers = tuple(watch)
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        for watcher in watchers:
+            watcher(step)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of the model's first parameter."""
+    return next(model.parameters()).device
+
+
+def pick_device(device: str | None = None) -> torch.device:
+    """The device asked for, or the best there is: CUDA, then MPS, then CPU."""
+    if device is not None:
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Eval mode and no gradient inside; the modes of all modules are as before afterwards.
+
+    Never yield from a generator inside this: the state would leak to whoever drives it.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield model
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _batches(order: Tensor, size: int) -> list[Tensor]:
+    """Rows in mini-batches; a last batch of one row joins the batch before it."""
+    batches: list[Tensor] = list(order.split(size))
+    if len(batches) > 1 and size > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+class _RandomStream:
+    """A private position in torch's random stream, for dropout: swapped in for a step, then swapped out."""
+
+    def __init__(self, device: torch.device, *key: int) -> None:
+        self.module: Any = {"cuda": torch.cuda, "mps": torch.mps}.get(device.type, torch)
+        self.own = torch.Generator(device=device).manual_seed(mix(*key)).get_state()
+
+    def __enter__(self) -> None:
+        self.outside = self.module.get_rng_state()
+        self.module.set_rng_state(self.own)
+
+    def __exit__(self, *_: object) -> None:
+        self.own = self.module.get_rng_state()
+        self.module.set_rng_state(self.outside)
