@@ -158,9 +158,9 @@ def train(
     stream = _RandomStream(device_of(model), recipe.seed, block)
     model.train()
     for epoch in range(1, recipe.epochs + 1):
-        batches = _batches(keyed_order(data.ids, recipe.seed, block, epoch), recipe.batch_size)
-        for number, rows in enumerate(batches, 1):
-            batch = data.batch(rows)
+        order = keyed_order(data.ids, recipe.seed, block, epoch)
+        sizes = _batch_sizes(len(data), recipe.batch_size)
+        for number, batch in enumerate(data.batch(order).split(sizes), 1):
             with stream:
                 loss = loss_fn(model, batch)
                 optimizer.zero_grad()
@@ -179,7 +179,7 @@ def train(
                 edited = on_update(batch, subtract(snapshot(model), before))
                 if edited is not None:  # `before + (after - before)` is not `after` in float32
                     assign(model, add(before, edited))
-            yield Step(phase, epoch, number, len(batches), value, batch, model)
+            yield Step(phase, epoch, number, len(sizes), value, batch, model)
 
 
 def run(steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]] = ()) -> T:
@@ -228,12 +228,12 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             module.training = mode
 
 
-def _batches(order: Tensor, size: int) -> list[Tensor]:
-    """Rows in mini-batches; a last batch of one row joins the batch before it."""
-    batches: list[Tensor] = list(order.split(size))
-    if len(batches) > 1 and size > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
+def _batch_sizes(n: int, size: int) -> list[int]:
+    """Sizes of the mini-batches; a last batch of one sample joins the batch before it."""
+    sizes = [size] * (n // size) + [n % size] * (n % size > 0)
+    if len(sizes) > 1 and size > 1 and sizes[-1] == 1:
+        sizes[-2:] = [size + 1]
+    return sizes
 
 
 class _RandomStream:
