@@ -212,7 +212,7 @@ def mix(*key: int) -> int:
     return int(mixed)
 
 
-def _splitmix64(z: np.ndarray) -> np.ndarray:
+def _splitmix64(z: np.ndarray | np.uint64) -> np.ndarray:
     with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is the point
         z = z + np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,0 +1,239 @@
+"""Set-up of a lesson, pictures with alternative text, and recorded results."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import re
+import sys
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from unlearn_lib.data import DataError
+from unlearn_lib.lesson import session
+from unlearn_lib.train import Recipe
+
+ALT = "A line that rises from one to two."
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Every bundle that is displayed."""
+    bundles: list[dict[str, Any]] = []
+    monkeypatch.setattr(session, "display", lambda bundle, raw: bundles.append(bundle))
+    return bundles
+
+
+def line() -> Figure:
+    fig = Figure(figsize=(2, 1))
+    fig.subplots().plot([1, 2])
+    return fig
+
+
+def test_start_says_with_what_the_lesson_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    found = session.start("deepobliviate", preset="quick", dataset="digits", seed=3, device="cpu")
+    said = capsys.readouterr().out
+    for word in ("torch", "cpu", "quick", "blocks 30", "720 training", "scikit-learn", "seed 3"):
+        assert word in said
+    assert (found.preset, found.seed, found.device) == ("quick", 3, torch.device("cpu"))
+    assert found.settings.blocks == 30
+    assert found.recipe == Recipe(lr=0.1, batch_size=16, epochs=3, seed=3)
+    assert len(found.dataset.train) == 720
+    assert found.folder.is_dir()
+    assert not list(found.folder.iterdir())
+
+
+def test_a_session_is_frozen_and_builds_the_same_model_at_every_call() -> None:
+    found = session.start("deepobliviate", preset="quick", device="cpu")
+    with pytest.raises(AttributeError):
+        found.preset = "full"  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        found.settings.blocks = 1
+    a, b = found.build(), found.build()
+    assert a is not b
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_start_leaves_the_random_stream_alone_and_keeps_few_threads() -> None:
+    torch.manual_seed(5)
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    session.start("deepobliviate", preset="quick", seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.get_num_threads() == min(threads, session.MAX_THREADS)
+
+
+def test_the_folder_of_a_session_is_gone_when_python_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_exit: list[partial[None]] = []
+    monkeypatch.setattr(atexit, "register", lambda *a, **k: at_exit.append(partial(*a, **k)))
+    folder = session.start("deepobliviate", preset="quick").folder
+    (folder / "block.safetensors").write_bytes(b"x")
+    for last_words in at_exit:
+        last_words()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "listed"),
+    [
+        ({"lesson": "deepoblivion"}, "`lesson` must be one of deepobliviate"),
+        ({"preset": "fast"}, "`preset` must be one of quick, lesson, full; got 'fast'."),
+        ({"dataset": "imagenet"}, "`dataset` must be one of digits, mnist"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_right_ones(wrong: dict[str, str], listed: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(listed)):
+        session.start(**{"lesson": "deepobliviate", **wrong})
+
+
+@pytest.mark.parametrize("seed", [1.5, True, "0"])
+def test_a_seed_is_a_whole_number(seed: Any) -> None:
+    with pytest.raises(TypeError):
+        session.start("deepobliviate", seed=seed)
+
+
+def test_missing_data_say_where_they_were_looked_for(tmp_path: Any) -> None:
+    with pytest.raises(DataError, match=re.escape(str(tmp_path))):
+        session.start("deepobliviate", dataset="mnist", root=tmp_path)
+
+
+def test_every_lesson_has_every_preset_for_every_data_set_with_the_same_settings() -> None:
+    for lesson, by_data in session.PRESETS.items():
+        names = {frozenset(sizes) for by_preset in by_data.values() for sizes in by_preset.values()}
+        assert len(names) == 1, f"{lesson}: the presets do not set the same things"
+        assert {"model", "train", "test", "recipe"} <= next(iter(names))
+        assert "digits" in by_data, f"{lesson} needs a download"
+        for by_preset in by_data.values():
+            assert list(by_preset) == ["quick", "lesson", "full"]
+            for sizes in by_preset.values():
+                Recipe(**sizes["recipe"])
+
+
+def test_colab_is_told_to_show_third_party_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    output = SimpleNamespace(enable_custom_widget_manager=lambda: calls.append(1))
+    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace(output=output))  # type: ignore[arg-type]
+    session.start("deepobliviate", preset="quick")
+    assert calls == [1]
+
+
+def test_a_matplotlib_figure_keeps_its_alternative_text(shown: list[dict[str, Any]]) -> None:
+    session.show(line(), alt='Rises from "1" to <2>, slowly.')
+    (bundle,) = shown
+    assert set(bundle) == {"text/html", "image/png", "text/plain"}
+    assert 'alt="Rises from &quot;1&quot; to &lt;2&gt;, slowly."' in bundle["text/html"]
+    assert bundle["text/plain"] == 'Rises from "1" to <2>, slowly.'
+    assert bundle["image/png"] in bundle["text/html"]
+
+
+def test_a_pyplot_figure_is_shown_once(shown: list[dict[str, Any]]) -> None:
+    fig, axes = plt.subplots(figsize=(2, 1))
+    axes.plot([1, 2])
+    session.show(fig, alt=ALT)
+    assert len(shown) == 1
+    assert not plt.get_fignums(), "the cell's end would show it again"
+
+
+def test_a_plotly_figure_is_live_without_a_picture(
+    shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "HEADLESS", False)
+    session.show(go.Figure(go.Scatter(y=np.array([1.0, 2.0]))), alt=ALT)
+    (bundle,) = shown
+    assert set(bundle) == {"application/vnd.plotly.v1+json", "text/plain"}
+    json.dumps(bundle)
+
+
+def test_a_plotly_figure_headless_is_a_picture(
+    shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "HEADLESS", True)
+    fig = go.Figure(go.Scatter(y=[1, 2]))
+    monkeypatch.setattr(fig.__class__, "to_image", lambda self, kind: b"png")
+    session.show(fig, alt=ALT)
+    assert set(shown[0]) == {"text/html", "image/png", "text/plain"}
+    assert f'alt="{ALT}"' in shown[0]["text/html"]
+
+
+def test_a_plotly_figure_without_a_browser_is_a_text_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    fig = go.Figure(go.Scatter(y=[1, 2]))
+
+    def no_browser(self: object, kind: str) -> bytes:
+        raise RuntimeError("Kaleido requires Google Chrome")
+
+    monkeypatch.setattr(fig.__class__, "to_image", no_browser)
+    bundle = session.picture(fig, ALT)
+    assert set(bundle) == {"text/html", "text/plain"}
+    assert ALT in bundle["text/plain"]
+    assert "No picture" in bundle["text/plain"]
+    assert ALT in bundle["text/html"]
+    assert "<img" not in bundle["text/html"]
+
+
+@pytest.mark.parametrize("alt", ["", "figure", "x" * 15, " " * 40])
+def test_an_alternative_text_must_tell_something(alt: str, shown: list[dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match="more than 15 characters"):
+        session.show(line(), alt=alt)
+    with pytest.raises(ValueError, match="more than 15 characters"):
+        session.show(go.Figure(), alt=alt)
+    assert not shown
+
+
+def test_only_figures_are_shown(shown: list[dict[str, Any]]) -> None:
+    with pytest.raises(TypeError):
+        session.show("a figure", alt=ALT)  # type: ignore[arg-type]
+    assert not shown
+
+
+def test_a_result_is_json_and_readable(shown: list[dict[str, Any]]) -> None:
+    session.record(
+        "accuracy",
+        original=torch.tensor(0.96875),
+        retrained=np.float32(0.5),
+        curve=np.arange(3),
+        by_class={0: torch.ones(2)},
+        stop="trend",
+        exact=np.bool_(True),
+        missing=None,
+        blocks=7,
+    )
+    (bundle,) = shown
+    result = json.loads(json.dumps(bundle[session.RESULT_MIME], allow_nan=False))
+    assert result["name"] == "accuracy"
+    assert result["values"] == {
+        "original": 0.96875,
+        "retrained": 0.5,
+        "curve": [0, 1, 2],
+        "by_class": {"0": [1.0, 1.0]},
+        "stop": "trend",
+        "exact": True,
+        "missing": None,
+        "blocks": 7,
+    }
+    assert bundle["text/plain"].startswith("accuracy: original 0.9688, retrained 0.5")
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), np.inf, torch.tensor(float("nan")), [1.0, float("-inf")], {"a": float("nan")}]
+)
+def test_a_number_that_is_not_finite_is_refused(value: Any, shown: list[dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match=r"`accuracy\.original.*` must be finite; got"):
+        session.record("accuracy", original=value)
+    assert not shown
+
+
+def test_a_result_needs_a_name_values_and_types_that_json_knows(shown: list[dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match="at least one value"):
+        session.record("accuracy")
+    with pytest.raises(ValueError, match="needs a name"):
+        session.record("", x=1)
+    with pytest.raises(TypeError, match=r"`a\.b` must be a number"):
+        session.record("a", b=object())
+    assert not shown

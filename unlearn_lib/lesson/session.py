@@ -1,0 +1,269 @@
+"""What every lesson begins with, `start`, and how it shows pictures and records results.
+
+A notebook cell holds neither sizes nor switches: the sizes of every lesson stand in `PRESETS`, and the one
+switch between a live notebook and a run without a front end is `HEADLESS`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import html
+import io
+import json
+import math
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections import namedtuple
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from IPython.display import display
+from matplotlib.figure import Figure
+from plotly.basedatatypes import BaseFigure
+from torch import nn
+
+from unlearn_lib import data, models
+from unlearn_lib.data import Dataset
+from unlearn_lib.train import Recipe, pick_device
+
+__all__ = ["HEADLESS", "PRESETS", "RESULT_MIME", "Session", "picture", "record", "show", "start"]
+
+HEADLESS = os.environ.get("UNLEARN_HEADLESS") == "1"
+RESULT_MIME = "application/vnd.unlearn.result+json"
+PLOTLY_MIME = "application/vnd.plotly.v1+json"
+MAX_THREADS = 4  # small nets lose time to more
+
+# Sizes by lesson, data set and preset: quick runs in CI in seconds, lesson in a classroom on two cores,
+# full gives the figures quoted in the text. `train` and `test` are numbers of samples, None means all.
+PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
+    "deepobliviate": {
+        "digits": {
+            "quick": {"model": "mlp", "train": 720, "test": None, "blocks": 30, "seeds": 1}
+            | {"recipe": {"lr": 0.1, "batch_size": 16, "epochs": 3}},
+            "lesson": {"model": "mlp", "train": None, "test": None, "blocks": 60, "seeds": 3}
+            | {"recipe": {"lr": 0.1, "batch_size": 16, "epochs": 3}},
+            "full": {"model": "mlp", "train": None, "test": None, "blocks": 60, "seeds": 6}
+            | {"recipe": {"lr": 0.1, "batch_size": 16, "epochs": 3}},
+        },
+        "mnist": {
+            "quick": {"model": "mlp", "train": 3_000, "test": 1_000, "blocks": 30, "seeds": 1}
+            | {"recipe": {"lr": 0.1, "batch_size": 16, "epochs": 1}},
+            "lesson": {"model": "lenet5", "train": 12_000, "test": 2_000, "blocks": 60, "seeds": 1}
+            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 1}},
+            "full": {"model": "lenet5", "train": None, "test": None, "blocks": 60, "seeds": 3}
+            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 1}},
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """What `start` set up: pass its parts on, never change them.
+
+    Args:
+        lesson: name of the lesson, a key of `PRESETS`.
+        preset: "quick", "lesson" or "full".
+        settings: the sizes of this lesson, preset and data set, by attribute: ``session.settings.blocks``.
+        recipe: how to train, with the seed of this session.
+        dataset: cut to the sizes of the preset; ids stay those of the whole set.
+        device: where to compute.
+        seed: of weights, order and choice.
+        folder: an empty temporary folder for stores; removed when Python ends.
+    """
+
+    lesson: str
+    preset: str
+    settings: Any
+    recipe: Recipe
+    dataset: Dataset
+    device: torch.device
+    seed: int
+    folder: Path
+
+    def build(self) -> nn.Module:
+        """A fresh, untrained model of this session: the same weights at every call."""
+        shape, classes = self.dataset.shape, len(self.dataset.classes)
+        return models.build(self.settings.model, shape, classes, seed=self.seed, device=self.device)
+
+
+def start(
+    lesson: str,
+    *,
+    preset: str = "lesson",
+    dataset: str = "digits",
+    seed: int = 0,
+    device: str | None = None,
+    root: str | Path | None = None,
+) -> Session:
+    """Set up a lesson, and say on screen with what: versions, device, preset, sizes, source of the data.
+
+    Sets torch's number of threads (`OMP_NUM_THREADS` where it is set, but never more than four) and nothing
+    else: no random stream is seeded, for training owns its randomness. Never downloads. In Google Colab it
+    switches third-party widgets on, which Colab demands (untested there).
+
+    Args:
+        lesson: a key of `PRESETS`, such as "deepobliviate".
+        preset: "quick", "lesson" or "full".
+        dataset: a data set for which the lesson has sizes.
+        seed: a whole number.
+        device: "cpu", "cuda" or "mps"; None picks the best there is.
+        root: folder of the data; default `$UNLEARN_DATA` (see `data.load`).
+
+    Raises:
+        ValueError: no such lesson, preset or data set; the message lists the right ones.
+        TypeError: `seed` is not a whole number.
+        DataError: the files of the data set are missing or damaged.
+    """
+    by_data = _choose("lesson", lesson, PRESETS)
+    by_preset = _choose("dataset", dataset, by_data)
+    sizes = dict(_choose("preset", preset, by_preset))
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise TypeError(f"`seed` must be a whole number; got {seed!r}.")
+    where = pick_device(device)
+    torch.set_num_threads(min(MAX_THREADS, torch.get_num_threads()))
+    if "google.colab" in sys.modules:
+        sys.modules["google.colab"].output.enable_custom_widget_manager()
+    recipe = Recipe(**sizes.pop("recipe"), seed=seed)
+    whole = data.load(dataset, root)
+    cut = {part: getattr(whole, part).head(sizes[part] or sys.maxsize) for part in ("train", "test")}
+    found = replace(whole, **cut)
+    settings = namedtuple("Settings", list(sizes))(**sizes)
+    folder = Path(tempfile.mkdtemp(prefix="unlearn-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    session = Session(lesson, preset, settings, recipe, found, where, seed, folder)
+    sys.stdout.write(_summary(session) + "\n")
+    return session
+
+
+def _choose(name: str, value: str, table: Mapping[str, Any]) -> Any:
+    if value not in table:
+        raise ValueError(f"`{name}` must be one of {', '.join(table)}; got {value!r}.")
+    return table[value]
+
+
+def _summary(session: Session) -> str:
+    found, recipe = session.dataset, session.recipe
+    versions = [f"{name} {version(name)}" for name in ("torch", "numpy", "plotly", "ipywidgets")]
+    sizes = [f"{k} {v}" for k, v in session.settings._asdict().items() if k not in ("train", "test")]
+    shape = "x".join(map(str, found.shape))
+    counts = f"{len(found.train):,} training and {len(found.test):,} test samples of {shape}"
+    return "\n".join(
+        [
+            f"versions: unlearn_lib {version('unlearn-lib')}, Python {platform.python_version()}, "
+            + ", ".join(versions),
+            f"device:   {session.device}, {torch.get_num_threads()} thread(s), seed {session.seed}",
+            f"preset:   {session.preset}: {', '.join(sizes)}; "
+            f"{recipe.optimizer} with step {recipe.lr}, batch {recipe.batch_size}, epochs {recipe.epochs}",
+            f"data:     {found.name}, {counts}; {found.source}",
+        ]
+    )
+
+
+def show(fig: Figure | BaseFigure, *, alt: str) -> None:
+    """Display a figure with an alternative text that survives in JupyterLab and in HTML pages.
+
+    A plotly figure stays interactive in a live notebook; headless it becomes a picture (see `picture`).
+
+    Args:
+        fig: a matplotlib or plotly figure.
+        alt: what there is to see, in more than 15 characters; for those who cannot see the figure.
+
+    Raises:
+        ValueError: `alt` is too short.
+        TypeError: `fig` is no figure.
+    """
+    if isinstance(fig, BaseFigure) and not HEADLESS:
+        # No image/png here: JupyterLab would show it, without alt text, until the mouse enters it.
+        bundle = {PLOTLY_MIME: json.loads(fig.to_json()), "text/plain": _checked(alt)}
+    else:
+        bundle = picture(fig, alt)
+    display(bundle, raw=True)  # type: ignore[no-untyped-call]
+    if "matplotlib.pyplot" in sys.modules and isinstance(fig, Figure):
+        sys.modules["matplotlib.pyplot"].close(fig)  # or the cell's end would show it again, without alt
+
+
+def picture(fig: Figure | BaseFigure, alt: str) -> dict[str, str]:
+    """The static form of a figure: a bundle of HTML with alternative text, PNG and plain text.
+
+    A plotly figure needs kaleido and a browser for it; without them the text and a note take its place.
+
+    Raises:
+        ValueError: `alt` has 15 characters or fewer.
+        TypeError: `fig` is no figure.
+    """
+    text = html.escape(_checked(alt), quote=True)
+    if isinstance(fig, Figure):
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=100, facecolor="white")
+        png = buffer.getvalue()
+    elif isinstance(fig, BaseFigure):
+        try:
+            png = fig.to_image("png")
+        except Exception as error:  # no kaleido, no browser, or one that does not answer: many kinds
+            note = f"No picture of this chart: {type(error).__name__}. It is drawn in a live notebook."
+            caption = f"<figcaption>{text}<br>{html.escape(note)}</figcaption>"
+            return {"text/html": f"<figure>{caption}</figure>", "text/plain": f"{alt} ({note})"}
+    else:
+        raise TypeError(f"`fig` must be a matplotlib or plotly figure; got {type(fig).__name__}.")
+    code = base64.b64encode(png).decode()
+    image = f'<img alt="{text}" src="data:image/png;base64,{code}">'
+    return {
+        "text/html": f"<figure>{image}<figcaption>{text}</figcaption></figure>",
+        "image/png": code,
+        "text/plain": alt,
+    }
+
+
+def _checked(alt: str) -> str:
+    if not isinstance(alt, str) or len(alt.strip()) <= 15:
+        raise ValueError(f"`alt` must tell in more than 15 characters what there is to see; got {alt!r}.")
+    return alt
+
+
+def record(name: str, **values: Any) -> None:
+    """Show a result, and hand it to the runner, which collects it as ``name.key`` in its report.
+
+    Args:
+        name: "prediction.*", "exercise.*" (with `status`), or the name of a measurement, such as "accuracy".
+        values: numbers, words, truth values, or lists and dicts of them; tensors and arrays become lists.
+
+    Raises:
+        ValueError: no name, no values, or a number that is not finite.
+        TypeError: a value that JSON does not know.
+    """
+    if not name or not values:
+        raise ValueError(f"`record` needs a name and at least one value; got {name!r} and {values}.")
+    plain = {key: _plain(f"{name}.{key}", value) for key, value in values.items()}
+    words = (
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in plain.items()
+    )
+    bundle = {RESULT_MIME: {"name": name, "values": plain}, "text/plain": f"{name}: {', '.join(words)}"}
+    display(bundle, raw=True)  # type: ignore[no-untyped-call]
+
+
+def _plain(name: str, value: Any) -> Any:
+    """The value as JSON knows it."""
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"`{name}` must be finite; got {value}.")
+        return float(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(f"{name}.{key}", item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(f"{name}[{i}]", item) for i, item in enumerate(value)]
+    if callable(getattr(value, "tolist", None)):  # tensors, arrays and their scalars
+        return _plain(name, value.tolist())
+    raise TypeError(
+        f"`{name}` must be a number, a word, or lists and dicts of them; got {type(value).__name__}."
+    )
