@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from unlearn_lib.data import Batch, Examples, keyed_order, mix
 from unlearn_lib.params import Params, add, assign, snapshot, subtract
 
-__all__ = ["Recipe", "Step", "Unlearned", "cross_entropy", "device_of", "pick_device", "run", "train"]
+__all__ = ["Order", "Recipe", "Step", "Unlearned", "cross_entropy", "device_of", "evaluating", "pick_device", "run", "train"]
 
 T = TypeVar("T")
 LossFn = Callable[[nn.Module, Batch], Float[Tensor, ""]]
 OnUpdate = Callable[[Batch, Params], Params | None]
+Order = Callable[[Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ def train(
     *,
     loss_fn: LossFn = cross_entropy,
     on_update: OnUpdate | None = None,
+    order: Order | None = None,
     phase: str = "train",
     block: int = 0,
 ) -> Generator[Step, None, None]:
@@ -138,9 +140,10 @@ def train(
         recipe: optimizer and sizes; the optimizer is fresh.
         loss_fn: mean loss of a batch.
         on_update: called after every optimizer step with the batch and the change it made; what it returns
-            replaces that change, None leaves the step as it is, bit for bit. This is the loop's one extension
-            point: the amnesiac log observes here, projection and masks edit here. They act on the *update*,
-            not on the gradient: the two agree for plain SGD, and only this survives momentum and Adam.
+            replaces that change, None leaves the step as it is, bit for bit. Projection and masks edit here:
+            the *update*, not the gradient. The two agree for plain SGD, and only this survives momentum and
+            Adam.
+        order: ``order(ids, epoch)`` gives the rows in the order of that epoch; default keyed order.
         phase: name of this run for watchers.
         block: number of the block in block-wise training; part of the key.
 
@@ -158,9 +161,9 @@ def train(
     stream = _RandomStream(device_of(model), recipe.seed, block)
     model.train()
     for epoch in range(1, recipe.epochs + 1):
-        order = keyed_order(data.ids, recipe.seed, block, epoch)
-        sizes = _batch_sizes(len(data), recipe.batch_size)
-        for number, batch in enumerate(data.batch(order).split(sizes), 1):
+        rows = order(data.ids, epoch) if order else keyed_order(data.ids, recipe.seed, block, epoch)
+        sizes = _batch_sizes(len(rows), recipe.batch_size)
+        for number, batch in enumerate(data.batch(rows).split(sizes), 1):
             with stream:
                 loss = loss_fn(model, batch)
                 optimizer.zero_grad()
