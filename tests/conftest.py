@@ -6,7 +6,9 @@ import os
 
 from jaxtyping import install_import_hook
 
-install_import_hook("unlearn_lib", "beartype.beartype")  # shapes in signatures are checked in tests only
+import tests.typecheck  # noqa: F401 - loaded before the hook, which names it
+
+install_import_hook("unlearn_lib", "tests.typecheck.check")  # shapes in signatures are checked in tests only
 
 import pytest
 import torch

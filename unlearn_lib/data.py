@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,19 +190,32 @@ class Examples:
 
 def as_ids(ids: Iterable[int] | Tensor) -> Int[Tensor, " m"]:
     """Ids as a sorted int64 tensor without repeats."""
-    unique: Tensor = torch.as_tensor(ids if isinstance(ids, Tensor) else list(ids)).cpu().long().unique()
+    found = torch.as_tensor(ids if isinstance(ids, Tensor) else list(ids)).cpu()
+    if len(found) and found.is_floating_point():
+        raise TypeError(f"`ids` must be whole numbers; got {found.dtype}.")
+    unique: Tensor = found.long().unique()
     return unique
 
 
-def keyed_order(ids: Int[Tensor, " n"], *key: int) -> Int[Tensor, " n"]:
+def keyed_order(
+    ids: Int[Tensor, " n"], *key: int, times: Int[Tensor, " n"] | None = None
+) -> Int[Tensor, " m"]:
     """A shuffled order of the rows that survives deletion.
 
     Every id gets a pseudo-random number computed from the key and the id alone; the rows are sorted by it.
     Removing ids therefore leaves the relative order of the survivors unchanged, which no ordinary shuffle
     does. The number is splitmix64 (Steele, Lea, Flood, OOPSLA 2014), a bijection, so there are no ties.
+
+    With `times`, row i occurs times[i] times, each copy at a place of its own; all ones are as without.
     """
     keys = _splitmix64(ids.cpu().numpy().astype(np.uint64) ^ np.uint64(mix(*key)))
-    return torch.from_numpy(np.argsort(keys)).to(ids.device)
+    rows = np.arange(len(keys))
+    if times is not None:
+        count = times.cpu().numpy()
+        rows = rows.repeat(count)
+        copy = np.arange(len(rows)) - (count.cumsum() - count).repeat(count)  # 0, 1, 2, ... of each row
+        keys = np.where(copy, _splitmix64(keys[rows] + copy.astype(np.uint64)), keys[rows])
+    return torch.from_numpy(rows[np.argsort(keys)]).to(ids.device)
 
 
 def mix(*key: int) -> int:
@@ -317,11 +331,11 @@ def _location30(name: str, root: Path, download: bool) -> Dataset:
             "there is no download (README, section Data)."
         )
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             x, y = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["y"].astype(np.int64))
         if x.ndim != 2 or len(x) != len(y) or x.dtype != torch.uint8:
             raise ValueError(f"x is {x.dtype} {list(x.shape)}, y {list(y.shape)}")
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged: {error}") from error
     return _held_out(name, x, y, tuple(f"profile {k}" for k in range(30)), str(path), Scale((0.0,), (1.0,)))
 

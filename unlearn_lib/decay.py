@@ -42,7 +42,7 @@ class Trend:
         """Y'(n), negative while the residual still falls."""
         return -self.a * self.h * math.pow(self.n, -self.h - 1)
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array | float) -> Array:
         """Y(x) = a x^(-h) + b."""
         return np.asarray(self.a * np.asarray(x, float) ** (-self.h) + self.b)
 
@@ -99,7 +99,7 @@ class StopRule:
         found = self.trend(window)
         if found is None:
             return False
-        return abs(found.slope) / (window[0] if self.normalize else 1.0) < self.epsilon
+        return bool(abs(found.slope) / (window[0] if self.normalize else 1.0) < self.epsilon)
 
     def first_stop(self, residuals: Sequence[float]) -> int | None:
         """The least n at which the first n residuals have converged, or None."""

@@ -1,0 +1,201 @@
+"""Examples, splits, the keyed order and `load`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.toys import blobs
+from unlearn_lib import data
+from unlearn_lib.data import DataError, Examples, Scale, Split
+
+
+def test_digits_are_embedded_and_split_by_class_share(digits):
+    assert (len(digits.train), len(digits.test), digits.shape) == (1437, 360, (1, 8, 8))
+    assert digits.train.x.dtype == torch.uint8
+    shares = [part.y.bincount() / len(part) for part in (digits.train, digits.test)]
+    assert (shares[0] - shares[1]).abs().max() < 0.005
+
+
+def test_training_and_test_digits_share_no_image(digits):
+    train, test = ({x.numpy().tobytes() for x in part.x} for part in (digits.train, digits.test))
+    assert len(train) == 1437
+    assert not train & test
+
+
+def test_network_inputs_are_standardized_once_on_the_device(digits):
+    ready = digits.train.to("cpu")
+    assert ready.x.dtype == torch.float32
+    assert abs(float(ready.x.mean())) < 0.02
+    assert float(ready.x.std()) == pytest.approx(1, abs=0.02)
+    assert ready.to("cpu") is ready
+    torch.testing.assert_close(digits.train.batch(slice(0, 5)).x, ready.x[:5])
+
+
+def test_scaling_can_be_undone(digits):
+    x = digits.train.x[:20]
+    torch.testing.assert_close(digits.train.scale.undo(digits.train.scale(x)), x.float(), atol=1e-4, rtol=0)
+
+
+def test_ids_survive_every_cut():
+    whole = blobs(30)
+    part = whole.where(whole.y == 1).without([4, 7])
+    assert part.ids.tolist() == [i for i in range(1, 30, 3) if i not in (4, 7)]
+    joined = part + whole.select([7, 4])
+    assert joined.ids.tolist() == [*part.ids.tolist(), 4, 7]
+    assert all(torch.equal(whole.x[i], x) for i, x in zip(joined.ids.tolist(), joined.x, strict=True))
+
+
+def test_a_share_keeps_the_class_shares_and_the_order(digits):
+    part = digits.train.head(200)
+    assert len(part) == 200
+    assert part.y.bincount().max() - part.y.bincount().min() <= 2
+    assert part.ids.tolist() == sorted(part.ids.tolist())
+    assert digits.train.head(10_000) is digits.train
+
+
+def test_split_by_class_and_by_ids_part_the_data():
+    whole = blobs(30)
+    by_class, by_ids = Split.by_class(whole, 0, 2), Split.by_ids(whole, [5, 3, 5])
+    assert set(by_class.forget.y.tolist()) == {0, 2}
+    assert set(by_class.retain.y.tolist()) == {1}
+    assert by_ids.forget.ids.tolist() == [3, 5]
+    assert len(by_ids.retain) == 28
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (lambda whole: Split.by_ids(whole, []), "`forget` must hold at least one sample"),
+        (lambda whole: Split.by_ids(whole, range(30)), "`retain` must hold at least one sample"),
+        (lambda whole: Split.by_ids(whole, [3, 30, 31]), r"2 are not, among them \[30, 31\]"),
+        (lambda whole: Split.by_class(whole, 7), r"`classes` must be among \[0, 1, 2\]; got 7"),
+        (lambda whole: Split.by_class(whole, 0, 1, 2), "`retain` must hold at least one sample"),
+        (lambda whole: Split.by_class(whole), "`forget` must hold at least one sample"),
+    ],
+    ids=["nothing", "everything", "unknown ids", "unknown class", "every class", "no class"],
+)
+def test_a_bad_request_is_refused(request_, message):
+    with pytest.raises(ValueError, match=message):
+        request_(blobs(30))
+
+
+def test_a_nan_is_refused_and_its_sample_named():
+    x = torch.zeros(4, 2)
+    x[2, 1] = torch.nan
+    with pytest.raises(ValueError, match="1 samples are not, the first has id 2"):
+        Examples.of(x, torch.zeros(4).long())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.zeros(3, 1), torch.zeros(3).long(), torch.tensor([0, 1, 1])), "`ids` must be unique"),
+        ((torch.zeros(3, 1, dtype=torch.uint8), torch.zeros(3).long(), torch.arange(3)), "needs a `scale`"),
+    ],
+)
+def test_inconsistent_examples_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Examples(*arguments)
+
+
+def test_columns_of_different_length_are_refused():
+    with pytest.raises((ValueError, TypeError)):  # run-time shape checks come first in tests
+        Examples(torch.zeros(3, 1), torch.zeros(2).long(), torch.arange(3))
+
+
+def test_fractional_ids_are_refused():
+    with pytest.raises(TypeError, match="whole numbers"):
+        blobs(30).select(torch.tensor([1.5]))
+
+
+def test_an_unknown_data_set_is_refused_with_the_right_names():
+    with pytest.raises(DataError, match=r"must be one of digits, mnist, .*; got 'digit'"):
+        data.load("digit")
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "location30"])
+def test_a_missing_data_set_says_which_files_where_and_how_to_get_them(name, tmp_path):
+    with pytest.raises(DataError) as error:
+        data.load(name, tmp_path)
+    assert str(tmp_path) in str(error.value)
+    assert "UNLEARN_DATA" in str(error.value)
+    assert any(part in str(error.value) for part in ("files)", ".mat", ".npz"))
+    assert not list(tmp_path.iterdir())  # nothing was fetched or made
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "location30").mkdir()
+    (tmp_path / "location30" / "location30.npz").write_bytes(b"PK\x03\x04 not an archive")
+    with pytest.raises(DataError, match=r"location30.npz is damaged"):
+        data.load("location30", tmp_path)
+
+
+def test_location30_is_read_from_the_named_folder(tmp_path, monkeypatch):
+    (tmp_path / "location30").mkdir()
+    x = np.random.default_rng(0).integers(0, 2, (120, 446)).astype(np.uint8)
+    np.savez(tmp_path / "location30" / "location30.npz", x=x, y=np.arange(120) % 30)
+    monkeypatch.setenv("UNLEARN_DATA", str(tmp_path))
+    found = data.load("location30")
+    assert (len(found.train), len(found.test), found.shape) == (96, 24, (446,))
+    assert set(found.train.to("cpu").x.unique().tolist()) == {0.0, 1.0}
+
+
+def image_folder(root, classes="ab", count=5, size=(6, 4)):
+    from PIL import Image
+
+    for number, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", size, (50 * number, 10 * i, 0)).save(root / name / f"{i}.png")
+
+
+def test_an_image_folder_is_read_whole(tmp_path):
+    image_folder(tmp_path)
+    found = data.load("image_folder", tmp_path)
+    assert (len(found.train), len(found.test), found.shape) == (8, 2, (3, 4, 6))
+    assert found.classes == ("a", "b")
+
+
+def test_an_image_folder_with_its_own_split_is_respected(tmp_path):
+    image_folder(tmp_path / "train")
+    image_folder(tmp_path / "test", count=2)
+    found = data.load("image_folder", tmp_path)
+    assert (len(found.train), len(found.test)) == (10, 4)
+
+
+def test_images_of_several_sizes_are_refused(tmp_path):
+    image_folder(tmp_path)
+    image_folder(tmp_path / "more", classes="c")
+    (tmp_path / "more" / "c").rename(tmp_path / "c")
+    (tmp_path / "more").rmdir()
+    from PIL import Image
+
+    Image.new("RGB", (9, 9)).save(tmp_path / "c" / "big.png")
+    with pytest.raises(DataError, match="must have one size"):
+        data.load("image_folder", tmp_path)
+
+
+def test_an_empty_image_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="one folder of images per class"):
+        data.load("image_folder", tmp_path)
+
+
+@pytest.mark.parametrize(("a", "b"), [((0, 1), (1, 0)), ((1,), (0, 1)), ((-1,), (1,))])
+def test_mixed_keys_tell_their_parts_apart(a, b):
+    assert data.mix(*a) != data.mix(*b)
+
+
+def test_scale_of_a_constant_channel_stays_finite():
+    x = torch.full((4, 1, 2, 2), 7, dtype=torch.uint8)
+    assert Scale.of(x)(x).abs().max() == 0
+
+
+@pytest.mark.data
+def test_real_mnist_cifar10_and_location30_have_their_official_sizes(unlearn_data):
+    sizes = {"mnist": (60_000, 10_000), "cifar10": (50_000, 10_000), "location30": (4008, 1002)}
+    for name, wanted in sizes.items():
+        found = data.load(name, unlearn_data)
+        assert (len(found.train), len(found.test)) == wanted
+        assert len(found.classes) == int(found.train.y.max()) + 1

@@ -1,0 +1,186 @@
+"""The training loop, its randomness, and `run`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tests.toys import blobs, tiny_net
+from unlearn_lib import params
+from unlearn_lib.data import keyed_order
+from unlearn_lib.train import Recipe, cross_entropy, evaluating, pick_device, run, train
+
+RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05)
+
+
+def trained(recipe=RECIPE, *, net=None, data=None, watch=(), **options):
+    net = net or tiny_net()
+    run(train(net, blobs() if data is None else data, recipe, **options), watch)
+    return params.state(net)
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def bare_loop(recipe):
+    """Slow twin: the textbook loop."""
+    net, data = tiny_net().train(), blobs()
+    optimizer = torch.optim.SGD(net.parameters(), lr=recipe.lr)
+    for epoch in range(1, recipe.epochs + 1):
+        for rows in keyed_order(data.ids, recipe.seed, 0, epoch).split(recipe.batch_size):
+            loss = nn.functional.cross_entropy(net(data.x[rows]), data.y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return params.state(net)
+
+
+def test_the_loop_equals_the_textbook_loop_bit_for_bit():
+    assert same(trained(), bare_loop(RECIPE))
+
+
+def test_two_runs_are_bit_identical_and_another_seed_is_another_run():
+    assert same(trained(), trained())
+    assert not same(trained(), trained(RECIPE.but(seed=1)))
+
+
+def test_watching_changes_no_bit_of_the_result():
+    def nosy(step):
+        torch.rand(3)
+        with evaluating(step.model):
+            step.model(step.batch.x)
+
+    assert same(trained(), trained(watch=[nosy]))
+
+
+def test_training_leaves_the_global_stream_alone_and_does_not_depend_on_it():
+    def with_dropout():
+        return nn.Sequential(nn.Linear(5, 8).double(), nn.Dropout(0.5), nn.Linear(8, 3).double())
+
+    torch.manual_seed(0)
+    first = with_dropout()
+    second = params.clone(first)
+    state = torch.get_rng_state()
+    a = trained(net=first)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.manual_seed(99)
+    assert same(a, trained(net=second, watch=[lambda step: torch.rand(7)]))
+
+
+def test_deleting_a_sample_keeps_the_order_of_the_others():
+    def order(data):
+        seen = []
+        run(train(tiny_net(), data, RECIPE), [lambda step: seen.extend(step.batch.ids.tolist())])
+        return seen
+
+    whole = blobs()
+    assert [i for i in order(whole) if i not in (3, 50)] == order(whole.without([3, 50]))
+
+
+def test_every_sample_is_seen_once_an_epoch_and_steps_are_counted():
+    steps = []
+    trained(watch=[steps.append], data=blobs(50))
+    assert [(s.epoch, s.number, s.steps) for s in steps] == [(e, n, 4) for e in (1, 2) for n in (1, 2, 3, 4)]
+    for epoch in (1, 2):
+        assert sorted(i for s in steps if s.epoch == epoch for i in s.batch.ids.tolist()) == list(range(50))
+
+
+def test_a_last_batch_of_one_joins_the_one_before():
+    sizes = []
+    trained(watch=[lambda s: sizes.append(len(s.batch.y))], data=blobs(49))
+    assert sizes == [16, 16, 17] * 2
+
+
+def test_an_observer_changes_no_bit_and_sees_the_change_of_each_step():
+    deltas = []
+
+    def observe(batch, delta):
+        deltas.append(delta)
+
+    before = params.snapshot(tiny_net())
+    after = trained(on_update=observe)
+    assert same(after, trained())
+    total = {name: sum(d[name] for d in deltas) for name in before}
+    assert all(torch.allclose(after[n], before[n] + total[n], atol=1e-12) for n in before)
+
+
+def test_what_an_editor_returns_replaces_the_change():
+    before = params.state(tiny_net())
+    assert same(trained(on_update=lambda batch, delta: params.scale(delta, 0.0)), before)
+
+
+@pytest.mark.parametrize(
+    "recipe", [RECIPE, RECIPE.but(momentum=0.9), RECIPE.but(optimizer="adam", weight_decay=0.1)]
+)
+def test_the_edit_acts_on_the_update_so_its_guarantee_survives_every_optimizer(recipe):
+    def freeze_first(batch, delta):
+        return {n: d * 0 if n.startswith("1.") else d for n, d in delta.items()}
+
+    before, after = params.state(tiny_net()), trained(recipe, on_update=freeze_first)
+    assert torch.equal(before["1.weight"], after["1.weight"])
+    assert not torch.equal(before["3.weight"], after["3.weight"])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_naming_phase_epoch_and_step():
+    calls = []
+
+    def explode(model, batch):
+        calls.append(1)
+        return cross_entropy(model, batch) * (torch.nan if len(calls) == 11 else 1)
+
+    with pytest.raises(FloatingPointError, match=r"the loss is nan in phase 'repair', epoch 2, step 3"):
+        trained(loss_fn=explode, phase="repair")
+
+
+def test_no_data_and_no_trainable_parameter_are_refused():
+    with pytest.raises(ValueError, match="`data` must hold at least one sample"):
+        trained(data=blobs().where(torch.zeros(120, dtype=torch.bool)))
+    with pytest.raises(ValueError, match="no trainable parameter"):
+        trained(net=tiny_net().requires_grad_(False))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("lr", 0.0),
+        ("lr", float("nan")),
+        ("momentum", 1.0),
+        ("weight_decay", -1.0),
+        ("batch_size", 0),
+        ("epochs", -1),
+    ],
+)
+def test_a_recipe_refuses_values_outside_their_range(field, value):
+    with pytest.raises(ValueError, match=f"`{field}` must .*; got {value}"):
+        Recipe(**{field: value})
+
+
+def test_momentum_with_adam_is_refused():
+    with pytest.raises(ValueError, match="`momentum` is a setting of SGD"):
+        Recipe(optimizer="adam", momentum=0.9)
+
+
+def test_evaluating_restores_every_module_even_after_an_error():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    net[1].eval()
+    inside = []
+    with pytest.raises(RuntimeError), evaluating(net):  # noqa: PT012 - the state inside is the point
+        inside += [net[0].training, torch.is_grad_enabled()]
+        raise RuntimeError
+    assert inside == [False, False]
+    assert (net.training, net[0].training, net[1].training) == (True, True, False)
+    assert torch.is_grad_enabled()
+
+
+def test_run_returns_the_result_of_a_method():
+    def method():
+        yield from train(tiny_net(), blobs(), RECIPE)
+        return "done"
+
+    assert run(method()) == "done"
+
+
+def test_the_device_asked_for_is_the_device():
+    assert pick_device("cpu").type == "cpu"
