@@ -1,0 +1,392 @@
+"""Run lessons headlessly, strictly, and write pages and a report.
+
+    python ci/run_notebooks.py --preset quick             every lesson
+    python ci/run_notebooks.py 01 --preset lesson         the lesson whose name begins with 01
+    python ci/run_notebooks.py 01 -p dataset=mnist        with another value of a parameter
+    python ci/run_notebooks.py --solutions                the solved notebooks: every exercise must pass
+
+Writes DIR/NAME.ipynb (executed), DIR/NAME.html (a page that needs no script and no network) and
+DIR/report.json (times, versions, every recorded result). Whatever papermill only logs is an error here: a
+notebook counts as run when every cell was executed, none failed, and at least one result was recorded. One
+notebook that fails does not stop the others; the exit status is 1 at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import math
+import multiprocessing
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill as pm
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+KERNEL = "python3"
+RESULT_MIME = "application/vnd.unlearn.result+json"
+TIMEOUT = {"quick": 300, "lesson": 1_200, "full": 7_200}  # seconds a cell, with slack; never an assertion
+PACKAGES = "torch torchvision numpy scikit-learn matplotlib plotly ipywidgets anywidget ipykernel jupyterlab"
+PACKAGES += " papermill nbclient nbconvert unlearn-lib"
+ENVIRONMENT = {
+    "UNLEARN_HEADLESS": "1",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PLOTLY_RENDERER": "plotly_mimetype",
+    "PYTHONHASHSEED": "0",
+    "PYTHONUTF8": "1",
+}
+# nbconvert's page without its script elements, all of which would fetch something.
+PAGE = "{% extends 'lab/index.html.j2' %}" + "".join(
+    f"{{% block {name} %}}{{% endblock %}}"
+    for name in ("html_head_js", "html_head_js_mathjax", "html_head_js_mermaidjs")
+)
+
+
+class RefusedError(Exception):
+    """The reason why a notebook is not run at all."""
+
+
+# ---- parameters: the text of the command line against the line `name: type = default  # a | b | c`
+
+
+def _truth(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(text)
+    return value
+
+
+SCALARS: dict[str, Callable[[str], Any]] = {"bool": _truth, "int": int, "float": _finite, "str": str}
+
+
+def value_of(name: str, text: str, kind: str, comment: str) -> Any:
+    """The text of ``-p name=text`` as a value of the declared type, and one of the declared choices."""
+    choices = [choice.strip() for choice in comment.split("|")]
+    if len(choices) > 1 and all(choice.split() == [choice] for choice in choices) and text not in choices:
+        raise RefusedError(f"parameter {name!r} must be one of {', '.join(choices)}; got {text!r}")
+    items = re.fullmatch(r"list\[(\w+)\]", kind)
+    try:
+        return [SCALARS[items[1]](str(item)) for item in _list(text)] if items else SCALARS[kind](text)
+    except (KeyError, ValueError, SyntaxError):
+        raise RefusedError(f"parameter {name!r} must be of type {kind}; got {text!r}") from None
+
+
+def _list(text: str) -> list[Any]:
+    if not isinstance(value := ast.literal_eval(text), list):
+        raise ValueError(text)
+    return value
+
+
+# ---- one notebook
+
+
+def preflight(source: Path, given: dict[str, str]) -> dict[str, Any]:
+    """The values of the parameters.
+
+    Raises:
+        RefusedError: what is wrong with the notebook, its kernel or a parameter.
+    """
+    try:
+        nb = nbformat.read(source, as_version=4)
+    except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
+        raise RefusedError(f"not a notebook: {type(error).__name__}") from error
+    spec = nb.metadata.get("kernelspec", {})
+    if spec.get("name") != KERNEL or spec.get("language") != "python":
+        raise RefusedError(f"the kernelspec must be {KERNEL} with language python; got {dict(spec)}")
+    if (count := sum("parameters" in tags(cell) for cell in nb.cells)) != 1:
+        raise RefusedError(f"one cell must be tagged 'parameters'; {count} are")
+    if "ci-assert" not in tags(nb.cells[-1]):
+        raise RefusedError("the last cell must be tagged 'ci-assert'")
+    declared = pm.inspect_notebook(str(source))
+    for name in given:
+        if name not in declared:
+            raise RefusedError(f"no parameter {name!r}; declared are {', '.join(declared)}")
+    return {
+        name: value_of(name, text, declared[name]["inferred_type_name"], declared[name]["help"])
+        for name, text in given.items()
+    }
+
+
+def kernel_is_ours() -> None:
+    """Refuse a kernel that a user registered for another environment: it would shadow this one."""
+    try:
+        spec = KernelSpecManager().get_kernel_spec(KERNEL)
+    except NoSuchKernel:
+        raise RefusedError(f"no kernel {KERNEL!r}: install ipykernel in this environment") from None
+    command = Path(spec.argv[0])
+    if command.is_absolute() and command.parent != Path(sys.executable).parent:
+        raise RefusedError(
+            f"the kernel {KERNEL!r} starts {command}, not {sys.executable}; see {spec.resource_dir}"
+        )
+
+
+def run(source: Path, out: Path, given: dict[str, str], *, timeout: int, solutions: bool) -> dict[str, Any]:
+    """Execute one notebook and write its page; the row for the report."""
+    row: dict[str, Any] = {"name": source.stem, "status": "ok", "seconds": 0.0, "cells": 0, "error": None}
+    row["results"] = {}
+    target = out / source.name
+    target.unlink(missing_ok=True)  # never judge a file that an earlier run left
+    target.with_suffix(".html").unlink(missing_ok=True)
+    try:
+        kernel_is_ours()
+        values = preflight(source, given)
+    except RefusedError as reason:
+        return {**row, "status": "refused", "error": str(reason)}
+    out.mkdir(parents=True, exist_ok=True)
+    begun = time.perf_counter()
+    error = execute(source, target, values, timeout)
+    row["seconds"] = round(time.perf_counter() - begun, 2)
+    if target.exists():
+        nb = nbformat.read(target, as_version=4)
+        widgets = nb.metadata.pop("widgets", {})  # 5 MB a FigureWidget, and dead
+        nbformat.write(nb, target)
+        write_page(nb, target)
+        row["cells"], row["bytes"] = len(code_cells(nb)), target.stat().st_size
+        row["widget_models"] = sum(len(kind["state"]) for kind in widgets.values())
+        row["slowest_cell_s"] = max((c.metadata.get("papermill", {}).get("duration") or 0) for c in nb.cells)
+        row["results"], complaint = judge(nb, solutions=solutions)
+        error = error or complaint
+    return {**row, "status": "failed" if error else "ok", "error": error}
+
+
+def execute(source: Path, target: Path, values: dict[str, Any], timeout: int) -> str | None:
+    """Execute with papermill; what went wrong, or None."""
+    try:
+        # No store_widget_state=False: nbclient then fails at the first print into an Output widget.
+        pm.execute_notebook(
+            str(source),
+            str(target),
+            parameters=values,
+            kernel_name=KERNEL,
+            cwd=str(source.parent),
+            progress_bar=False,
+            start_timeout=120,
+            execution_timeout=timeout,
+            extra_arguments=["--log-level=ERROR"],  # or the kernel warns that it speaks over local TCP
+        )
+    except pm.PapermillExecutionError as error:
+        said = f"{error.ename}: {error.evalue}".strip()[:500]
+        return f"cell [{error.exec_count}] raised {said}"
+    except CellTimeoutError:  # no PapermillExecutionError; the file claims that the cell completed
+        return f"timed out: one cell ran for more than {timeout} s"
+    except DeadKernelError:
+        return "the kernel died (out of memory?)"
+    except Exception as error:  # one notebook must not stop the others
+        return f"{type(error).__name__}: {error}"[:500]
+    return None
+
+
+def judge(nb: Any, *, solutions: bool) -> tuple[dict[str, Any], str | None]:
+    """The recorded results, flat, and what is wrong with an executed notebook, or None."""
+    results: dict[str, Any] = {}
+    complaint = None
+    for name, value in recorded(nb):
+        if name in results and results[name] != value:
+            complaint = f"{name!r} is recorded twice, as {results[name]!r} and {value!r}"
+        results[name] = value
+    cells = code_cells(nb)
+    skipped = [i for i, cell in enumerate(cells, 1) if cell.execution_count is None]
+    failed = [i for i, cell in enumerate(cells, 1) if any(o.output_type == "error" for o in cell.outputs)]
+    unsolved = {
+        name: value
+        for name, value in results.items()
+        if name.startswith("exercise.") and name.endswith(".status") and value != "pass"
+    }
+    if skipped:
+        return (
+            results,
+            f"{len(skipped)} of {len(cells)} code cells were not executed, the first is {skipped[0]}",
+        )
+    if failed:
+        return results, f"code cell {failed[0]} shows an error"
+    if not results:
+        return results, "it ran, but recorded no result"
+    if solutions and unsolved:
+        return results, f"unsolved in the solution notebook: {unsolved}"
+    return results, complaint
+
+
+def recorded(nb: Any) -> Iterator[tuple[str, Any]]:
+    """Every result as (name.key, value)."""
+    for cell in code_cells(nb):
+        for output in cell.outputs:
+            if result := output.get("data", {}).get(RESULT_MIME):
+                yield from flat(result["name"], result["values"])
+
+
+def flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Nested results with dotted names."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from flat(f"{name}.{key}", item)
+    else:
+        yield name, value
+
+
+def tags(cell: Any) -> list[str]:
+    """The tags of a cell."""
+    found: list[str] = cell.metadata.get("tags", [])
+    return found
+
+
+def code_cells(nb: Any) -> list[Any]:
+    """The code cells that hold anything."""
+    return [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def write_page(nb: Any, target: Path) -> None:
+    """The notebook as one HTML file that fetches nothing."""
+    hide = {"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": ["remove-cell"]}}
+    exporter = HTMLExporter(config=Config(hide), raw_template=PAGE, require_js_url="", mathjax_url="")
+    html, _ = exporter.from_notebook_node(nb, {"metadata": {"name": target.stem}})
+    target.with_suffix(".html").write_text(html, encoding="utf-8")
+
+
+# ---- all notebooks
+
+
+def choose(names: list[str], folder: Path) -> list[Path]:
+    """The notebooks with these names, or whose names begin so.
+
+    Raises:
+        ValueError: there is none of that name; lists the right ones.
+    """
+    known = sorted(folder.glob("*.ipynb"))
+    if not known:
+        raise ValueError(f"no notebooks in {folder}; python ci/build_notebooks.py makes them")
+    chosen: dict[Path, None] = {}
+    for name in names or [""]:
+        stem = Path(name).name.removesuffix(".ipynb")
+        found = [p for p in known if p.stem == stem] or [p for p in known if p.stem.startswith(stem)]
+        if not found:
+            raise ValueError(f"no notebook {name!r}; there are {', '.join(p.stem for p in known)}")
+        chosen |= dict.fromkeys(found)
+    return list(chosen)
+
+
+def prepare(threads: str) -> None:
+    """What every kernel started by this process inherits."""
+    os.environ.update(ENVIRONMENT, OMP_NUM_THREADS=threads)
+
+
+def versions() -> dict[str, str | None]:
+    """Python, system, commit and the packages that the numbers depend on."""
+    found: dict[str, str | None] = {
+        "python": platform.python_version(),
+        "system": platform.platform(terse=True),
+    }
+    git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, check=False)
+        found["commit"] = done.stdout.strip() or None
+    except OSError:
+        found["commit"] = None
+    for name in PACKAGES.split():
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def pair(text: str) -> tuple[str, str]:
+    """NAME=VALUE, apart."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"needs NAME=VALUE; got {text!r}")
+    if name == "preset":
+        raise argparse.ArgumentTypeError("has an option of its own: --preset")
+    return name, value
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; got {text!r}")
+    return int(text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="such as 01 or 01_deepobliviate; default: all"
+    )
+    parser.add_argument("--preset", choices=list(TIMEOUT), default="lesson", help="default: lesson")
+    parser.add_argument("-p", dest="given", type=pair, action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--solutions", action="store_true", help="the solved notebooks")
+    parser.add_argument("--out", type=Path, help="default: build/executed, or build/solutions")
+    parser.add_argument("--jobs", type=positive, default=1, help="notebooks at a time")
+    parser.add_argument("--timeout", type=positive, help="seconds a cell may take; default: by preset")
+    parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
+    try:
+        sources = choose(args.names, args.notebooks / "solutions" if args.solutions else args.notebooks)
+    except ValueError as error:
+        parser.error(str(error))
+    out = args.out or ROOT / "build" / ("solutions" if args.solutions else "executed")
+    given = {**dict(args.given), "preset": args.preset}
+    timeout = args.timeout or TIMEOUT[args.preset]
+
+    jobs = min(args.jobs, len(sources))
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // jobs))
+    print(
+        f"{len(sources)} notebooks, preset {args.preset}, {jobs} at a time, {threads} threads each",
+        flush=True,
+    )
+    begun = time.perf_counter()
+    rows: dict[Path, dict[str, Any]] = {}
+    one = partial(run, out=out, given=given, timeout=timeout, solutions=args.solutions)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=prepare, initargs=(threads,)) as pool:
+        waiting: dict[Future[dict[str, Any]], Path] = {pool.submit(one, source): source for source in sources}
+        for done in as_completed(waiting):
+            row = rows[waiting[done]] = done.result()
+            print(
+                f"[{len(rows)}/{len(sources)}] {row['seconds']:7.1f} s  {row['name']}: {row['status']}",
+                end="",
+            )
+            print(f": {row['error']}" if row["error"] else f", {len(row['results'])} results", flush=True)
+
+    report = {"schema": 1, "preset": args.preset, "parameters": dict(args.given), "solutions": args.solutions}
+    report |= {"versions": versions(), "notebooks": [rows[source] for source in sources]}
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    (out / "report.json").write_text(text, encoding="utf-8")
+    good = sum(row["status"] == "ok" for row in rows.values())
+    print(f"{good} of {len(sources)} notebooks ok in {time.perf_counter() - begun:.1f} s")
+    for page in sorted(out / f"{source.stem}.html" for source in sources):
+        if page.exists():
+            print(f"look at {page}")
+    print(f"numbers {out / 'report.json'}", flush=True)
+    return int(good < len(sources))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""The runner: every refusal and every failure, provoked with small notebooks."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nbformat
+import pytest
+
+from ci import run_notebooks
+from ci.build_notebooks import KERNEL
+from ci.run_notebooks import RefusedError, choose, flat, main, preflight, value_of
+
+PARAMETERS = """preset: str = "lesson"  # quick | lesson | full
+seed: int = 0  # random seed
+share: float = 0.5  # in [0, 1]
+exact: bool = False  # exactly
+ids: list[int] = [3]  # ids to forget"""
+RECORD = """from IPython.display import display
+def record(name, **values):
+    display({"application/vnd.unlearn.result+json": {"name": name, "values": values}}, raw=True)"""
+
+
+def notebook(
+    path: Path,
+    *cells: str,
+    parameters: str | None = PARAMETERS,
+    last: str = "record('last', seed=seed)",
+    last_tag: str = "ci-assert",
+    kernel: dict[str, str] = KERNEL,
+) -> Path:
+    """Write a small notebook."""
+    code, made = nbformat.v4.new_code_cell, [nbformat.v4.new_markdown_cell("# A lesson")]
+    if parameters is not None:
+        made.append(code(parameters, metadata={"tags": ["parameters"]}))
+    made += [code(source) for source in (RECORD, *cells)]
+    made.append(code(last, metadata={"tags": [last_tag, "remove-cell"]}))
+    nbformat.write(nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": kernel}), path)
+    return path
+
+
+# ---- one run of the command line over many notebooks, two at a time
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the runner said, its report by name, and its folder."""
+    root, out = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("out") / "new"
+    good = (
+        "import os",
+        "record('accuracy', original=0.97, retrained={'forget': 0.0, 'retain': 0.98})",
+        "record('given', preset=preset, seed=seed, share=share, exact=exact, ids=ids, cwd=os.getcwd())",
+        "record('env', headless=os.environ['UNLEARN_HEADLESS'], threads=os.environ['OMP_NUM_THREADS'])",
+        "import ipywidgets; ipywidgets.IntText(description='a widget')",
+    )
+    notebook(root / "00_good.ipynb", *good, last="assert seed == 7  # not on the page")
+    notebook(root / "01_error.ipynb", "raise RuntimeError('the loss is nan')")
+    notebook(root / "02_slow.ipynb", "import time; time.sleep(60)")
+    notebook(root / "03_dead.ipynb", "import os; os._exit(1)")
+    notebook(root / "04_exit.ipynb", "import sys; sys.exit(0)")
+    notebook(root / "05_refused.ipynb", parameters='preset: str = "lesson"  # quick | lesson | full')
+    command = [sys.executable, "ci/run_notebooks.py", "--notebooks", str(root), "--out", str(out)]
+    command += ["--preset", "quick", "--jobs", "2", "--timeout", "6", "-p", "seed=7", "-p", "ids=[1, 2]"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=run_notebooks.ROOT, check=False)
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    rows = {row["name"]: row for row in report["notebooks"]}
+    return SimpleNamespace(done=done, report=report, rows=rows, out=out, root=root)
+
+
+def test_one_notebook_that_fails_does_not_stop_the_others(finished: Any) -> None:
+    assert finished.done.returncode == 1, finished.done.stderr
+    assert list(finished.rows) == [path.stem for path in sorted(finished.root.glob("*.ipynb"))]
+    assert {name: row["status"] for name, row in finished.rows.items()} == {
+        "00_good": "ok",
+        "01_error": "failed",
+        "02_slow": "failed",
+        "03_dead": "failed",
+        "04_exit": "failed",
+        "05_refused": "refused",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("01_error", r"cell \[4\] raised RuntimeError: the loss is nan"),
+        ("02_slow", "timed out: one cell ran for more than 6 s"),
+        ("03_dead", "the kernel died"),
+        ("04_exit", "1 of 5 code cells were not executed, the first is 5"),
+        ("05_refused", "no parameter '(seed|ids)'; declared are preset"),
+    ],
+)
+def test_the_reason_of_a_failure_is_readable(finished: Any, name: str, reason: str) -> None:
+    assert re.search(reason, finished.rows[name]["error"]), finished.rows[name]
+    assert re.search(f"{name}: (failed|refused): .*{reason}", finished.done.stdout)
+
+
+def test_results_are_flat(finished: Any) -> None:
+    row = finished.rows["00_good"]
+    assert row["error"] is None
+    assert row["results"]["accuracy.original"] == 0.97
+    assert row["results"]["accuracy.retrained.forget"] == 0.0
+    assert row["cells"] == 9  # papermill adds one with the parameters
+    assert row["seconds"] > 0
+
+
+def test_parameters_arrive_with_their_types(finished: Any) -> None:
+    given = {k: v for k, v in finished.rows["00_good"]["results"].items() if k.startswith("given.")}
+    assert Path(given.pop("given.cwd")).samefile(finished.root)
+    assert given == {
+        "given.preset": "quick",
+        "given.seed": 7,
+        "given.share": 0.5,
+        "given.exact": False,
+        "given.ids": [1, 2],
+    }
+
+
+def test_kernels_are_headless_and_share_the_cores(finished: Any) -> None:
+    found = finished.rows["00_good"]["results"]
+    assert found["env.headless"] == "1"
+    assert int(found["env.threads"]) >= 1
+
+
+def test_the_report_says_with_what_it_was_made(finished: Any) -> None:
+    assert finished.report["schema"] == 1
+    assert finished.report["preset"] == "quick"
+    assert finished.report["parameters"] == {"seed": "7", "ids": "[1, 2]"}
+    assert {"python", "system", "commit", "torch", "papermill"} <= set(finished.report["versions"])
+
+
+def test_the_end_says_where_to_look(finished: Any) -> None:
+    assert "1 of 6 notebooks ok" in finished.done.stdout
+    assert str(finished.out / "00_good.html") in finished.done.stdout
+    assert str(finished.out / "report.json") in finished.done.stdout
+
+
+def test_the_page_needs_no_script_and_no_network(finished: Any) -> None:
+    page = (finished.out / "00_good.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert not re.search(r"""(src|href)=["']?https?:""", page)
+    assert "url(http" not in page
+    assert "A lesson" in page
+    assert "not on the page" not in page
+
+
+def test_widget_state_is_dropped(finished: Any) -> None:
+    nb = nbformat.read(finished.out / "00_good.ipynb", as_version=4)
+    assert "widgets" not in nb.metadata
+    assert finished.rows["00_good"]["widget_models"] > 0
+
+
+# ---- without a kernel
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "reason"),
+    [
+        ({"kernel": {**KERNEL, "name": "other"}}, {}, "the kernelspec must be python3"),
+        ({"kernel": {"name": "python3", "display_name": "Python 3"}}, {}, "with language python"),
+        ({"parameters": None}, {}, "one cell must be tagged 'parameters'; 0 are"),
+        ({"last_tag": "parameters"}, {}, "one cell must be tagged 'parameters'; 2 are"),
+        ({"last_tag": "exercise"}, {}, "the last cell must be tagged 'ci-assert'"),
+        ({}, {"sed": "1"}, "no parameter 'sed'; declared are preset, seed"),
+        ({}, {"preset": "fast"}, "'preset' must be one of quick, lesson, full; got 'fast'"),
+        ({}, {"seed": "one"}, "'seed' must be of type int; got 'one'"),
+        ({}, {"seed": "1.5"}, "'seed' must be of type int; got '1.5'"),
+        ({}, {"share": "half"}, "'share' must be of type float"),
+        ({}, {"share": "nan"}, "'share' must be of type float"),
+        ({}, {"exact": "maybe"}, "'exact' must be of type bool"),
+        ({}, {"ids": "3"}, r"'ids' must be of type list\[int\]"),
+        ({}, {"ids": "[1, 'a']"}, r"'ids' must be of type list\[int\]"),
+        ({}, {"ids": "[1, 2.5]"}, r"'ids' must be of type list\[int\]"),
+        ({}, {"ids": "[1,"}, r"'ids' must be of type list\[int\]"),
+    ],
+)
+def test_what_is_refused_before_a_kernel_starts(
+    tmp_path: Path, changes: dict[str, Any], given: dict[str, str], reason: str
+) -> None:
+    path = notebook(tmp_path / "a.ipynb", **changes)
+    with pytest.raises(RefusedError, match=reason):
+        preflight(path, given)
+
+
+def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.ipynb").write_text("not json", encoding="utf-8")
+    with pytest.raises(RefusedError, match="not a notebook"):
+        preflight(tmp_path / "a.ipynb", {})
+
+
+def test_values_get_the_declared_type(tmp_path: Path) -> None:
+    path = notebook(tmp_path / "a.ipynb")
+    given = {"preset": "full", "seed": "-3", "share": "1", "exact": "True", "ids": "[]"}
+    assert preflight(path, given) == {"preset": "full", "seed": -3, "share": 1.0, "exact": True, "ids": []}
+    assert value_of("note", "a | b", "str", "either a | or b, in words") == "a | b"
+
+
+def test_a_kernel_of_another_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = SimpleNamespace(argv=[str(Path("/other/bin/python").absolute())], resource_dir="kernels/python3")
+    monkeypatch.setattr(run_notebooks.KernelSpecManager, "get_kernel_spec", lambda self, name: spec)
+    with pytest.raises(RefusedError, match=r"starts .*other"):
+        run_notebooks.kernel_is_ours()
+
+
+def test_a_missing_kernel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(self: object, name: str) -> None:
+        raise run_notebooks.NoSuchKernel(name)
+
+    monkeypatch.setattr(run_notebooks.KernelSpecManager, "get_kernel_spec", missing)
+    with pytest.raises(RefusedError, match="install ipykernel"):
+        run_notebooks.kernel_is_ours()
+
+
+def executed(*results: tuple[str, dict[str, Any]]) -> Any:
+    """An executed notebook with these results."""
+    cells = []
+    for name, values in results:
+        data = {run_notebooks.RESULT_MIME: {"name": name, "values": values}}
+        output = nbformat.v4.new_output("display_data", data=data)
+        cells.append(nbformat.v4.new_code_cell("record()", execution_count=1, outputs=[output]))
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+def test_in_a_solution_notebook_every_exercise_passes() -> None:
+    nb = executed(("exercise.one", {"status": "pass"}), ("exercise.two", {"status": "not attempted yet"}))
+    assert run_notebooks.judge(nb, solutions=False)[1] is None
+    complaint = run_notebooks.judge(nb, solutions=True)[1]
+    assert complaint is not None
+    assert "exercise.two.status" in complaint
+    assert "exercise.one" not in complaint
+
+
+def test_a_notebook_that_records_nothing_is_a_failure() -> None:
+    assert run_notebooks.judge(executed(), solutions=False)[1] == "it ran, but recorded no result"
+
+
+def test_two_values_under_one_name_are_a_failure() -> None:
+    complaint = run_notebooks.judge(executed(("a", {"b": 1}), ("a", {"b": 2})), solutions=False)[1]
+    assert complaint == "'a.b' is recorded twice, as 1 and 2"
+    assert run_notebooks.judge(executed(("a", {"b": 1}), ("a", {"b": 1})), solutions=False)[1] is None
+
+
+def test_an_error_shown_by_a_cell_that_ran_is_a_failure() -> None:
+    nb = executed(("a", {"b": 1}))
+    nb.cells[0].outputs.append(nbformat.v4.new_output("error", ename="E", evalue="", traceback=[]))
+    assert run_notebooks.judge(nb, solutions=False)[1] == "code cell 1 shows an error"
+
+
+def test_nested_results_get_dotted_names() -> None:
+    assert dict(flat("a", {"b": {"c": 1}, "d": [1, 2]})) == {"a.b.c": 1, "a.d": [1, 2]}
+
+
+def test_notebooks_are_chosen_by_name_or_beginning(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{stem}.ipynb" for stem in ("00_start", "01_first", "01_first_more", "02_last")]
+    for path in paths:
+        path.touch()
+    assert choose([], tmp_path) == paths
+    assert choose(["01"], tmp_path) == paths[1:3]
+    assert choose(["01_first"], tmp_path) == [paths[1]]
+    assert choose(["notebooks/02_last.ipynb", "00", "02"], tmp_path) == [paths[3], paths[0]]
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_right_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "01_first.ipynb").touch()
+    with pytest.raises(SystemExit, match="2"):
+        main(["05", "--notebooks", str(tmp_path)])
+    assert "no notebook '05'; there are 01_first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--preset", "fast"], "invalid choice: 'fast'"),
+        (["-p", "seed"], "needs NAME=VALUE; got 'seed'"),
+        (["-p", "preset=quick"], "--preset"),
+        (["--jobs", "0"], "must be a whole number of at least 1; got '0'"),
+        (["--timeout", "soon"], "must be a whole number of at least 1; got 'soon'"),
+        (["--notebooks", "no_such_folder"], "no notebooks in no_such_folder"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert reason in capsys.readouterr().err
