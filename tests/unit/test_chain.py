@@ -1,0 +1,203 @@
+"""The stored chain: killed and resumed, damaged, foreign, in use, on a full disk."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.toys import CHAIN_RECIPE, blobs, chain_steps, tiny_net, train_chain_slowly
+from unlearn_lib import store
+from unlearn_lib.chain import cut_into_blocks, train_chain
+from unlearn_lib.methods.deepobliviate import commit, deepobliviate
+from unlearn_lib.store import Folder, StoreError
+from unlearn_lib.train import run
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than one mini-batch")
+BLOCKS = 12
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """An uninterrupted run."""
+    return run(chain_steps(tmp_path / "whole"))
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(a.state(k)[n], v) for k in range(a.blocks + 1) for n, v in b.state(k).items())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and forkserver are POSIX")
+def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(tmp_path, whole):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.toys", "torch._dynamo"])
+    folder, kills, seen = tmp_path / "killed", 0, set()
+    for wanted in (1, 2, 5, 9, 12):
+        child = context.Process(target=train_chain_slowly, args=(folder,))
+        child.start()
+        deadline = time.monotonic() + 60
+        while child.is_alive() and len(list(folder.glob("*.safetensors"))) < wanted:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        child.kill()
+        child.join()
+        kills += child.exitcode == -9
+        seen.add(len(list(folder.glob("*.safetensors"))))
+    assert kills >= 4
+    assert len(seen) >= 4  # at several moments
+    steps = []
+    resumed = run(chain_steps(folder), [steps.append])
+    assert {step.info["block"] for step in steps} <= set(range(min(seen), BLOCKS + 1))
+    assert same(resumed, whole)
+    assert not list(folder.glob("*.part"))
+
+
+def test_a_closed_generator_frees_the_folder_and_resumes(tmp_path, whole):
+    steps = chain_steps(tmp_path / "stopped")
+    for step in steps:
+        if step.info["block"] == 5:
+            break
+    steps.close()
+    assert same(run(chain_steps(tmp_path / "stopped")), whole)
+
+
+def test_a_complete_chain_is_opened_without_a_step(tmp_path, whole):
+    steps = []
+    assert same(run(chain_steps(tmp_path / "whole"), [steps.append]), whole)
+    assert steps == []
+
+
+def test_a_second_run_on_the_same_folder_is_refused(tmp_path):
+    first = chain_steps(tmp_path)
+    next(first)
+    with pytest.raises(StoreError, match="is in use by another run"):
+        next(chain_steps(tmp_path))
+    first.close()
+    next(chain_steps(tmp_path))
+
+
+def test_a_full_disk_leaves_the_complete_blocks_and_the_run_can_be_resumed(tmp_path, whole, monkeypatch):
+    write, calls = store._write, []
+
+    def fills_up(path, data):
+        calls.append(path)
+        if len(calls) == 7:
+            raise StoreError(f"cannot write {path}: {os.strerror(errno.ENOSPC)}.")
+        write(path, data)
+
+    monkeypatch.setattr(store, "_write", fills_up)
+    with pytest.raises(StoreError, match="No space left on device"):
+        run(chain_steps(tmp_path / "full"))
+    monkeypatch.undo()
+    assert same(run(chain_steps(tmp_path / "full")), whole)
+
+
+def test_a_request_that_fails_while_it_is_stored_leaves_the_old_chain_whole(tmp_path, whole, monkeypatch):
+    before = {k: whole.state(k) for k in range(BLOCKS + 1)}
+    trace = run(deepobliviate(whole, whole.members[4][:2], stop_block=6)).trace
+
+    def power_cut(self, manifest):
+        raise StoreError("cannot write")
+
+    monkeypatch.setattr(Folder, "commit", power_cut)
+    with pytest.raises(StoreError):
+        commit(whole, trace)
+    monkeypatch.undo()
+    again = run(chain_steps(tmp_path / "whole"))
+    assert all(torch.equal(v, again.state(k)[n]) for k in before for n, v in before[k].items())
+    assert len(list((tmp_path / "whole").glob("*.safetensors"))) == BLOCKS + 1
+    assert commit(again, trace).stitched_from == 7
+
+
+def test_after_a_request_the_folder_opens_as_the_new_chain(tmp_path, whole):
+    ids = whole.members[4][:2]
+    new = commit(whole, run(deepobliviate(whole, ids, stop_block=6)).trace)
+    opened = run(chain_steps(tmp_path / "whole"))  # the full data set: what was forgotten is left out
+    assert same(opened, new)
+    assert (opened.stitched_from, opened.forgotten) == (7, tuple(ids.tolist()))
+    assert not opened.data.ids[torch.isin(opened.data.ids, ids)].numel()
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "foreign"])
+def test_a_damaged_checkpoint_is_named_and_nothing_is_changed(tmp_path, whole, damage):
+    file = whole.folder / "block-0012-0.safetensors"
+    data = file.read_bytes()
+    if damage == "truncate":
+        file.write_bytes(data[: len(data) // 2])
+    elif damage == "flip":
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    else:
+        store.save_tensors(file, {"other": torch.zeros(3)})
+    before = {path.name: path.read_bytes() for path in whole.folder.root.iterdir()}
+    with pytest.raises(StoreError, match=r"block-0012-0.safetensors"):
+        run(chain_steps(tmp_path / "whole"))
+    assert {path.name: path.read_bytes() for path in whole.folder.root.iterdir()} == before
+
+
+def test_another_recipe_is_refused_with_the_fields_that_differ(whole):
+    other = CHAIN_RECIPE.but(lr=0.2, epochs=3)
+    with pytest.raises(
+        StoreError, match=r"another recipe: epochs: stored 2, now 3; lr: stored 0.05, now 0.2"
+    ):
+        run(train_chain(whole.template, blobs(), other, BLOCKS, whole.folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"blocks": 10}, "another chain: blocks: stored 12, now 10"),
+        ({"data": blobs(seed=1)}, "another chain: data"),
+        ({"model": tiny_net(seed=1)}, "is missing from|belongs to another model|another initial model"),
+    ],
+)
+def test_another_chain_in_the_folder_is_refused(whole, change, message):
+    wanted = {"model": whole.template, "data": blobs(), "recipe": CHAIN_RECIPE, "blocks": BLOCKS, **change}
+    with pytest.raises(StoreError, match=message):
+        run(train_chain(**wanted, folder=whole.folder))
+
+
+def test_another_initial_model_of_the_same_shape_is_refused(whole):
+    other = tiny_net(seed=1)
+    other.insert(3, torch.nn.Dropout(0.2))
+    with pytest.raises(StoreError, match="began from another initial model"):
+        run(train_chain(other, blobs(), CHAIN_RECIPE, BLOCKS, whole.folder))
+
+
+def test_a_manifest_of_something_else_is_refused(whole):
+    (whole.folder / "manifest.json").write_text(json.dumps({"kind": "updates"}))
+    with pytest.raises(StoreError, match="is not the manifest of a chain"):
+        run(train_chain(whole.template, blobs(), CHAIN_RECIPE, BLOCKS, whole.folder))
+
+
+@pytest.mark.parametrize("blocks", [0, 121])
+def test_more_blocks_than_samples_are_refused(tmp_path, blocks):
+    with pytest.raises(ValueError, match=rf"`blocks` must be in 1 ... 120.*; got {blocks}"):
+        run(chain_steps(tmp_path, blocks))
+
+
+def test_blocks_of_ones_own_must_hold_every_id_once(tmp_path):
+    parts = list(cut_into_blocks(blobs(), 12))
+    for blocks in (parts[:-1], [*parts, parts[0]], [*parts[:-1], parts[-1] + 1000]):
+        with pytest.raises(ValueError, match="every id of `data` exactly once"):
+            run(train_chain(tiny_net(), blobs(), CHAIN_RECIPE, blocks, Folder(tmp_path)))
+
+
+def test_small_blocks_and_missing_classes_are_warned_about(tmp_path):
+    with pytest.warns(UserWarning, match="blocks") as found:
+        run(train_chain(tiny_net(), blobs(), CHAIN_RECIPE, 60, Folder(tmp_path)))
+    said = " ".join(str(warning.message) for warning in found)
+    assert "60 blocks are smaller than one mini-batch of 5" in said
+    assert "60 blocks lack a class" in said
+
+
+def test_the_bytes_stored_are_about_one_model_a_block(whole):
+    parameters = sum(p.numel() for p in whole.template.parameters())
+    assert whole.nbytes == pytest.approx((BLOCKS + 1) * parameters * 8, rel=0.5)  # float64, plus headers
+    assert replace(whole).nbytes == whole.nbytes
