@@ -168,3 +168,9 @@ def test_images_in_text_have_alternative_text(path: Path) -> None:
         assert "![](" not in cell.source
         for image in re.findall(r"<img\b[^>]*>", cell.source):
             assert re.search(r'\balt="[^"]+"', image), image
+
+
+def test_the_readme_lists_every_lesson_and_no_other() -> None:
+    table = (ROOT.parent / "README.md").read_text(encoding="utf-8").split("## Lessons")[1].split("\n## ")[0]
+    listed = re.findall(r"\(notebooks/(\w+)\.ipynb\)", table)
+    assert listed == [p.stem for p in MASTERS] or not MASTERS

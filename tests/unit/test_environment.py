@@ -1,0 +1,99 @@
+"""pyproject.toml, the lock and environment.yml describe one environment."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHONS = ("3.11.9", "3.12.9", "3.13.9")
+SYSTEMS = {
+    "linux": {"sys_platform": "linux", "os_name": "posix", "platform_machine": "x86_64"},
+    "macOS": {"sys_platform": "darwin", "os_name": "posix", "platform_machine": "arm64"},
+    "Windows": {"sys_platform": "win32", "os_name": "nt", "platform_machine": "AMD64"},
+}
+
+
+@cache
+def project() -> Any:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@cache
+def lock_lines() -> list[str]:
+    return (ROOT / "ci/constraints.txt").read_text(encoding="utf-8").splitlines()
+
+
+def wanted() -> list[Requirement]:
+    """Everything that pyproject asks for, extras included, but itself."""
+    groups = [project()["dependencies"], *project()["optional-dependencies"].values()]
+    found = [Requirement(line) for group in groups for line in group]
+    return [r for r in found if r.name != project()["name"]]
+
+
+def pins(name: str) -> list[Requirement]:
+    """The lines of the lock for a package."""
+    found = [Requirement(line) for line in lock_lines()]
+    return [r for r in found if canonicalize_name(r.name) == canonicalize_name(name)]
+
+
+def pinned(pin: Requirement) -> Version:
+    (clause,) = pin.specifier
+    return Version(clause.version)
+
+
+@pytest.mark.parametrize("requirement", wanted(), ids=lambda r: r.name)
+def test_every_dependency_has_a_lower_bound_and_is_locked_inside_its_range(requirement: Requirement) -> None:
+    assert [clause.operator for clause in requirement.specifier] == [">="], "ranges, no pins: pins rot"
+    found = pins(requirement.name)
+    assert found, "not in ci/constraints.txt; see CONTRIBUTING, section Dependencies"
+    for pin in found:
+        assert requirement.specifier.contains(pinned(pin)), f"{pin} is outside of {requirement}"
+
+
+@pytest.mark.parametrize("requirement", wanted(), ids=lambda r: r.name)
+def test_every_dependency_has_one_version_on_every_system_and_python(requirement: Requirement) -> None:
+    for system, facts in SYSTEMS.items():
+        for python in PYTHONS:
+            here = {**facts, "python_full_version": python, "python_version": python.rpartition(".")[0]}
+            fits = [pin for pin in pins(requirement.name) if pin.marker is None or pin.marker.evaluate(here)]
+            assert len(fits) == 1, f"{len(fits)} versions on {system} with Python {python}"
+
+
+def test_the_lock_holds_exact_versions_and_no_address() -> None:
+    for line in lock_lines():
+        assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*==[0-9][^\s;]*( ; .+)?", line), line
+        assert "://" not in line
+        assert not line.startswith("-")
+    assert lock_lines() == sorted(lock_lines(), key=lambda line: line.split("==")[0])
+
+
+def test_conda_gives_python_and_pip_and_pip_installs_the_lock() -> None:
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert conda["name"] == project()["name"]
+    assert conda["channels"] == ["conda-forge", "nodefaults"]
+    python, pip, by_pip = conda["dependencies"]
+    assert pip == "pip"
+    allowed = SpecifierSet(python.removeprefix("python "))
+    asked = SpecifierSet(project()["requires-python"])
+    for version in ("3.10.9", *PYTHONS):
+        assert allowed.contains(version) == asked.contains(version), version
+    assert by_pip == {"pip": ["--constraint ci/constraints.txt", "--editable .[test]"]}
+
+
+def test_the_documented_commands_install_the_lock() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    installs = re.findall(r"pip install .*", readme)
+    assert installs
+    for line in installs:
+        assert "-c ci/constraints.txt" in line, line

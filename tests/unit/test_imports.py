@@ -1,0 +1,60 @@
+"""Imports point one way, and the library proper loads no plotting or widget package."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "unlearn_lib"
+HEAVY = {"matplotlib", "plotly", "ipywidgets", "anywidget", "IPython", "kaleido"}
+# data, params <- train, store <- methods <- metrics <- lesson; other modules of the core stand with `train`.
+RANKS = {"data": 0, "params": 0, "methods": 2, "metrics": 3, "lesson": 4}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of the package that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path.name}: a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in MODULES else str(node.module) for name in names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def ours(module: str) -> set[str]:
+    return {name for name in imported(MODULES[module]) if name in MODULES and name != "unlearn_lib"}
+
+
+def rank(module: str) -> int:
+    return RANKS.get(module.split(".")[1], 1)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "unlearn_lib"])
+def test_imports_point_one_way(module: str) -> None:
+    wrong = [name for name in ours(module) if rank(name) > rank(module)]
+    assert not wrong, f"{module} must not import {wrong}"
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {name: ours(name) - {name} for name in MODULES}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_methods_and_metrics_load_no_plotting_or_widget_package() -> None:
+    names = [name for name in MODULES if rank(f"{name}.") < RANKS["lesson"]]
+    assert "unlearn_lib.methods.retrain" in names
+    code = f"import sys, {', '.join(names)}; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not done.stdout.split(), "loaded by the library proper"
