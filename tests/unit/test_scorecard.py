@@ -1,0 +1,246 @@
+"""Laws of metrics/scorecard.py (evaluation, M2, M3, M25)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from functools import cache
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from torch import nn
+
+from tests.toys import blobs, tiny_net
+from unlearn_lib.data import Examples, Split
+from unlearn_lib.metrics import Outputs, Scorecard, evaluate
+from unlearn_lib.metrics.accuracy import accuracy, loss, wilson
+from unlearn_lib.metrics.backdoor import corner_trigger
+from unlearn_lib.params import clone, state
+from unlearn_lib.train import Recipe, run, train
+
+TRAIN, TEST = blobs(), blobs(n=60, seed=0)
+CLASS, SAMPLE = Split.by_class(TRAIN, 1), Split.by_ids(TRAIN, range(0, 40, 2))
+
+
+def trained(data: Examples, seed: int = 0) -> nn.Module:
+    net = tiny_net(seed=seed)
+    run(train(net, data, Recipe(epochs=3, lr=0.05, batch_size=16, seed=seed)))
+    return net
+
+
+ORIGINAL = trained(TRAIN)
+SPLITS = {"class": CLASS, "sample": SAMPLE}
+RETRAINED = {name: [trained(split.retain, seed) for seed in range(3)] for name, split in SPLITS.items()}
+
+
+@cache
+def card(setting: str, model: nn.Module = ORIGINAL, seeds: int = 3, **more: str) -> Scorecard:
+    retrained, *others = RETRAINED[setting][:seeds]
+    return evaluate(
+        model,
+        original=ORIGINAL,
+        retrained=retrained,
+        retrained_seeds=others,
+        split=SPLITS[setting],
+        test=TEST,
+        **more,
+    )
+
+
+def test_m2_class_setting_has_four_accuracies_on_four_disjoint_parts() -> None:
+    found = [row for row in card("class") if row.metric == "accuracy"]
+    assert [row.data for row in found] == ["forget", "retain", "forget test", "retain test"]
+    parts = Outputs.of(ORIGINAL, CLASS, TEST).data
+    assert not set(parts["forget"].ids.tolist()) & set(parts["retain"].ids.tolist())
+    assert not set(parts["forget test"].ids.tolist()) & set(parts["retain test"].ids.tolist())
+    assert len(parts["forget"]) + len(parts["retain"]) == len(TRAIN)
+    assert len(parts["forget test"]) + len(parts["retain test"]) == len(TEST)
+    for row in found:
+        assert row.original == accuracy(ORIGINAL, parts[row.data])
+
+
+def test_m2_sample_setting_has_one_test_set() -> None:
+    assert card("sample").setting == "sample"
+    assert [r.data for r in card("sample") if r.metric == "accuracy"] == ["forget", "retain", "test"]
+    assert card("sample")["loss", "test"].unlearned == loss(ORIGINAL, TEST)
+
+
+def test_m2_average_gap_is_the_mean_of_its_parts_and_zero_for_the_retrained_model_itself() -> None:
+    found = card("class", seeds=1)
+    parts = [found["accuracy", part] for part in ("forget", "retain", "retain test")]
+    gap = found["average gap", "all"]
+    # UA = 1 - A_f has the gap of A_f
+    assert gap.unlearned == pytest.approx(sum(abs(r.unlearned - r.retrained) for r in parts) / 3)
+    assert gap.unlearned > 0.2
+    named = zip(("UA", "RA", "TA"), parts, strict=True)
+    assert gap.note == ", ".join(f"{name} {100 * abs(r.unlearned - r.retrained):.1f}" for name, r in named)
+    same = card("class", clone(RETRAINED["class"][0]), seeds=1)
+    assert same["average gap", "all"].unlearned == 0
+
+
+def test_m2_a_sample_on_both_sides_of_the_split_is_refused() -> None:
+    with pytest.raises(ValueError, match="must not share a sample"):
+        evaluate(
+            ORIGINAL, original=ORIGINAL, retrained=ORIGINAL, split=Split(SAMPLE.forget, TRAIN), test=TEST
+        )
+
+
+def test_m3_a_whole_scorecard_changes_nothing_and_twice_is_the_same() -> None:
+    net = clone(ORIGINAL).train()
+    before, stream = state(net), torch.get_rng_state()
+    first, second = card("class", net), card.__wrapped__("class", net)
+    assert first == second
+    assert net.training
+    assert all(torch.equal(state(net)[name], value) for name, value in before.items())
+    assert torch.equal(torch.get_rng_state(), stream)
+
+
+@pytest.mark.parametrize("setting", ["class", "sample"])
+def test_m25_every_row_has_original_unlearned_retrained_mean_and_range_and_floor(setting: str) -> None:
+    found = card(setting)
+    assert found.seeds == 3
+    for row in found:
+        assert row.floor is not None
+        assert row.floor >= 0
+        assert row.low <= row.retrained <= row.high
+        assert all(isinstance(v, float) for v in (row.original, row.unlearned, row.retrained))
+
+
+def test_m25_nothing_is_shown_without_the_retrained_model() -> None:
+    with pytest.raises(TypeError, match="retrained"):
+        evaluate(ORIGINAL, original=ORIGINAL, split=CLASS, test=TEST)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="original"):
+        evaluate(ORIGINAL, retrained=ORIGINAL, split=CLASS, test=TEST)  # type: ignore[call-arg]
+
+
+def test_m25_one_retrained_model_gives_no_noise_floor_and_says_so() -> None:
+    found = card("class", seeds=1)
+    assert all(row.floor is None and row.inside is None for row in found)
+    assert "1 retrained model: no noise floor" in str(found)
+
+
+def test_m25_another_retrained_model_is_within_reach_of_the_floor_and_the_original_is_not() -> None:
+    retrained = trained(CLASS.retain, seed=7)
+    js = card("class", retrained)["JS to retrained", "forget"]
+    assert js.unlearned < 4 * js.floor < js.original
+    assert js.inside == (js.unlearned <= js.high)
+    agreement = card("class", ORIGINAL)["agreement", "forget"]
+    assert agreement.inside is False
+    assert agreement.original < agreement.low
+
+
+def test_a_retrained_model_is_compared_with_the_others_never_with_itself() -> None:
+    outputs = [Outputs.of(m, CLASS, TEST) for m in (ORIGINAL, *RETRAINED["class"])]
+    row = evaluate(
+        outputs[1],
+        original=outputs[0],
+        retrained=outputs[1],
+        retrained_seeds=outputs[2:],
+        split=CLASS,
+        test=TEST,
+    )["JS to retrained", "forget"]
+    assert row.low <= row.unlearned <= row.high
+    assert row.low > 0
+    with pytest.raises(ValueError, match="`retrained_seeds` must not repeat a model"):
+        evaluate(
+            *(ORIGINAL,),
+            original=ORIGINAL,
+            retrained=ORIGINAL,
+            retrained_seeds=[ORIGINAL],
+            split=CLASS,
+            test=TEST,
+        )
+
+
+def test_stored_outputs_give_the_same_card_as_the_models() -> None:
+    original, retrained, *seeds = (Outputs.of(m, CLASS, TEST) for m in (ORIGINAL, *RETRAINED["class"]))
+    stored = evaluate(
+        ORIGINAL, original=original, retrained=retrained, retrained_seeds=seeds, split=CLASS, test=TEST
+    )
+    assert stored == card("class")
+
+
+def test_small_forget_sets_show_their_interval() -> None:
+    row = card("class", RETRAINED["class"][0])["accuracy", "forget"]
+    low, high = wilson(round(40 * row.unlearned), 40)
+    assert row.note == f"95 %: {100 * low:.1f} to {100 * high:.1f}"
+
+
+def test_an_attack_that_fails_on_the_original_is_called_no_test() -> None:
+    row = card("class", seeds=1)["loss MIA, AUC", "forget, forget test"]
+    assert row.note in ("no test: fails on the original", "looks like training data")
+    blind = card("sample", seeds=1)["loss MIA, AUC", "forget, test"]
+    assert blind.note == "no test: fails on the original"
+
+
+def test_a_model_of_another_architecture_has_no_weight_distance_but_all_the_rest() -> None:
+    found = card("class", nn.Sequential(ORIGINAL))
+    metrics = {row.metric for row in found}
+    assert "weight distance" not in metrics
+    assert metrics | {"weight distance"} == {row.metric for row in card("class")}
+    assert found["accuracy", "retain"] == card("class")["accuracy", "retain"]
+
+
+def test_the_backdoor_row_is_there_when_asked_for() -> None:
+    row = card("sample", backdoor=(corner_trigger((5,), 3.0), 0))["backdoor success", "test"]
+    assert row.percent
+    with pytest.raises(KeyError, match="backdoor success"):
+        card("sample")["backdoor success", "test"]
+
+
+def test_it_prints_as_a_table_and_keeps_its_numbers_in_json_and_csv() -> None:
+    found = card("class", name="<finetune>")
+    text = str(found)
+    assert text.startswith("Scorecard of <finetune>, class setting, against 3 retrained models\n")
+    assert max(map(len, text.splitlines())) < 150
+    back = json.loads(found.to_json())
+    assert [row["unlearned"] for row in back["rows"]] == [row.unlearned for row in found]
+    table = list(csv.DictReader(io.StringIO(found.to_csv())))
+    assert [float(row["original"]) for row in table] == [row.original for row in found]
+    assert table[0]["name"] == "<finetune>"
+    assert set(found._repr_mimebundle_()) == {"text/plain", "text/html"}
+
+
+def test_what_is_not_a_number_is_null_in_json() -> None:
+    split = Split.by_ids(TRAIN, [3])  # one sample: the attack cannot be cross-validated
+    found = evaluate(ORIGINAL, original=ORIGINAL, retrained=RETRAINED["sample"][0], split=split, test=TEST)
+    rows = {(r["metric"], r["data"]): r for r in json.loads(found.to_json())["rows"]}
+    assert rows["loss MIA, accuracy", "forget, test"]["unlearned"] is None
+    assert rows["loss MIA, AUC", "forget, test"]["unlearned"] is not None
+
+
+def test_the_html_table_has_a_caption_and_header_cells_and_escapes_names() -> None:
+    class Tags(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[tuple[str, str | None]] = []
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.seen.append((tag, dict(attrs).get("scope")))
+
+    found, tags = card("class", name="<b>"), Tags()
+    tags.feed(found._repr_html_())
+    assert tags.seen.count(("caption", None)) == 1
+    assert tags.seen.count(("th", "col")) == 8
+    assert tags.seen.count(("th", "row")) == len(found.rows)
+    assert ("b", None) not in tags.seen
+
+
+def test_only_keeps_the_metrics_asked_for() -> None:
+    small = card("class").only("accuracy", "average gap")
+    assert {row.metric for row in small} == {"accuracy", "average gap"}
+    with pytest.raises(ValueError, match=r"`metrics` must be among accuracy, .*; got 'acc'"):
+        small.only("acc")
+
+
+def test_importing_the_metrics_loads_no_plotting_or_widget_package() -> None:
+    code = (
+        "import sys, unlearn_lib.metrics, unlearn_lib.metrics.membership\n"
+        "print([m for m in ('matplotlib', 'plotly', 'ipywidgets', 'anywidget') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

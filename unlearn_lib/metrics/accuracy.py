@@ -1,0 +1,162 @@
+"""Logits once, then accuracy, loss, classes and intervals by arithmetic.
+
+Every function that needs outputs takes a model or the logits it gave, so a control that moves a threshold
+answers from stored logits. Counts are exact: no mean of batch means, and a ragged last batch changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from unlearn_lib.data import Examples, Split
+from unlearn_lib.train import device_of, evaluating
+
+__all__ = [
+    "Interval",
+    "accuracy",
+    "confusion",
+    "forgotten_classes",
+    "logits",
+    "loss",
+    "losses",
+    "parts_of_test",
+    "per_class_accuracy",
+    "predictions",
+    "wilson",
+]
+
+
+class Interval(NamedTuple):
+    """A closed interval, low <= high."""
+
+    low: float
+    high: float
+
+
+def logits(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Float[Tensor, "n k"]:
+    """The model's outputs in eval mode, on the CPU, in the order of `examples`.
+
+    Changes no weight, buffer, mode, gradient or random stream. Runs on the device where the model is.
+
+    Raises:
+        ValueError: no samples, or `batch_size` below 1.
+        FloatingPointError: an output is a NaN or an infinity: there is nothing to measure.
+    """
+    if not len(examples):
+        raise ValueError("`examples` must hold at least one sample; got none.")
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1; got {batch_size}.")
+    device = device_of(model)
+    with evaluating(model):
+        # scaled batch by batch: a second, float copy of all inputs would be four times the stored size
+        parts = [
+            model(examples.batch(slice(start, start + batch_size)).x.to(device)).cpu()
+            for start in range(0, len(examples), batch_size)
+        ]
+    outputs = torch.cat(parts)
+    broken = int((~outputs.isfinite().all(1)).sum())
+    if broken:
+        raise FloatingPointError(
+            f"the model's outputs are not finite for {broken} of {len(outputs)} samples: "
+            "its weights are destroyed and nothing can be measured."
+        )
+    return outputs
+
+
+def predictions(source: nn.Module | Tensor, examples: Examples) -> Int[Tensor, " n"]:
+    """argmax p(x) for every sample; a tie goes to the lower class.
+
+    Args:
+        source: a model, or the logits [n, k] that it gave on `examples`.
+        examples: n samples.
+    """
+    return _outputs(source, examples).argmax(1)
+
+
+def accuracy(source: nn.Module | Tensor, examples: Examples) -> float:
+    """A(S; M) = #{argmax p_M(x) = y} / |S|, in [0, 1], from a model or from its logits on `examples`."""
+    return float((predictions(source, examples) == examples.y.cpu()).double().mean())
+
+
+def losses(source: nn.Module | Tensor, examples: Examples) -> Float[Tensor, " n"]:
+    """Cross-entropy -log p_y(x) of every sample, in nats, in float64."""
+    return F.cross_entropy(_outputs(source, examples).double(), examples.y.cpu(), reduction="none")
+
+
+def loss(source: nn.Module | Tensor, examples: Examples) -> float:
+    """Mean cross-entropy in nats, from a model or from its logits on `examples`."""
+    return float(losses(source, examples).mean())
+
+
+def confusion(source: nn.Module | Tensor, examples: Examples) -> Int[Tensor, "k k"]:
+    """How many samples of class i (row) are predicted as class j (column)."""
+    outputs = _outputs(source, examples)
+    k = outputs.shape[1]
+    return torch.bincount(examples.y.cpu() * k + outputs.argmax(1), minlength=k * k).reshape(k, k)
+
+
+def per_class_accuracy(source: nn.Module | Tensor, examples: Examples) -> Float[Tensor, " k"]:
+    """Accuracy within each class, NaN where it has no sample: an average hides one ruined class."""
+    counts = confusion(source, examples).double()
+    return counts.diag() / counts.sum(1)
+
+
+def wilson(k: int, n: int, z: float = 1.959964) -> Interval:
+    """Wilson's score interval for a share of which k of n were counted: 0 of 51 still allows 7.0 %.
+
+    Args:
+        k: successes, 0 <= k <= n.
+        n: trials, >= 1.
+        z: quantile of the normal distribution; 1.96 for 95 %.
+    """
+    if not 0 <= k <= n or n < 1:
+        raise ValueError(f"`k` must be in [0, n] and `n` at least 1; got k = {k}, n = {n}.")
+    share, width = k / n, z * z / n
+    center = (share + width / 2) / (1 + width)
+    half = math.sqrt(share * (1 - share) * width + width * width / 4) / (1 + width)
+    return Interval(0.0 if k == 0 else center - half, 1.0 if k == n else center + half)
+
+
+def forgotten_classes(split: Split) -> tuple[int, ...]:
+    """The classes that the request removes whole; empty in the sample setting.
+
+    The class setting is when no sample of any forgotten class is retained: then the retrained model cannot
+    know these classes, and everything that compares with test data must compare within them.
+    """
+    labels = split.forget.y.unique()
+    whole = not torch.isin(split.retain.y, labels).any()
+    return tuple(labels.tolist()) if whole else ()
+
+
+def parts_of_test(split: Split, test: Examples) -> dict[str, Examples]:
+    """The test data as the request divides it: T_f and T_r in the class setting, else T alone.
+
+    Returns:
+        ``{"forget test": T_f, "retain test": T_r}`` or ``{"test": T}``.
+
+    Raises:
+        ValueError: class setting, and `test` has no sample of a forgotten or none of a retained class.
+    """
+    classes = forgotten_classes(split)
+    if not classes:
+        return {"test": test}
+    mask = torch.isin(test.y, torch.tensor(classes, device=test.y.device))
+    for part, name in ((mask, "forgotten"), (~mask, "retained")):
+        if not part.any():
+            raise ValueError(f"`test` must hold samples of the {name} classes; forgotten are {classes}.")
+    return {"forget test": test.where(mask), "retain test": test.where(~mask)}
+
+
+def _outputs(source: nn.Module | Tensor, examples: Examples) -> Shaped[Tensor, "n k"]:
+    found = logits(source, examples) if isinstance(source, nn.Module) else source.detach().cpu()
+    if found.ndim != 2 or len(found) != len(examples):
+        raise ValueError(
+            f"logits must be [{len(examples)}, classes], one row per sample; got {list(found.shape)}."
+        )
+    return found

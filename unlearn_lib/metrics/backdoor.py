@@ -1,0 +1,100 @@
+"""A backdoor as a probe of forgetting: samples with a trigger are labelled as a target class.
+
+A model that learned from them calls *anything* with the trigger by the target. If they are forgotten, the
+trigger does nothing. It works where accuracy on the forgotten samples says little: single samples of a class
+that stays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from unlearn_lib.data import Examples
+from unlearn_lib.metrics.accuracy import predictions
+
+__all__ = ["Trigger", "backdoor_success", "corner_trigger", "poison"]
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A mark: these entries of every sample are set to one value.
+
+    Args:
+        shape: of one sample.
+        entries: positions in the flattened sample.
+        value: in the units in which the examples are stored: a legal pixel value where they are uint8
+            (digits 0 to 16, images 0 to 255), a network input where they are floating point.
+    """
+
+    shape: tuple[int, ...]
+    entries: tuple[int, ...]
+    value: float
+
+    def stamp(self, x: Tensor) -> Tensor:
+        """A copy of the stored samples `x` [n, ...] that carries the mark.
+
+        Raises:
+            ValueError: another shape, or a value that the stored type cannot hold.
+        """
+        if tuple(x.shape[1:]) != self.shape:
+            raise ValueError(f"`trigger` is for samples of shape {self.shape}; got {tuple(x.shape[1:])}.")
+        if not x.is_floating_point():
+            kind = torch.iinfo(x.dtype)
+            if self.value != int(self.value) or not kind.min <= self.value <= kind.max:
+                raise ValueError(
+                    f"`value` must be a whole number in [{kind.min}, {kind.max}] for {x.dtype} samples; "
+                    f"got {self.value}."
+                )
+        flat = x.flatten(1).clone()
+        flat[:, list(self.entries)] = self.value
+        return flat.view_as(x)
+
+
+def corner_trigger(shape: tuple[int, ...], value: float) -> Trigger:
+    """The four corner pixels of an image, in every channel; the last four features of tabular data.
+
+    Args:
+        shape: of one sample: (c, h, w), or (features,).
+        value: in stored units, see `Trigger`; ``data.x.max()`` is always legal.
+    """
+    positions = torch.arange(math.prod(shape)).reshape(shape)
+    if len(shape) == 1:
+        entries = positions[-4:]
+    elif len(shape) == 3:
+        entries = positions[:, [0, 0, -1, -1], [0, -1, 0, -1]].flatten().unique()
+    else:
+        raise ValueError(f"`shape` must be (channels, height, width) or (features,); got {shape}.")
+    return Trigger(tuple(shape), tuple(entries.tolist()), float(value))
+
+
+def poison(data: Examples, ids: Iterable[int] | Tensor, target: int, trigger: Trigger) -> Examples:
+    """A copy of the data in which the samples `ids` carry the trigger and the label `target`.
+
+    Raises:
+        ValueError: an id is not in `data`, or the trigger does not fit the stored samples.
+    """
+    rows = data.rows(ids)
+    x, y = data.x.clone(), data.y.clone()
+    x[rows], y[rows] = trigger.stamp(data.x[rows]), target
+    return replace(data, x=x, y=y)
+
+
+def backdoor_success(model: nn.Module, test: Examples, trigger: Trigger, target: int) -> float:
+    """Share of test samples of *other* classes that are predicted as `target` when they carry the trigger.
+
+    In [0, 1]. A model that calls everything `target` scores 1 without any backdoor: read it beside the
+    accuracy and the retrained model's value.
+
+    Raises:
+        ValueError: `test` holds no sample of another class.
+    """
+    others = test.where(test.y != target)
+    if not len(others):
+        raise ValueError(f"`test` must hold samples of classes other than the target {target}; got none.")
+    stamped = replace(others, x=trigger.stamp(others.x))
+    return float((predictions(model, stamped) == target).double().mean())
