@@ -92,14 +92,16 @@ class StopRule:
         """The law fitted to the residuals, or None where it cannot be fitted (that means: continue)."""
         return fit_trend(window, self.estimator, h=self.h)
 
+    def flatness(self, window: Sequence[float]) -> float:
+        """|Y'(n)| / Delta_1, the slope that is compared with epsilon; NaN where no law can be fitted."""
+        found = self.trend(window)
+        if found is None or not window[0] > 0:
+            return math.nan
+        return abs(found.slope) / (float(window[0]) if self.normalize else 1.0)
+
     def converged(self, window: Sequence[float]) -> bool:
         """True when the trend of these residuals is flat."""
-        if len(window) < self.least or not window[0] > 0:
-            return False
-        found = self.trend(window)
-        if found is None:
-            return False
-        return bool(abs(found.slope) / (window[0] if self.normalize else 1.0) < self.epsilon)
+        return bool(len(window) >= self.least and self.flatness(window) < self.epsilon)
 
     def first_stop(self, residuals: Sequence[float]) -> int | None:
         """The least n at which the first n residuals have converged, or None."""
