@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+os.environ["OMP_NUM_THREADS"] = "1"  # of child processes too: another number of threads gives other bits
+
 from jaxtyping import install_import_hook
 
 import tests.typecheck  # noqa: F401 - loaded before the hook, which names it

@@ -41,14 +41,23 @@ def line() -> Figure:
 def test_start_says_with_what_the_lesson_runs(capsys: pytest.CaptureFixture[str]) -> None:
     found = session.start("deepobliviate", preset="quick", dataset="digits", seed=3, device="cpu")
     said = capsys.readouterr().out
-    for word in ("torch", "cpu", "quick", "blocks 30", "720 training", "scikit-learn", "seed 3"):
+    sizes = session.PRESETS["deepobliviate"]["digits"]["quick"]
+    for word in ("torch", "cpu", "quick", f"blocks {sizes['blocks']}", "360 test", "scikit-learn", "seed 3"):
         assert word in said
     assert (found.preset, found.seed, found.device) == ("quick", 3, torch.device("cpu"))
-    assert found.settings.blocks == 30
-    assert found.recipe == Recipe(lr=0.1, batch_size=16, epochs=3, seed=3)
-    assert len(found.dataset.train) == 720
+    assert found.settings.blocks == sizes["blocks"]
+    assert found.recipe == Recipe(**sizes["recipe"], seed=3)
     assert found.folder.is_dir()
     assert not list(found.folder.iterdir())
+
+
+def test_the_dataset_is_cut_to_the_sizes_of_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {**session.PRESETS["deepobliviate"]["digits"]["quick"], "train": 200, "test": None}
+    monkeypatch.setitem(session.PRESETS["deepobliviate"]["digits"], "quick", sizes)
+    found = session.start("deepobliviate", preset="quick").dataset
+    assert (len(found.train), len(found.test)) == (200, 360)
+    assert len(found.train.y.unique()) == 10
+    assert int(found.train.ids.max()) > 200, "ids stay those of the whole set"
 
 
 def test_a_session_is_frozen_and_builds_the_same_model_at_every_call() -> None:
@@ -155,7 +164,7 @@ def test_a_plotly_figure_headless_is_a_picture(
     shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "HEADLESS", True)
-    fig = go.Figure(go.Scatter(y=[1, 2]))
+    fig = go.Figure(go.Pie(values=[1, 2]))
     monkeypatch.setattr(fig.__class__, "to_image", lambda self, kind: b"png")
     session.show(fig, alt=ALT)
     assert set(shown[0]) == {"text/html", "image/png", "text/plain"}
@@ -163,7 +172,7 @@ def test_a_plotly_figure_headless_is_a_picture(
 
 
 def test_a_plotly_figure_without_a_browser_is_a_text_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    fig = go.Figure(go.Scatter(y=[1, 2]))
+    fig = go.Figure(go.Pie(values=[1, 2]))
 
     def no_browser(self: object, kind: str) -> bytes:
         raise RuntimeError("Kaleido requires Google Chrome")
