@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 # --- metrics ---------------------------------------------------------------------------------------------
@@ -49,3 +51,58 @@ def accuracy_slow(model: nn.Module, x: Tensor, y: Tensor) -> float:
         scores = model(x[i : i + 1])[0].tolist()
         right += scores.index(max(scores)) == int(y[i])
     return right / len(x)
+
+
+# --- amnesiac and partial unlearning -----------------------------------------------------------------------
+
+
+def keep_slow(values: list[float], k: int) -> set[int]:
+    """Indices of the k largest absolute values; of equals, the one that comes first."""
+    return set(sorted(range(len(values)), key=lambda i: (-abs(values[i]), i))[:k])
+
+
+def amnesiac_slow(
+    net: nn.Module, batches: list[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer, bad: set[int]
+) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+    """Train on the batches, remember every update, subtract those numbered in `bad`; plain loops."""
+    updates = []
+    net.train()
+    for x, y in batches:
+        before = {name: p.detach().clone() for name, p in net.named_parameters()}
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+        updates.append({name: p.detach() - before[name] for name, p in net.named_parameters()})
+    unlearned = {name: p.detach().clone() for name, p in net.named_parameters()}
+    for number in sorted(bad):
+        for name, change in updates[number].items():
+            unlearned[name] = unlearned[name] - change
+    return updates, unlearned
+
+
+def naive_unlearning(
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    forget: list[tuple[Tensor, Tensor]],
+    retain: list[tuple[Tensor, Tensor]],
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+) -> list[dict[str, Tensor]]:
+    """Parameters after each step of ``loss_of(CE of the forget batch, CE of the retain batch)``."""
+    states = []
+    net.train()
+    for (x_f, y_f), (x_r, y_r) in zip(forget, retain, strict=True):
+        CE_f, CE_r = (nn.functional.cross_entropy(net(x), y) for x, y in ((x_f, y_f), (x_r, y_r)))
+        optimizer.zero_grad()
+        loss_of(CE_f, CE_r).backward()
+        optimizer.step()
+        states.append({name: p.detach().clone() for name, p in net.named_parameters()})
+    return states
+
+
+def modified_entropy_slow(p: list[float], y: int) -> float:
+    """MH of one sample, term by term; a term with weight 0 is 0."""
+    total = 0.0
+    for c, share in enumerate(p):
+        weight, log_of = (1 - share, share) if c == y else (share, 1 - share)
+        total -= weight * math.log(log_of) if weight else 0.0
+    return total

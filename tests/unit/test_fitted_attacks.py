@@ -1,0 +1,103 @@
+"""Laws of metrics/fitted_attacks.py (evaluation, M15, M16)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.oracles import modified_entropy_slow
+from unlearn_lib.metrics.fitted_attacks import Judged, efficacy_mia, entropy_mia, modified_entropy
+
+ROWS = torch.tensor([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]], dtype=torch.float64)
+LABELS = torch.tensor([0, 1])
+
+
+def judged(n: int, seed: int, sure: float = 2.0) -> Judged:
+    stream = torch.Generator().manual_seed(seed)
+    p = (sure * torch.randn(n, 5, generator=stream, dtype=torch.float64)).softmax(1)
+    return Judged(p, torch.randint(5, (n,), generator=stream))
+
+
+def test_m15_modified_entropy_of_the_known_rows() -> None:
+    assert modified_entropy(ROWS, LABELS).tolist() == pytest.approx([0.1622, 2.1409], abs=5e-5)
+
+
+def test_m15_the_circulated_version_gives_both_rows_the_same() -> None:
+    assert modified_entropy(ROWS, LABELS, legacy=True).tolist() == pytest.approx([1.6248, 1.6248], abs=6e-5)
+
+
+def test_m15_finite_where_the_true_class_has_probability_zero_or_one() -> None:
+    p = torch.eye(3, dtype=torch.float64)
+    right, wrong = modified_entropy(p, torch.arange(3)), modified_entropy(p, torch.arange(3).roll(1))
+    assert right.tolist() == [0, 0, 0]
+    assert wrong.isfinite().all()
+    assert wrong.min() > 50
+
+
+def test_m15_a_row_does_not_depend_on_the_rest_of_its_batch() -> None:
+    part = judged(20, 0)
+    alone = torch.cat([modified_entropy(part.p[i : i + 1], part.y[i : i + 1]) for i in range(20)])
+    assert torch.equal(modified_entropy(part.p, part.y), alone)
+    circulated = torch.cat(
+        [modified_entropy(part.p[i : i + 1], part.y[i : i + 1], legacy=True) for i in range(20)]
+    )
+    assert not torch.allclose(modified_entropy(part.p, part.y, legacy=True), circulated)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10_000))
+def test_m15_modified_entropy_equals_the_loop_oracle(seed: int) -> None:
+    part = judged(6, seed)
+    slow = [modified_entropy_slow(p.tolist(), int(y)) for p, y in zip(part.p, part.y, strict=True)]
+    assert modified_entropy(part.p, part.y).tolist() == pytest.approx(slow, rel=1e-9)
+
+
+def test_m16_about_half_is_flagged_when_all_share_one_distribution() -> None:
+    # one attack's threshold is where it happens to be, so the mean over 12 independent draws is tested
+    entropies, efficacies = [], []
+    for seed in range(12):
+        parts = [judged(n, 100 * seed + i) for i, n in enumerate((200, 150, 100))]
+        entropies.append(entropy_mia(*parts).called_member)
+        efficacies.append([v.called_member for v in efficacy_mia(*parts).values()])
+    assert np.mean(entropies) == pytest.approx(0.5, abs=0.15)
+    means = np.mean(efficacies, axis=0)[1:]  # "correctness" is one bit: all or nothing
+    assert means.tolist() == pytest.approx([0.5] * 4, abs=0.15)
+
+
+def test_m16_a_forget_set_like_training_data_is_called_member_and_one_like_test_data_is_not() -> None:
+    retain, test = judged(300, 0, sure=20.0), judged(200, 1, sure=1.0)
+    assert entropy_mia(retain, test, judged(100, 2, sure=20.0)).called_member > 0.8
+    assert entropy_mia(retain, test, judged(100, 3, sure=1.0)).called_member < 0.2
+    found = efficacy_mia(retain, test, judged(100, 2, sure=20.0))
+    assert found["entropy"].called_member > 0.8
+
+
+def test_m16_the_two_directions_are_complementary_by_name() -> None:
+    parts = judged(80, 0), judged(60, 1), judged(40, 2)
+    for verdict in (entropy_mia(*parts), *efficacy_mia(*parts).values()):
+        assert verdict.called_member + verdict.called_non_member == 1
+
+
+def test_m16_constant_scores_do_not_crash() -> None:
+    flat = [
+        Judged(torch.full((n, 5), 0.2, dtype=torch.float64), torch.zeros(n, dtype=torch.long))
+        for n in (30, 20, 10)
+    ]
+    assert entropy_mia(*flat).called_member in (0.0, 1.0)
+    assert set(efficacy_mia(*flat)) == {
+        "correctness",
+        "confidence",
+        "entropy",
+        "modified entropy",
+        "probabilities",
+    }
+
+
+def test_groups_are_of_one_size_however_many_retained_samples_there_are() -> None:
+    many, test, forget = judged(1000, 0), judged(50, 1), judged(30, 2)
+    rows = torch.arange(50) * 20
+    assert efficacy_mia(many, test, forget) == efficacy_mia(many[rows], test, forget)
+    assert efficacy_mia(many, test, forget, limit=10) != efficacy_mia(many, test, forget)

@@ -1,0 +1,153 @@
+"""Laws of metrics/lira.py (evaluation, M18, M19)."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.toys import blobs, tiny_net
+from unlearn_lib.data import Examples, Split
+from unlearn_lib.methods.retrain import retrain
+from unlearn_lib.metrics.lira import (
+    FLOOR,
+    Margins,
+    gaussian_klom,
+    lira,
+    lira_scores,
+    margins,
+    mini_ulira,
+    plan,
+)
+from unlearn_lib.train import Recipe, run, train
+
+DATA = blobs(n=80)
+CANDIDATES, BASE = DATA.select(range(10)), DATA.without(range(10))
+RECIPE = Recipe(epochs=1, lr=0.05, batch_size=16)
+
+
+def synthetic(models: int, n: int, d: float, seed: int) -> Margins:
+    """φ ~ N(d, 1) inside, N(0, 1) outside."""
+    inside = plan(models, n, seed)
+    noise = torch.randn(models, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return Margins(noise + d * inside, inside)
+
+
+def exactly_unlearned(inside: Tensor, seed: int) -> nn.Module:
+    """Train on everything, then retrain without the candidates inside: exact unlearning."""
+    split = Split(CANDIDATES.where(inside), BASE)
+    return run(retrain(tiny_net(seed=seed), split, RECIPE.but(seed=seed))).model
+
+
+def not_unlearned(inside: Tensor, seed: int) -> nn.Module:
+    """Train with the candidates and forget to forget: over-fitted so that it shows."""
+    net = tiny_net(seed=seed)
+    odd = CANDIDATES.where(inside)
+    wrong = Examples(odd.x, (odd.y + 1) % 3, odd.ids)  # memorized, for no other sample agrees
+    run(train(net, BASE + wrong, RECIPE.but(seed=seed, epochs=40)))
+    return net
+
+
+def test_m18_the_auc_is_phi_of_d_over_root_two() -> None:
+    for d in (0.5, 1.5):
+        found = lira(synthetic(400, 40, d, 0), synthetic(20, 40, d, 1))
+        expected = 0.5 * (1 + math.erf(d / math.sqrt(2) / math.sqrt(2)))
+        assert abs(found.auc.value - expected) < 3 * found.auc.error
+        # the threshold 0 is the midpoint d/2: balanced accuracy Φ(d/2)
+        assert found.accuracy == pytest.approx(0.5 * (1 + math.erf(d / 2 / math.sqrt(2))), abs=0.06)
+
+
+def test_m18_the_null_gives_one_half() -> None:
+    found = lira(synthetic(64, 40, 0.0, 0), synthetic(20, 40, 0.0, 1))
+    assert abs(found.auc.value - 0.5) < 3 * found.auc.error
+    assert found.accuracy == pytest.approx(0.5, abs=0.06)
+
+
+def test_m18_scores_are_the_log_likelihood_ratio_and_the_variance_is_floored() -> None:
+    inside = torch.tensor([[True], [True], [False], [False]])
+    shadows = Margins(torch.tensor([[2.0], [4.0], [1.0], [1.0]], dtype=torch.float64), inside)
+    phi = torch.tensor([[1.5]], dtype=torch.float64)
+    normal = torch.distributions.Normal
+    expected = normal(3.0, math.sqrt(2.0)).log_prob(phi) - normal(1.0, math.sqrt(FLOOR)).log_prob(phi)
+    torch.testing.assert_close(lira_scores(shadows, phi), expected)
+    same = Margins(torch.ones(4, 1, dtype=torch.float64), inside)
+    assert lira_scores(same, phi).item() == 0
+
+
+def test_m18_every_candidate_is_inside_half_of_the_models() -> None:
+    found = plan(16, 30, seed=3)
+    assert found.sum(0).tolist() == [8] * 30
+    assert torch.equal(found, plan(16, 30, seed=3))
+    assert not torch.equal(found, plan(16, 30, seed=4))
+
+
+def test_m18_an_exactly_unlearned_model_is_indistinguishable_and_the_scored_models_are_no_shadows() -> None:
+    seen: list[tuple[tuple[bool, ...], int]] = []
+
+    def job(inside: Tensor, seed: int) -> nn.Module:
+        seen.append((tuple(inside.tolist()), seed))
+        return exactly_unlearned(inside, seed)
+
+    found, every = mini_ulira(job, CANDIDATES, shadows=12, targets=6)
+    assert abs(found.auc.value - 0.5) < 3 * found.auc.error
+    assert len({seed for _, seed in seen}) == 18, "every model has a seed of its own"
+    assert [row for row, _ in seen] == [tuple(row) for row in every.inside.tolist()]
+    assert torch.equal(found.inside, every.inside[12:])
+    # what is scored is what the job returned: the unlearned model's margins
+    again = exactly_unlearned(every.inside[12], seen[12][1])
+    with torch.no_grad():
+        assert torch.equal(every.phi[12], margins(again(CANDIDATES.x), CANDIDATES.y))
+
+
+def test_m18_a_model_that_did_not_forget_is_caught() -> None:
+    found, _ = mini_ulira(not_unlearned, CANDIDATES, shadows=8, targets=4)
+    assert found.auc.value > 0.5 + 3 * found.auc.error
+
+
+def test_margins_are_log_odds_without_rounding() -> None:
+    z = torch.tensor([[2.0, 1.0, 0.0], [200.0, 0.0, 0.0], [30.0, 0.0, -1e9]])
+    y = torch.tensor([0, 0, 0])
+    p = z[0].double().softmax(0)[0]
+    assert margins(z, y).tolist() == pytest.approx([float((p / (1 - p)).log()), 50.0, 30.0])
+    assert margins(z, y + 1)[1] == -50
+
+
+def test_m19_klom_is_the_closed_form_and_zero_for_identical_ensembles() -> None:
+    u = torch.tensor([[0.0], [2.0]], dtype=torch.float64)  # mean 1, variance 2
+    s = torch.tensor([[0.0], [4.0]], dtype=torch.float64)  # mean 2, variance 8
+    p, q = torch.distributions.Normal(1.0, math.sqrt(2.0)), torch.distributions.Normal(2.0, math.sqrt(8.0))
+    assert gaussian_klom(u, s).mean == pytest.approx(float(torch.distributions.kl_divergence(p, q)))
+    many = synthetic(20, 30, 0.0, 0).phi
+    assert gaussian_klom(many, many).each.abs().max() < 1e-12
+
+
+def test_m19_klom_is_finite_with_the_floor_and_above_the_noise_floor_for_a_shifted_ensemble() -> None:
+    constant = torch.ones(5, 3, dtype=torch.float64)
+    assert gaussian_klom(constant, constant + 1).each.tolist() == pytest.approx([1 / (2 * FLOOR)] * 3)
+    a, b = synthetic(20, 30, 0.0, 0).phi, synthetic(20, 30, 0.0, 1).phi
+    floor, shifted = gaussian_klom(a, b), gaussian_klom(a + 2, b)
+    assert 0 < floor.mean < shifted.mean
+    assert shifted.p95 > shifted.mean
+
+
+def test_workers_give_the_same_bits() -> None:
+    here, there = (mini_ulira(linear_job, CANDIDATES, shadows=4, targets=2, workers=w)[1] for w in (0, 1))
+    assert torch.equal(here.phi, there.phi)
+
+
+def linear_job(inside: Tensor, seed: int) -> nn.Module:
+    net = nn.Linear(5, 3).double()
+    with torch.no_grad():
+        net.weight.copy_(torch.arange(15).reshape(3, 5) * (seed % 7) / 10 + inside.sum())
+        net.bias.zero_()
+    return net
+
+
+def test_errors_name_the_thing_the_rule_and_the_value() -> None:
+    with pytest.raises(ValueError, match=r"`shadows` must be even and at least 4; got 5"):
+        mini_ulira(exactly_unlearned, CANDIDATES, shadows=5)
+    lonely = Margins(torch.zeros(3, 1, dtype=torch.float64), torch.tensor([[True], [False], [False]]))
+    with pytest.raises(ValueError, match="every example inside"):
+        lira_scores(lonely, torch.zeros(1, 1, dtype=torch.float64))

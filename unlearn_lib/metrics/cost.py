@@ -1,0 +1,110 @@
+"""What a request costs: time, gradient steps, samples read, bytes and seconds spent before it came."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field, fields
+from itertools import count
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from unlearn_lib.data import Batch, Examples, Split
+from unlearn_lib.train import Step, run
+
+__all__ = ["Cost", "Counted", "counted", "hardware", "priced"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Counted(Examples):
+    """Examples that count how often each id is read in a batch; every cut and sum shares the counter."""
+
+    reads: Counter[int] = field(default_factory=Counter, compare=False)
+
+    @classmethod
+    def by(cls, reads: Counter[int], data: Examples) -> Counted:
+        """The same samples, counted by `reads`."""
+        return cls(**{f.name: getattr(data, f.name) for f in fields(Examples)}, reads=reads)
+
+    def __add__(self, other: Examples) -> Counted:
+        return self.by(self.reads, super().__add__(other))
+
+    def __radd__(self, other: Examples) -> Counted:
+        return self.by(self.reads, Examples.__add__(other, self))
+
+    def batch(self, rows: Tensor | slice) -> Batch:
+        """The rows as a mini-batch; each of them is one read."""
+        self.reads.update(self.ids[rows].tolist())
+        return super().batch(rows)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The bill of one request.
+
+    Args:
+        seconds: wall time of the request, on `hardware`; other machines' times do not compare.
+        steps: gradient steps.
+        forget_reads: forget samples read, each as often as it was read.
+        retain_reads: retain samples read.
+        stored: bytes that had to be stored in advance.
+        seconds_before: time spent before the request (UNSIR: none; PGU: a pass and an eigendecomposition).
+        hardware: of the machine.
+    """
+
+    seconds: float
+    steps: int
+    forget_reads: int
+    retain_reads: int
+    stored: int
+    seconds_before: float
+    hardware: str
+
+
+def counted(split: Split) -> Split:
+    """The same request with both sides counted."""
+    reads = Counter[int]()
+    return Split(Counted.by(reads, split.forget), Counted.by(reads, split.retain))
+
+
+def priced(
+    steps: Generator[Step, None, T],
+    split: Split,
+    *,
+    stored: int = 0,
+    seconds_before: float = 0.0,
+    watch: Iterable[Callable[[Step], Any]] = (),
+) -> tuple[T, Cost]:
+    """Drive a method's run to its end and price it.
+
+    Args:
+        steps: the run, made from the sides of `split`.
+        split: from `counted`; reads before this call do not count.
+        stored: bytes stored in advance.
+        seconds_before: time spent before the request.
+        watch: further watchers, as in `run`.
+
+    Raises:
+        TypeError: `split` is not counted.
+    """
+    if not isinstance(split.forget, Counted):
+        raise TypeError("`split` must come from `counted(split)`; its sides count no reads.")
+    before, number = split.forget.reads.copy(), count(1)
+    begun = time.perf_counter()
+    result = run(steps, [*watch, lambda _: next(number)])
+    seconds = time.perf_counter() - begun
+    reads = split.forget.reads - before
+    forget, retain = (sum(reads[i] for i in side.ids.tolist()) for side in (split.forget, split.retain))
+    return result, Cost(seconds, next(number) - 1, forget, retain, stored, seconds_before, hardware())
+
+
+def hardware() -> str:
+    """The machine in words, for beside a time."""
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} torch threads{gpu}"

@@ -1,0 +1,138 @@
+"""Attacks that fit a classifier on retained samples against test samples, then judge the forget set.
+
+Two literatures use them with opposite signs: one reports the share of the forget set called *member* (lower
+is sold as better), the other the share called *non-member* (higher is). `Calls` names both, so nobody has to
+guess. The ideal is neither 0 nor 1 but what the retrained model scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unlearn_lib.metrics.divergence import entropy
+
+__all__ = ["Calls", "Judged", "efficacy_mia", "entropy_mia", "modified_entropy"]
+
+LEAST = 1e-30  # what log sees instead of 0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What an attack sees of a set of samples: softmax outputs [n, k] and labels [n]."""
+
+    p: Float[Tensor, "n k"]
+    y: Int[Tensor, " n"]
+
+    def __getitem__(self, rows: Tensor) -> Judged:
+        return Judged(self.p[rows], self.y[rows])
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The verdict on the forget set: the share called member, in [0, 1]."""
+
+    called_member: float
+
+    @property
+    def called_non_member(self) -> float:
+        """1 - called_member: the "efficacy" of l1-sparse and SalUn."""
+        return 1 - self.called_member
+
+
+def modified_entropy(
+    p: Float[Tensor, "n k"], y: Int[Tensor, " n"], *, legacy: bool = False
+) -> Float[Tensor, " n"]:
+    """MH(p, y) = -(1 - p_y) log p_y - Σ_{c≠y} p_c log(1 - p_c), in nats: small only if sure *and* right.
+
+    Args:
+        p: softmax outputs.
+        y: labels.
+        legacy: the version in circulation, for comparison only: it takes the columns of *all* labels of the
+            batch in every row, and log p where log(1 - p) belongs, so a row depends on its neighbors' labels.
+
+    References:
+        Song and Mittal, Systematic Evaluation of Privacy Risks of Machine Learning Models, USENIX Security
+        2021, arXiv:2003.10595. The circulated version is in the authors' code of l1-sparse unlearning.
+    """
+    log_p = p.clamp(min=LEAST).log()
+    if legacy:
+        weight = p.clone()
+        weight[:, y] = 1 - p[:, y]
+        return -(weight * log_p).sum(1)
+    own = torch.nn.functional.one_hot(y, p.shape[1]).bool()
+    log_not_p = (1 - p).clamp(min=LEAST).log()
+    return -torch.where(own, (1 - p) * log_p, p * log_not_p).sum(1)
+
+
+def entropy_mia(retain: Judged, test: Judged, forget: Judged) -> Calls:
+    """The entropy attack: who is as sure as on training data? One feature, H(p).
+
+    Differs from the paper:
+        The authors' code fits an unbalanced support vector machine (or a logistic regression with an argument
+        that no longer exists); here it is balanced logistic regression.
+
+    References:
+        Chundawat et al., Can Bad Teaching Induce Forgetting?, AAAI 2023, arXiv:2205.08096.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    h = [entropy(part.p).numpy()[:, None] for part in (retain, test, forget)]
+    attack = LogisticRegression(class_weight="balanced").fit(*_labelled(h[0], h[1]))
+    return Calls(float(attack.predict(h[2]).mean()))
+
+
+def efficacy_mia(retain: Judged, test: Judged, forget: Judged, *, limit: int = 1000) -> dict[str, Calls]:
+    """The attacks behind "MIA efficacy": a support vector machine on each of five features.
+
+    Args:
+        retain: members; as many as `test` has are used, evenly spread.
+        test: non-members.
+        forget: the samples judged.
+        limit: most members and most non-members: the cost grows with the square.
+
+    Returns:
+        The verdict by feature: "correctness", "confidence", "entropy", "modified entropy", "probabilities".
+
+    Differs from the paper:
+        With the correct modified entropy.
+
+    References:
+        Jia et al., Model Sparsity Can Simplify Machine Unlearning, NeurIPS 2023, arXiv:2304.04934 (authors'
+        code: SVC with C = 3, RBF kernel, gamma "auto").
+    """
+    from sklearn.svm import SVC
+
+    n = min(len(retain.y), len(test.y), limit)
+    sides = [_features(part[_spread(len(part.y), n)]) for part in (retain, test)]
+    verdicts = {}
+    for name, judged in _features(forget).items():
+        attack = SVC(C=3, kernel="rbf", gamma="auto").fit(*_labelled(sides[0][name], sides[1][name]))
+        verdicts[name] = Calls(float(attack.predict(judged).mean()))
+    return verdicts
+
+
+def _features(part: Judged) -> dict[str, np.ndarray]:
+    own = part.p.gather(1, part.y[:, None])
+    columns = {
+        "correctness": (part.p.argmax(1) == part.y)[:, None],
+        "confidence": own,
+        "entropy": entropy(part.p)[:, None],
+        "modified entropy": modified_entropy(part.p, part.y)[:, None],
+        "probabilities": part.p,
+    }
+    return {name: column.double().numpy() for name, column in columns.items()}
+
+
+def _labelled(members: np.ndarray, others: np.ndarray) -> Sequence[np.ndarray]:
+    return np.concatenate([members, others]), np.repeat([1, 0], [len(members), len(others)])
+
+
+def _spread(n: int, m: int) -> Tensor:
+    """m of n rows, evenly spread."""
+    return torch.arange(m) * n // m
