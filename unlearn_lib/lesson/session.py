@@ -32,6 +32,7 @@ from torch import nn
 
 from unlearn_lib import data, models
 from unlearn_lib.data import Dataset
+from unlearn_lib.lesson.charts import STILL_TYPES, View, still
 from unlearn_lib.train import Recipe, pick_device
 
 __all__ = ["HEADLESS", "PRESETS", "RESULT_MIME", "Session", "picture", "record", "show", "start"]
@@ -43,23 +44,34 @@ MAX_THREADS = 4  # small nets lose time to more
 
 # Sizes by lesson, data set and preset: quick runs in CI in seconds, lesson in a classroom on two cores,
 # full gives the figures quoted in the text. `train` and `test` are numbers of samples, None means all.
+# Lesson 01: `forget` samples out of block `block`; `poisoned` samples in block `poisoned_block`.
 PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
     "deepobliviate": {
         "digits": {
-            "quick": {"model": "mlp", "train": 720, "test": None, "blocks": 30, "seeds": 1}
-            | {"recipe": {"lr": 0.1, "batch_size": 16, "epochs": 3}},
-            "lesson": {"model": "mlp", "train": None, "test": None, "blocks": 60, "seeds": 3}
-            | {"recipe": {"lr": 0.1, "batch_size": 16, "epochs": 3}},
-            "full": {"model": "mlp", "train": None, "test": None, "blocks": 60, "seeds": 6}
-            | {"recipe": {"lr": 0.1, "batch_size": 16, "epochs": 3}},
+            "quick": {"model": "mlp", "train": None, "test": None, "blocks": 40, "block": 4, "forget": 8}
+            | {"poisoned_block": 30, "poisoned": 25, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 3}},
+            "lesson": {"model": "mlp", "train": None, "test": None, "blocks": 60, "block": 6, "forget": 8}
+            | {"poisoned_block": 50, "poisoned": 20, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 3}},
+            "full": {"model": "mlp", "train": None, "test": None, "blocks": 60, "block": 6, "forget": 8}
+            | {"poisoned_block": 50, "poisoned": 20, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 10}},
         },
         "mnist": {
-            "quick": {"model": "mlp", "train": 3_000, "test": 1_000, "blocks": 30, "seeds": 1}
-            | {"recipe": {"lr": 0.1, "batch_size": 16, "epochs": 1}},
-            "lesson": {"model": "lenet5", "train": 12_000, "test": 2_000, "blocks": 60, "seeds": 1}
-            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 1}},
-            "full": {"model": "lenet5", "train": None, "test": None, "blocks": 60, "seeds": 3}
-            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 1}},
+            "quick": {"model": "mlp", "train": 3_000, "test": 1_000, "blocks": 40, "block": 4, "forget": 8}
+            | {"poisoned_block": 30, "poisoned": 30, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 2}},
+            "lesson": {"model": "lenet5", "train": 12_000, "test": 2_000, "blocks": 60, "block": 6}
+            | {"forget": 8, "poisoned_block": 55, "poisoned": 60}
+            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 3}},
+            "full": {"model": "lenet5", "train": None, "test": None, "blocks": 200, "block": 100, "forget": 1}
+            | {"poisoned_block": 196, "poisoned": 60}
+            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 10}},
+        },
+        "location30": {
+            "quick": {"model": "mlp", "train": None, "test": None, "blocks": 20, "block": 2, "forget": 8}
+            | {"poisoned_block": 18, "poisoned": 40, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 3}},
+            "lesson": {"model": "mlp", "train": None, "test": None, "blocks": 40, "block": 4, "forget": 8}
+            | {"poisoned_block": 36, "poisoned": 40, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 5}},
+            "full": {"model": "mlp", "train": None, "test": None, "blocks": 40, "block": 4, "forget": 8}
+            | {"poisoned_block": 36, "poisoned": 40, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 20}},
         },
     },
 }
@@ -89,10 +101,11 @@ class Session:
     seed: int
     folder: Path
 
-    def build(self) -> nn.Module:
-        """A fresh, untrained model of this session: the same weights at every call."""
+    def build(self, seed: int | None = None) -> nn.Module:
+        """A fresh, untrained model: the same weights at every call, unless another seed is given."""
         shape, classes = self.dataset.shape, len(self.dataset.classes)
-        return models.build(self.settings.model, shape, classes, seed=self.seed, device=self.device)
+        seed = self.seed if seed is None else seed
+        return models.build(self.settings.model, shape, classes, seed=seed, device=self.device)
 
 
 def start(
@@ -168,19 +181,22 @@ def _summary(session: Session) -> str:
     )
 
 
-def show(fig: Figure | BaseFigure, *, alt: str) -> None:
+def show(fig: View | Figure | BaseFigure, *, alt: str | None = None) -> None:
     """Display a figure with an alternative text that survives in JupyterLab and in HTML pages.
 
     A plotly figure stays interactive in a live notebook; headless it becomes a picture (see `picture`).
 
     Args:
-        fig: a matplotlib or plotly figure.
+        fig: a matplotlib or plotly figure, or a `View`, which brings its own text.
         alt: what there is to see, in more than 15 characters; for those who cannot see the figure.
 
     Raises:
-        ValueError: `alt` is too short.
+        ValueError: `alt` is too short, or missing.
         TypeError: `fig` is no figure.
     """
+    if isinstance(fig, View):
+        alt = alt or fig.alt
+        fig = fig.figure
     if isinstance(fig, BaseFigure) and not HEADLESS:
         # No image/png here: JupyterLab would show it, without alt text, until the mouse enters it.
         bundle = {PLOTLY_MIME: json.loads(fig.to_json()), "text/plain": _checked(alt)}
@@ -191,16 +207,20 @@ def show(fig: Figure | BaseFigure, *, alt: str) -> None:
         sys.modules["matplotlib.pyplot"].close(fig)  # or the cell's end would show it again, without alt
 
 
-def picture(fig: Figure | BaseFigure, alt: str) -> dict[str, str]:
+def picture(fig: Figure | BaseFigure, alt: str | None) -> dict[str, str]:
     """The static form of a figure: a bundle of HTML with alternative text, PNG and plain text.
 
-    A plotly figure needs kaleido and a browser for it; without them the text and a note take its place.
+    A plotly figure is drawn again by `charts.still`; one that it does not know needs kaleido and a browser,
+    and without them the text and a note take its place.
 
     Raises:
         ValueError: `alt` has 15 characters or fewer.
         TypeError: `fig` is no figure.
     """
-    text = html.escape(_checked(alt), quote=True)
+    alt = _checked(alt)
+    text = html.escape(alt, quote=True)
+    if isinstance(fig, BaseFigure) and {trace.type for trace in fig.data} <= STILL_TYPES:
+        fig = still(fig)
     if isinstance(fig, Figure):
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=100, facecolor="white")
@@ -223,7 +243,7 @@ def picture(fig: Figure | BaseFigure, alt: str) -> dict[str, str]:
     }
 
 
-def _checked(alt: str) -> str:
+def _checked(alt: str | None) -> str:
     if not isinstance(alt, str) or len(alt.strip()) <= 15:
         raise ValueError(f"`alt` must tell in more than 15 characters what there is to see; got {alt!r}.")
     return alt

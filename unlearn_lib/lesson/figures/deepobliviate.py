@@ -11,12 +11,13 @@ from plotly.subplots import make_subplots
 from unlearn_lib.decay import StopRule, dfa, dfa_points
 from unlearn_lib.lesson.charts import View, styled
 from unlearn_lib.lesson.plots import ROLES
-from unlearn_lib.methods.deepobliviate import ResidualTrace
+from unlearn_lib.lesson.progress import Progress
 
 __all__ = [
     "backdoor_chart",
     "dfa_chart",
     "distance_chart",
+    "progress_view",
     "reshuffle_chart",
     "residual_chart",
     "timeline_chart",
@@ -59,16 +60,14 @@ def timeline_chart(blocks: int, d_min: int, d_max: int, T: int) -> View:
     return View(styled(figure, 190), alt, numbers)
 
 
-def residual_chart(trace: ResidualTrace, rule: StopRule, *, until: int | None = None) -> View:
+def residual_chart(window: Sequence[float], gap: Sequence[float], rule: StopRule) -> View:
     """Residual memory with its fitted trend and stop mark; the slope against epsilon; the gap beside them.
 
     Args:
-        trace: retrained to the end of the chain, or as far as the picture is to reach.
+        window: Delta_k from the last deletion on, at least one.
+        gap: G_k of the same blocks.
         rule: whose trend, epsilon and stop are drawn.
-        until: draw no block after this one (a run in progress); default all.
     """
-    shown = len(trace.window) if until is None else max(until - trace.d_max + 1, 1)
-    window, gap = trace.window[:shown], trace.gap[trace.d_max - trace.d_min :][:shown]
     x = np.arange(1, len(window) + 1)
     n_stop = rule.first_stop(window)
     trend = rule.trend(window[: n_stop or len(window)])
@@ -88,7 +87,7 @@ def residual_chart(trace: ResidualTrace, rule: StopRule, *, until: int | None = 
         mark = {"x": [n_stop, n_stop], "y": [0, max(window)]}
         figure.add_scatter(**mark, name="stop", **style("neutral", "lines", dash="dot"), row=1, col=1)
 
-    n = np.arange(rule.least, len(window) + 1)
+    n = list(range(rule.least, len(window) + 1))
     slopes = [rule.flatness(window[:m]) for m in n]
     figure.add_scatter(
         x=n, y=slopes, name="|slope|", showlegend=False, **style("original", "lines+markers"), row=1, col=2
@@ -117,6 +116,22 @@ def residual_chart(trace: ResidualTrace, rule: StopRule, *, until: int | None = 
         f"the gap between the models goes from {gap[0]:.3g} to {gap[-1]:.3g}."
     )
     return View(styled(figure, 330), alt, numbers | {"stop at n": n_stop or "never"})
+
+
+def progress_view(progress: Progress) -> View:
+    """For a panel: the residuals as far as they are known, and before that the chain."""
+    known = [info for _, info in progress.infos if "residual" in info]
+    if not known or not known[-1]["window"]:
+        done = len(known)
+        return View(
+            _bare(done), f"No residual to test yet; {done} blocks retrained.", {"blocks retrained": done}
+        )
+    window, B = known[-1]["window"], known[-1]["blocks"]
+    gaps = [info["gap"] for info in known][-len(window) :]
+    rule = StopRule(progress.values.epsilon, progress.values.estimator)
+    view = residual_chart(window, gaps, rule)
+    numbers = {"blocks retrained": len(known), "speed-up in blocks": B / len(known)}
+    return view._replace(numbers={**numbers, **view.numbers})
 
 
 def tradeoff_chart(
@@ -257,6 +272,16 @@ def dfa_chart(window: Sequence[float]) -> View:
     figure.update_yaxes(title="fluctuation F(s)", type="log")
     alt = f"Fluctuation against window size for {len(window)} residuals; the slope gives h = {h:.2f}."
     return View(styled(figure, 310), alt, {"residuals": len(window), "h by DFA": h})
+
+
+def _bare(done: int) -> go.Figure:
+    """An empty residual chart, for a run that has not reached the last block touched."""
+    figure = go.Figure(
+        go.Scatter(x=[0, max(done, 1)], y=[0, 0], showlegend=False, **style("unlearned", "lines"))
+    )
+    figure.update_xaxes(title="blocks retrained")
+    figure.update_yaxes(title="residual memory Δ", range=[0, 1])
+    return styled(figure, 330)
 
 
 def style(role: str, mode: str, *, dash: str | None = None) -> dict[str, object]:
