@@ -107,6 +107,130 @@ def scale() -> None:
         report(f"digits, {epochs} epochs: once (ours), per batch", *ratio(once, per_batch))
 
 
+@benchmark
+def amnesiac() -> None:
+    """Recording every update at kept share 0.1 against the plain loop; bytes against the formula."""
+    import tempfile
+
+    from unlearn_lib import data, models
+    from unlearn_lib.methods.amnesiac import Log, record
+    from unlearn_lib.train import Recipe, run, train
+
+    cases = [
+        ("digits, mlp, batch 16, Adam", "digits", "mlp", 16, 5),
+        ("digits, small_cnn, batch 64, Adam", "digits", "small_cnn", 64, 2),
+    ]
+    try:
+        data.load("mnist")
+        cases.append(("mnist, lenet5, batch 64, Adam", "mnist", "lenet5", 64, 1))
+    except data.DataError as error:
+        print(f"mnist skipped: {error}")
+    for label, name, net, size, epochs in cases:
+        found = data.load(name)
+        examples = found.train.head(6_400)
+        recipe = Recipe("adam", 3e-3, batch_size=size, epochs=epochs)
+
+        root = tempfile.TemporaryDirectory()
+
+        def ours(found=found, examples=examples, net=net, recipe=recipe, root=root) -> Log:
+            folder = tempfile.mkdtemp(dir=root.name)
+            return run(record(models.build(net, found.shape, 10), examples, recipe, folder, keep=0.1))
+
+        def bare(found=found, examples=examples, net=net, recipe=recipe) -> None:
+            run(train(models.build(net, found.shape, 10), examples, recipe))
+
+        report(label, *ratio(ours, bare))
+        log = ours()
+        print(
+            f"{'':44} updates {log.nbytes:,} bytes, formula {log.expected_nbytes:,}, "
+            f"ratio {log.nbytes / log.expected_nbytes:.4f}; with ledger and model {log.folder.nbytes:,}"
+        )
+        root.cleanup()
+
+
+@benchmark
+def pgu() -> None:
+    """The moment pass against a forward pass; projected epochs against plain epochs of the same loss."""
+    from threadpoolctl import threadpool_limits
+
+    from unlearn_lib import data, models
+    from unlearn_lib.methods.pgu import CLASS, Score, StopRule, forget_loss
+    from unlearn_lib.methods.pgu import pgu as unlearn
+    from unlearn_lib.moments import moments
+    from unlearn_lib.projection import spectra
+    from unlearn_lib.train import evaluating, run, train
+
+    found = data.load("digits")
+    forget = found.train.where(found.train.y == 3)
+    never = StopRule(lambda model, forget: Score(1.0, 0.0), "never")
+    for net in ("mlp", "small_cnn", "small_cnn_bn"):
+        model = models.build(net, found.shape, 10)
+
+        def forward(model=model) -> None:
+            with evaluating(model):
+                for start in range(0, len(found.train), 256):
+                    model(found.train.batch(slice(start, start + 256)).x)
+
+        with threadpool_limits(torch.get_num_threads()):  # BLAS counts its threads apart from torch
+            report(
+                f"digits, {net}: moments, forward",
+                *ratio(lambda model=model: moments(model, found.train), forward),
+            )
+        retained = spectra(moments(model, found.train).without(model, forget))
+        recipe = CLASS.but(epochs=20)
+
+        def projected(model=model, retained=retained, recipe=recipe) -> None:
+            run(unlearn(model, retained, forget, recipe, stop=never))
+
+        def plain(net=net, recipe=recipe) -> None:
+            run(train(models.build(net, found.shape, 10), forget, recipe, loss_fn=forget_loss))
+
+        report(f"digits, {net}: projected epochs, plain", *ratio(projected, plain))
+
+
+@benchmark
+def unsir() -> None:
+    """Noise + impair + repair against one epoch of training and the noise's own passes through the net."""
+    from unlearn_lib import data, models
+    from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset
+    from unlearn_lib.methods.unsir import unsir as unlearn
+    from unlearn_lib.noise import objective
+    from unlearn_lib.params import clone, frozen_copy
+    from unlearn_lib.train import Recipe, run, train
+
+    cases = [("digits", "small_cnn"), ("digits", "small_cnn_bn")]
+    try:
+        data.load("mnist")
+        cases += [("mnist", "lenet5"), ("mnist", "small_cnn_bn")]
+    except data.DataError as error:
+        print(f"mnist skipped: {error}")
+    for name, net in cases:
+        found = data.load(name)
+        examples = found.train.head(6_400)
+        model = models.build(net, found.shape, 10)
+        run(train(model, examples, Recipe("adam", 1e-3, epochs=2)))
+        retain = retain_subset(examples, [3], 60)
+        recipe = UnsirRecipe.suited_to(model)
+        ready, y = examples.to("cpu"), torch.full((recipe.images,), 3)
+
+        def ours(model=model, retain=retain, recipe=recipe) -> None:
+            run(unlearn(model, [3], retain, recipe))
+
+        def bare(model=model, recipe=recipe, ready=ready, y=y) -> None:
+            frozen, student = frozen_copy(model), clone(model).train()
+            noise = torch.randn(recipe.images, *ready.x.shape[1:]).requires_grad_()
+            for _ in range(recipe.noise_steps):
+                objective(frozen, noise, y, recipe.penalty)[0].backward()
+            adam = torch.optim.Adam(student.parameters(), lr=1e-3)
+            for rows in torch.randperm(len(ready)).split(recipe.batch_size):
+                loss = torch.nn.functional.cross_entropy(student(ready.x[rows]), ready.y[rows])
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+
+        report(f"{name} ({len(examples)}), {net}", *ratio(ours, bare, rounds=5))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="default: all")

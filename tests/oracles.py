@@ -106,3 +106,29 @@ def modified_entropy_slow(p: list[float], y: int) -> float:
         weight, log_of = (1 - share, share) if c == y else (share, 1 - share)
         total -= weight * math.log(log_of) if weight else 0.0
     return total
+
+
+# --- projected gradients ---------------------------------------------------------------------------------
+
+
+def patch_moment_slow(x: Tensor, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
+    """Sum of p p^T over square patches, each cut out by hand."""
+    reach = dilation * (kernel - 1) + 1
+    M: Tensor | float = 0.0
+    for image in nn.functional.pad(x, (padding,) * 4):
+        for i in range(0, image.shape[1] - reach + 1, stride):
+            for j in range(0, image.shape[2] - reach + 1, stride):
+                p = image[:, i : i + reach : dilation, j : j + reach : dilation].flatten()
+                M = M + torch.outer(p, p)
+    assert isinstance(M, Tensor)
+    return M
+
+
+def forget_loss_slow(z: list[list[float]], y: list[int], offset: float, w1: float, w2: float) -> float:
+    """w1 mean(-log(1 - (p_y - o))) + w2 mean(sum_c p_c log p_c), sample by sample."""
+    total = 0.0
+    for logits, label in zip(z, y, strict=True):
+        norm = sum(math.exp(v) for v in logits)
+        p = [math.exp(v) / norm for v in logits]
+        total += w1 * -math.log(1 - (p[label] - offset)) + w2 * sum(v * math.log(v) for v in p)
+    return total / len(y)

@@ -1,0 +1,143 @@
+"""Layers as slices of one flat vector, and the choice of a few entries in each.
+
+Partial unlearning keeps k_l = ceil(p n_l) entries of every layer l. A layer is one parameter tensor, or, with
+``group="module"``, all tensors of one module (weight and bias together). A choice of entries is a mask over
+the flat vector; every rule is "the k_l entries of the largest score", with ties to the lower index.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from unlearn_lib.data import mix
+from unlearn_lib.params import Params
+
+__all__ = ["Group", "Keep", "Layers", "random_scores", "top"]
+
+Group = Literal["tensor", "module"]
+Keep = float | Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Where each trainable tensor lies in the flat vector of n entries, and which tensors make a layer.
+
+    Args:
+        shapes: shape of every tensor, in the model's order.
+        group: "tensor" (a layer is a tensor) or "module" (a layer is what one module owns).
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    group: Group = "tensor"
+
+    def __post_init__(self) -> None:
+        if self.group not in ("tensor", "module"):
+            raise ValueError(f'`group` must be "tensor" or "module"; got {self.group!r}.')
+
+    @classmethod
+    def of(cls, model: nn.Module, group: Group = "tensor") -> Layers:
+        """The layers of a model's trainable parameters."""
+        return cls({name: tuple(p.shape) for name, p in model.named_parameters() if p.requires_grad}, group)
+
+    @property
+    def n(self) -> int:
+        """Number of entries."""
+        return sum(map(math.prod, self.shapes.values()))
+
+    @cached_property
+    def spans(self) -> dict[str, slice]:
+        """Layer l as a slice of the flat vector; n_l is its length."""
+        spans: dict[str, slice] = {}
+        start = 0
+        for tensor, shape in self.shapes.items():
+            layer, stop = self._layer_of(tensor), start + math.prod(shape)
+            spans[layer] = slice(spans[layer].start if layer in spans else start, stop)
+            start = stop
+        return spans
+
+    def flatten(self, params: Mapping[str, Tensor]) -> Shaped[Tensor, " n"]:
+        """The tensors one after the other: a new vector."""
+        return torch.cat([params[name].detach().flatten() for name in self.shapes])
+
+    def unflatten(self, vector: Tensor) -> Params:
+        """The vector cut into tensors again: views of it."""
+        parts = vector.split([math.prod(shape) for shape in self.shapes.values()])
+        return {name: part.view(self.shapes[name]) for name, part in zip(self.shapes, parts, strict=True)}
+
+    def only(self, layers: Iterable[str]) -> Layers:
+        """These layers alone."""
+        on = set(layers)
+        return Layers({t: s for t, s in self.shapes.items() if self._layer_of(t) in on}, self.group)
+
+    def shares(self, keep: Keep) -> dict[str, float]:
+        """The kept share p of every layer: the number for all, or by name; a layer not named is off (0).
+
+        Raises:
+            ValueError: a share is outside [0, 1], or there is no layer of that name.
+        """
+        if isinstance(keep, Mapping):
+            for name in keep:
+                if name not in self.spans:
+                    raise ValueError(f"`keep` names {name!r}; the layers are {', '.join(self.spans)}.")
+            if not keep:
+                raise ValueError(f"`keep` must name at least one layer; they are {', '.join(self.spans)}.")
+        shares = {name: keep.get(name, 0.0) if isinstance(keep, Mapping) else keep for name in self.spans}
+        for name, p in shares.items():
+            if not 0 <= p <= 1:
+                what = f'`keep["{name}"]`' if isinstance(keep, Mapping) else "`keep`"
+                raise ValueError(f"{what} must be in [0, 1]; got {p}.")
+        return shares
+
+    def budgets(self, keep: Keep) -> dict[str, int]:
+        """k_l = ceil(p n_l) by layer; the product is rounded to 9 decimals first, for .07 * 100 exceeds 7."""
+        lengths = {name: span.stop - span.start for name, span in self.spans.items()}
+        return {name: math.ceil(round(p * lengths[name], 9)) for name, p in self.shares(keep).items()}
+
+    def top(self, scores: Float[Tensor, "m n"], keep: Keep) -> Bool[Tensor, "m n"]:
+        """In every row, the k_l entries of the largest score in each layer."""
+        mask = torch.zeros_like(scores, dtype=torch.bool)
+        for name, k in self.budgets(keep).items():
+            mask[:, self.spans[name]] = top(scores[:, self.spans[name]], k)
+        return mask
+
+    def _layer_of(self, tensor: str) -> str:
+        return tensor if self.group == "tensor" else tensor.rpartition(".")[0] or tensor
+
+
+def top(scores: Float[Tensor, "m n"], k: int) -> Bool[Tensor, "m n"]:
+    """True at the k largest scores of every row, ties by lower index: exactly k of them."""
+    n = scores.shape[1]
+    if k in (0, n):
+        return torch.full_like(scores, k == n, dtype=torch.bool)
+    values = scores.cpu().numpy()  # its partition is ten times faster than torch's kthvalue or topk
+    least = np.partition(values, n - k, axis=1)[:, n - k, None]
+    mask = values >= least
+    if np.count_nonzero(mask) > k * len(mask):
+        for row, surplus in enumerate(np.count_nonzero(mask, axis=1) - k):
+            ties = np.flatnonzero(values[row] == least[row])
+            mask[row, ties[len(ties) - surplus :]] = False
+    return torch.from_numpy(mask).to(scores.device)
+
+
+def random_scores(layers: Layers, *key: int) -> Float[Tensor, " n"]:
+    """Uniform numbers that follow from the key and the layers' names alone, the same in every process."""
+    return torch.cat(
+        [
+            # crc32, not hash(): Python's hash of a string differs between processes
+            torch.rand(
+                span.stop - span.start,
+                generator=torch.Generator().manual_seed(mix(*key, zlib.crc32(name.encode()))),
+            )
+            for name, span in layers.spans.items()
+        ]
+    )
