@@ -1,0 +1,101 @@
+"""Geometry of retained and forgotten inputs: what a projected update can still do, for every rank at once.
+
+All functions take arrays and are cheap: one eigendecomposition M_r = U diag(lambda) U^T a layer (see
+`unlearn_lib.projection`) answers for every retention level, so that a slider only reads an entry. Arrays over
+the rank k have length D + 1: entry k is the value when the first k directions are protected.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unlearn_lib.projection import Rule, cumulative, rank
+
+__all__ = [
+    "Drift",
+    "Rule",
+    "along",
+    "cumulative",
+    "drift",
+    "leak",
+    "movable",
+    "principal_angles",
+    "rank",
+    "survival",
+]
+
+
+class Drift(NamedTuple):
+    """Largest and mean absolute change of a set of outputs."""
+
+    max: float
+    mean: float
+
+
+def along(M: Float[Tensor, "D D"], U: Float[Tensor, "D D"]) -> Float[Tensor, " D"]:
+    """u_j^T M u_j: the energy that the inputs behind M have along each direction; lambda for M_r itself."""
+    return ((M @ U) * U).sum(0)
+
+
+def survival(G: Float[Tensor, "out D"], U: Float[Tensor, "D D"]) -> Float[Tensor, " D+1"]:
+    """rho_k = ||G (I - U_k U_k^T)|| / ||G|| for k = 0 ... D: the share of an update that survives.
+
+    Also the cosine of the update before and after; under plain SGD, first-order progress is rho^2 of the
+    unprojected step's.
+    """
+    tail = _tails((G @ U).square().sum(0))
+    return (tail / tail[0]).sqrt()
+
+
+def leak(values: Float[Tensor, " D"]) -> Float[Tensor, " D+1"]:
+    """(sum_{i>k} lambda_i)^(1/2) for k = 0 ... D: retained outputs move by at most this times ||dW||.
+
+    ||dW X_r||_F <= ||dW (I - U_k U_k^T)||_F (sum_{i>k} lambda_i)^(1/2), for one update or a whole run's.
+    """
+    return _tails(values).sqrt()
+
+
+def movable(M_f: Float[Tensor, "D D"], U: Float[Tensor, "D D"]) -> Float[Tensor, " D+1"]:
+    """Share of the forget inputs' energy outside the protected directions, for k = 0 ... D.
+
+    Near 0 there is nothing to push against: what is to be forgotten looks like what is to be kept.
+    """
+    tail = _tails(along(M_f, U))
+    return tail / tail[0]
+
+
+def principal_angles(A: Float[Tensor, "D a"], B: Float[Tensor, "D b"]) -> Float[Tensor, " m"]:
+    """The principal angles between the spans of two sets of columns, in radians, smallest first.
+
+    Cosines lose half the digits of a small angle, sines those of a right one; each is used where it is good
+    (Björck, Golub: Numerical methods for computing angles between linear subspaces. Math. Comp. 1973).
+
+    Args:
+        A: linearly independent columns; they need not be orthonormal.
+        B: likewise.
+
+    Returns:
+        min(a, b) angles in [0, pi/2].
+    """
+    A, B = (torch.linalg.qr(columns).Q for columns in (A, B))
+    if A.shape[1] < B.shape[1]:
+        A, B = B, A
+    inner = A.T @ B
+    cosines = torch.linalg.svdvals(inner).clamp(max=1)
+    sines = torch.linalg.svdvals(B - A @ inner).flip(0).clamp(max=1)
+    return torch.where(cosines.square() < 0.5, cosines.arccos(), sines.arcsin())
+
+
+def drift(before: Float[Tensor, "n K"], after: Float[Tensor, "n K"]) -> Drift:
+    """How far outputs moved. Zero for retained inputs says nothing without the value for the forgotten."""
+    change = (after - before).abs()
+    return Drift(float(change.max()), float(change.mean()))
+
+
+def _tails(terms: Tensor) -> Tensor:
+    """sum_{j>k} of the terms for k = 0 ... D."""
+    return torch.cat([terms.flip(0).cumsum(0).flip(0), terms.new_zeros(1)])
