@@ -24,7 +24,7 @@ class Role(NamedTuple):
 ROLES = {
     "original": Role("#0072B2", "o", "circle", "-", "solid"),  # blue
     "retrained": Role("#009E73", "s", "square", "--", "dash"),  # green: the reference
-    "unlearned": Role("#D55E00", "D", "diamond", "-", "solid"),  # vermillion
+    "unlearned": Role("#D55E00", "D", "diamond", "-", "solid"),  # vermilion
     "control": Role("#CC79A7", "^", "triangle-up", ":", "dot"),  # purple: baselines and controls
     "forget": Role("#E69F00", "v", "triangle-down", "-.", "dashdot"),  # orange
     "retain": Role("#56B4E9", "P", "cross", "-", "solid"),  # sky blue
