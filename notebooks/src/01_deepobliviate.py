@@ -23,6 +23,7 @@ seed: int = 0  # random seed
 dataset: str = "digits"  # digits | mnist | location30
 epsilon: float = 0.003  # stop when the normalized slope of the trend is below this
 estimator: str = "fit"  # fit | dfa | fixed
+n_min: int = 0  # least number of residuals before the first test; 0 leaves it to the estimator
 
 # %% [markdown]
 # ## Set-up
@@ -121,7 +122,7 @@ print(f"test accuracy of the final model: {accuracy(original, data.test):.1%}")
 
 # %%
 ids = chain.members[d - 1][: session.settings.forget]
-rule = StopRule(epsilon, estimator)
+rule = StopRule(epsilon, estimator, n_min=n_min or None)
 unlearned = run(deepobliviate(chain, ids, rule))
 trace = unlearned.trace
 print(f"block {trace.d_min}: {len(trace.ids)} samples deleted; blocks {trace.d_min} to {trace.T} retrained")
@@ -173,7 +174,7 @@ checks.compare(guess, guess.choices[{(True, True): 0, (True, False): 1, (False, 
 epsilons = np.geomspace(1e-4, 0.1, 13)
 
 
-def stop_of(epsilon, estimator=rule.estimator, n_min=None):
+def stop_of(epsilon, estimator=rule.estimator, n_min=rule.n_min):
     """The block T at which these settings would have stopped."""
     n = StopRule(epsilon, estimator, n_min=n_min).first_stop(full.trace.window)
     return full.trace.d_max + n - 1 if n else B
@@ -237,7 +238,7 @@ explorer = Explorer(
     controls={
         "epsilon": number("Epsilon", epsilon, 0.0, 1.0),
         "estimator": choice("Estimator of h", ["fit", "dfa", "fixed"], estimator),
-        "n_min": whole("Least residuals (0: default)", 0, 0, 40),
+        "n_min": whole("Least residuals (0: default)", n_min, 0, 40),
     },
     view=stop_rule_view,
 )

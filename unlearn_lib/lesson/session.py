@@ -61,9 +61,9 @@ PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
             "lesson": {"model": "lenet5", "train": 12_000, "test": 2_000, "blocks": 60, "block": 6}
             | {"forget": 8, "poisoned_block": 55, "poisoned": 60}
             | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 3}},
-            "full": {"model": "lenet5", "train": None, "test": None, "blocks": 200, "block": 100, "forget": 1}
-            | {"poisoned_block": 196, "poisoned": 60}
-            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 10}},
+            "full": {"model": "lenet5_dropout", "train": None, "test": None, "blocks": 200, "block": 100}
+            | {"forget": 1, "poisoned_block": 198, "poisoned": 100}
+            | {"recipe": {"lr": 0.03, "batch_size": 16, "epochs": 10}},
         },
         "location30": {
             "quick": {"model": "mlp", "train": None, "test": None, "blocks": 20, "block": 2, "forget": 8}
