@@ -197,25 +197,15 @@ def as_ids(ids: Iterable[int] | Tensor) -> Int[Tensor, " m"]:
     return unique
 
 
-def keyed_order(
-    ids: Int[Tensor, " n"], *key: int, times: Int[Tensor, " n"] | None = None
-) -> Int[Tensor, " m"]:
+def keyed_order(ids: Int[Tensor, " n"], *key: int) -> Int[Tensor, " n"]:
     """A shuffled order of the rows that survives deletion.
 
     Every id gets a pseudo-random number computed from the key and the id alone; the rows are sorted by it.
     Removing ids therefore leaves the relative order of the survivors unchanged, which no ordinary shuffle
     does. The number is splitmix64 (Steele, Lea, Flood, OOPSLA 2014), a bijection, so there are no ties.
-
-    With `times`, row i occurs times[i] times, each copy at a place of its own; all ones are as without.
     """
     keys = _splitmix64(ids.cpu().numpy().astype(np.uint64) ^ np.uint64(mix(*key)))
-    rows = np.arange(len(keys))
-    if times is not None:
-        count = times.cpu().numpy()
-        rows = rows.repeat(count)
-        copy = np.arange(len(rows)) - (count.cumsum() - count).repeat(count)  # 0, 1, 2, ... of each row
-        keys = np.where(copy, _splitmix64(keys[rows] + copy.astype(np.uint64)), keys[rows])
-    return torch.from_numpy(rows[np.argsort(keys)]).to(ids.device)
+    return torch.from_numpy(np.argsort(keys)).to(ids.device)
 
 
 def mix(*key: int) -> int:

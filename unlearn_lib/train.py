@@ -21,7 +21,18 @@ from torch import Tensor, nn
 from unlearn_lib.data import Batch, Examples, keyed_order, mix
 from unlearn_lib.params import Params, add, assign, snapshot, subtract
 
-__all__ = ["Order", "Recipe", "Step", "Unlearned", "cross_entropy", "device_of", "evaluating", "pick_device", "run", "train"]
+__all__ = [
+    "Order",
+    "Recipe",
+    "Step",
+    "Unlearned",
+    "cross_entropy",
+    "device_of",
+    "evaluating",
+    "pick_device",
+    "run",
+    "train",
+]
 
 T = TypeVar("T")
 LossFn = Callable[[nn.Module, Batch], Float[Tensor, ""]]
@@ -143,7 +154,8 @@ def train(
             replaces that change, None leaves the step as it is, bit for bit. Projection and masks edit here:
             the *update*, not the gradient. The two agree for plain SGD, and only this survives momentum and
             Adam.
-        order: ``order(ids, epoch)`` gives the rows in the order of that epoch; default keyed order.
+        order: ``order(ids, epoch)`` gives the rows in the order of that epoch, repeats allowed; default
+            keyed order.
         phase: name of this run for watchers.
         block: number of the block in block-wise training; part of the key.
 
@@ -163,7 +175,9 @@ def train(
     for epoch in range(1, recipe.epochs + 1):
         rows = order(data.ids, epoch) if order else keyed_order(data.ids, recipe.seed, block, epoch)
         sizes = _batch_sizes(len(rows), recipe.batch_size)
-        for number, batch in enumerate(data.batch(rows).split(sizes), 1):
+        repeats = len(rows) > len(data)  # then gathered batch by batch: copies are indexed, never stored
+        batches = map(data.batch, rows.split(sizes)) if repeats else data.batch(rows).split(sizes)
+        for number, batch in enumerate(batches, 1):
             with stream:
                 loss = loss_fn(model, batch)
                 optimizer.zero_grad()
