@@ -1,0 +1,429 @@
+"""Live panels: a learner's choices drive the same generator functions as the plain cells of a lesson.
+
+Three layers: computation (generators of steps, pure functions), pure figure functions (`charts`), and these
+thin panels. `UnlearnPanel` trains, in a thread, with progress and Stop; `Explorer` answers at once from what
+is already computed. (`ComparePanel`, of two models side by side, is in `compare`.)
+
+Every panel shows its first state at once, and carries a static form of it for pages without a front end.
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import ipywidgets as w
+import numpy as np
+from torch import nn
+
+from unlearn_lib.data import Dataset, Split
+from unlearn_lib.lesson import charts, session
+from unlearn_lib.lesson.charts import View
+from unlearn_lib.lesson.controls import (
+    NAMED,
+    KeyGuard,
+    button,
+    draw_into,
+    either,
+    picture_of,
+    table,
+)
+from unlearn_lib.lesson.pickers import Thumbnails
+from unlearn_lib.lesson.progress import Progress
+from unlearn_lib.lesson.worker import Stopped, Worker
+from unlearn_lib.metrics.accuracy import forgotten_classes
+from unlearn_lib.train import Step, Unlearned
+
+__all__ = ["Explorer", "Panel", "Progress", "UnlearnPanel", "View"]
+
+LOOK = 0.25  # seconds between two looks at a run; between two drawings more, see `_glance`
+
+
+class Panel:
+    """Controls above a status line and drawings. The controls are attributes: ``panel.epsilon.value = 0.1``.
+
+    Args:
+        name: of the panel; making another panel of this name ends the work of the first.
+        controls: widgets by name, from `unlearn_lib.lesson.controls` or `pickers`.
+    """
+
+    def __init__(self, name: str, controls: Mapping[str, Any]) -> None:
+        self.name, self.controls = name, dict(controls)
+        self.status, self.numbers = w.Label(), w.HTML()
+        self.status.add_class("unlearn-status")
+        self.initial = vars(self.values)
+
+    def __getattr__(self, name: str) -> Any:
+        controls = self.__dict__.get("controls", {})
+        if name not in controls:
+            raise AttributeError(f"{type(self).__name__} has no attribute or control {name!r}.")
+        return controls[name]
+
+    @property
+    def values(self) -> SimpleNamespace:
+        """What the controls say now."""
+        return SimpleNamespace(**{name: control.value for name, control in self.controls.items()})
+
+    def views(self) -> list[View]:
+        """What the panel shows now: its static form."""
+        raise NotImplementedError
+
+    def _assemble(self, *below: Any, buttons: Sequence[w.Button] = ()) -> None:
+        small = [c for c in self.controls.values() if not isinstance(c, w.Box | Thumbnails)]
+        large = [c for c in self.controls.values() if isinstance(c, w.Box | Thumbnails)]
+        rows = [row(small, "unlearn-controls")] if small else []
+        rows += [*large, *([row(buttons, "unlearn-controls")] if buttons else [])]
+        self.box = w.VBox([KeyGuard(), *rows, *below])
+        self.box.add_class("unlearn-panel")
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        pictures = [picture_of(view) for view in self.views()]
+        joined = "".join(picture["text/html"] for picture in pictures)
+        static = {**pictures[0], "text/html": joined}
+        return static if session.HEADLESS else {**static, **self.box._repr_mimebundle_(**kwargs)}
+
+
+class Explorer(Panel):
+    """Controls -> a pure function of their values -> a figure and numbers, at once; nothing is trained.
+
+    Args:
+        name: of the panel.
+        controls: widgets by name.
+        view: from the values, by attribute, to a `View`. Reads what was computed before; aim below 0.2 s.
+    """
+
+    def __init__(
+        self, name: str, *, controls: Mapping[str, Any], view: Callable[[SimpleNamespace], View]
+    ) -> None:
+        super().__init__(name, controls)
+        self.view, self.shown, self.seconds = view, None, 0.0
+        self.chart = w.Output()
+        self.chart.add_class("unlearn-chart")
+        self._assemble(self.chart, self.numbers, self.status)
+        self.shown = view(self.values)  # an error of the first state belongs to the cell
+        self.answer()
+        for control in self.controls.values():
+            control.observe(lambda _: self.answer(), "value")
+
+    def answer(self) -> None:
+        """Draw what the controls say; an error goes to the status line and leaves the last drawing."""
+        begun = time.perf_counter()
+        try:
+            self.shown = self.view(self.values)
+            draw_into(self.chart, self.shown)
+            self.numbers.value = described(self.shown)
+            self.status.value = ""
+        except Exception as error:
+            self.status.value = f"failed: {type(error).__name__}: {error}"
+        self.seconds = time.perf_counter() - begun
+
+    def views(self) -> list[View]:
+        """The figure of the present values."""
+        return [self.shown] if self.shown else []
+
+
+class UnlearnPanel(Panel):
+    """Choose what to forget and how, press the button, and watch a method work, beside its reference.
+
+    Drives ``start(values, split)``, the same generator as a plain cell, to the same bits. Charts: forget,
+    retain and test accuracy over the steps; the method's own picture; classes; predictions before and after;
+    seconds. After the method it retrains the reference of a request that it has not seen yet.
+
+    Args:
+        name: of the panel.
+        data: samples and names of classes.
+        original: the trained model.
+        controls: widgets by name.
+        split: from the values, by attribute, to the request.
+        start: from values and request to the method's generator.
+        retrain: from the request to the generator of the reference; None does without.
+        reference: of the request of the first state, where a cell above has already retrained it.
+        draw: the method's own picture: from `Progress` (`infos` while it runs, `result` at the end, None
+            before) to a `View`.
+        total: number of steps, from values and request, for the time that remains.
+        action: what the main button says.
+        first: run once when made, so that the panel says something at once; False shows the original only.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        data: Dataset,
+        original: nn.Module,
+        *,
+        controls: Mapping[str, Any],
+        split: Callable[[SimpleNamespace], Split],
+        start: Callable[[SimpleNamespace, Split], Generator[Step, None, Unlearned[Any]]],
+        retrain: Callable[[Split], Generator[Step, None, Unlearned[Any]]] | None = None,
+        reference: Unlearned[Any] | None = None,
+        draw: Callable[[Progress], View] | None = None,
+        total: Callable[[SimpleNamespace, Split], int] | None = None,
+        action: str = "Unlearn",
+        first: bool = True,
+    ) -> None:
+        super().__init__(name, controls)
+        self.worker = Worker(name)  # ends the worker of an earlier panel of this name
+        self.data, self.original = data, original
+        self.split, self.method, self.retrain, self.total = split, start, retrain, total
+        self.references: dict[tuple[int, ...], Unlearned[Any]] = {}
+        self.listeners: list[Callable[[], None]] = []
+        self.charts: dict[str, Callable[[Progress], View]] = {"Method": draw} if draw else {}
+        self.charts |= {
+            "Classes": _classes,
+            "Predictions": lambda p: _matrix(p, "test"),
+            "Forgotten samples": lambda p: _matrix(p, "forget"),
+            "Seconds": _seconds,
+        }
+        self.detail = either("Show", list(self.charts))
+        self.run = button(action, "Train with these choices; takes a few seconds", self.start, main=True)
+        self.halt = button("Stop", "Stop at the next step", self.stop)
+        self.back = button("Reset", "Back to the first state", self.reset)
+        self.bar, self.clock = w.IntProgress(description="Steps", style=NAMED), w.Label()
+        self.curves, self.picture, self.caption = w.Output(), w.Output(), w.HTML()
+        for out in (self.curves, self.picture):
+            out.add_class("unlearn-chart")
+        self._assemble(
+            row([self.bar, self.clock], "unlearn-controls"),
+            self.status,
+            self.curves,
+            self.numbers,
+            self.detail,
+            self.picture,
+            self.caption,
+            buttons=[self.run, self.halt, self.back],
+        )
+        self._reset_asked = self._running = self._made = False
+        self._speaking = threading.Lock()
+        request = split(self.values)
+        if reference is not None:
+            self.references[_key(request)] = reference
+        self.progress = self._new_progress(self.values, request)
+        if first:
+            self._drive(self.progress)
+        self.first = self.outcome = self.progress
+        self._made = True
+        self._restore()
+        self.detail.observe(lambda _: self._draw_detail(), "value")
+
+    @property
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Accuracies and seconds of the last finished run, by role."""
+        return self.outcome.scores
+
+    @property
+    def result(self) -> Unlearned[Any] | None:
+        """What the last finished run returned."""
+        return self.outcome.result
+
+    def start(self) -> None:
+        """Begin a run with the present values and return; ignored while another runs."""
+        values = self.values
+        self.worker.start(lambda: self._work(values), before=self._begin)
+
+    def stop(self, wait: float = 0) -> None:
+        """Stop at the next step; wait up to so many seconds for it."""
+        with self._speaking:
+            if self._running:
+                self.status.value = "stopping at the next step"
+        self.worker.stop(wait)
+
+    def reset(self) -> None:
+        """Back to the first state, choices included; a run is stopped first."""
+        self._reset_asked = self.worker.busy.locked()
+        if self._reset_asked:
+            self.stop()
+        else:
+            self._restore()
+
+    def views(self) -> list[View]:
+        """The curves and the chosen chart, with the numbers."""
+        curves = [_curves(self.progress)] if self.progress.steps else []
+        *others, last = [*curves, self.charts[self.detail.value](self.outcome)]
+        numbers = {role: _shown(row) for role, row in _in_order(self.outcome.scores).items()}
+        return [*others, last._replace(numbers={**numbers, **last.numbers})]
+
+    # In the caller's thread
+
+    def _begin(self) -> None:
+        self._running, self.status.value = True, "running"
+        self._disable(True)
+        self.bar.value, self._looked, self._next_drawing, self._begun = 0, 0.0, 0.0, time.monotonic()
+
+    def _end(self, said: str) -> None:
+        with self._speaking:  # or "stopping" could be written over the last word
+            self._running, self.status.value = False, said
+
+    def _disable(self, to: bool) -> None:
+        for control in self.controls.values():
+            control.disabled = to
+
+    def _new_progress(self, values: SimpleNamespace, split: Split) -> Progress:
+        progress = Progress(values, split, self.data, self.original)
+        if _key(split) in self.references:
+            progress.add_reference(self.references[_key(split)])
+        return progress
+
+    # In the worker's thread: traits and `outputs` only, for nothing printed there is ever seen
+
+    def _work(self, values: SimpleNamespace) -> None:
+        try:
+            self.progress = self._new_progress(values, self.split(values))
+            said = self._drive(self.progress)
+            self.outcome = self.progress
+            self._draw()
+            for listener in self.listeners:
+                listener()
+        except Stopped:
+            said = (
+                f"stopped after {self.progress.steps} steps; the numbers are those of the last finished run"
+            )
+        except Exception as error:  # shown in the panel, never swallowed
+            said = f"failed: {type(error).__name__}: {error}"
+        finally:
+            self._disable(False)
+        if self._reset_asked:
+            self._reset_asked = False
+            self._restore()
+        else:
+            self.numbers.value = _scoreboard(self.outcome)
+            self._end(said)
+
+    def _drive(self, progress: Progress) -> str:
+        """The method, then the reference; what to say at the end."""
+        expected = self.total(progress.values, progress.split) if self.total else 0
+        if self._made and not self.total and progress.values == self.outcome.values:
+            expected = self.outcome.steps
+
+        def watch(step: Step) -> None:
+            progress(step)
+            self._glance(step, progress.steps, expected, [progress])
+            progress.resume()
+
+        progress.resume()
+        progress.finish(self.worker.drive(self.method(progress.values, progress.split), [watch]))
+        said = f"finished after {progress.steps} steps in {progress.seconds:.2f} s"
+        if self.retrain is None or "retrained" in progress.models:
+            return said
+        self.status.value = f"running: {said}; now retraining the reference"
+        count = iter(range(1, 1 << 62))
+        try:
+            reference = self.worker.drive(
+                self.retrain(progress.split), [lambda step: self._glance(step, next(count), 0, [])]
+            )
+        except Stopped:
+            return said + "; the reference was stopped"
+        self.references[_key(progress.split)] = reference
+        progress.add_reference(reference)
+        return said
+
+    def _glance(self, step: Step, done: int, expected: int, drawn: Sequence[Progress]) -> None:
+        """A look at a run, at most four times a second; charts less often the longer it lasts."""
+        now = time.monotonic()
+        if not self._made or now - self._looked < LOOK:
+            return
+        elapsed, self._looked = now - self._begun, now
+        where = f"{step.phase}, epoch {step.epoch}, step {step.number} of {step.steps}"
+        known = done <= expected
+        self.bar.max, self.bar.value = (expected, done) if known else (step.steps, step.number)
+        left = elapsed / done * (expected - done if known else step.steps - step.number)
+        scope = "" if known else " in this epoch"
+        self.clock.value = f"{where}: {elapsed:.1f} s elapsed, about {left:.1f} s remaining{scope}"
+        if now < self._next_drawing:
+            return
+        for progress in drawn:
+            draw_into(self.curves, _curves(progress))
+            self.numbers.value = _scoreboard(progress)
+            if self.detail.value == "Method":
+                self._draw_detail(progress)
+        cost = time.monotonic() - now
+        self._next_drawing = now + max(LOOK, 4 * cost, min(1.0, elapsed / 4))
+
+    # Drawing, from any thread
+
+    def _draw(self) -> None:
+        draw_into(self.curves, _curves(self.progress))
+        self.numbers.value = _scoreboard(self.outcome)
+        self.bar.max = max(self.progress.steps, 1)
+        self.bar.value = self.progress.steps
+        self.clock.value = f"{self.progress.steps} steps, {self.progress.seconds:.2f} s of computing"
+        self._draw_detail()
+
+    def _draw_detail(self, progress: Progress | None = None) -> None:
+        try:
+            view = self.charts[self.detail.value](progress or self.outcome)
+            draw_into(self.picture, view)
+            self.caption.value = described(view)
+        except Exception as error:
+            self.caption.value = f"<p>failed: {html.escape(f'{type(error).__name__}: {error}')}</p>"
+
+    def _restore(self) -> None:
+        for name, value in self.initial.items():
+            self.controls[name].value = value
+        self.progress = self.outcome = self.first
+        self._draw()
+        self._end(f"ready: “{self.run.description}” trains; everything else answers at once")
+        for listener in self.listeners:
+            listener()
+
+
+def row(children: Sequence[Any], style: str) -> w.HBox:
+    """Widgets side by side."""
+    box = w.HBox(list(children))
+    box.add_class(style)
+    return box
+
+
+def _key(split: Split) -> tuple[int, ...]:
+    return tuple(split.forget.ids.tolist())
+
+
+def described(view: View) -> str:
+    """The text alternative of a view: its numbers, and what there is to see."""
+    return table(view.numbers) + f"<p>{html.escape(view.alt)}</p>"
+
+
+def _shown(row: Mapping[str, float]) -> dict[str, str]:
+    return {k: f"{v:.2f} s" if k == "seconds" else f"{v:.1%}" for k, v in row.items()}
+
+
+def _scoreboard(progress: Progress) -> str:
+    rows = {role: _shown(row) for role, row in _in_order(progress.scores).items()}
+    if progress.result is None and progress.steps:
+        now = {k: v for k, v in progress.rows[-1].items() if k != "step"}
+        rows[f"unlearned, at step {progress.rows[-1]['step']:.0f}"] = _shown(now)
+    n, kept = len(progress.split.forget), len(progress.split.retain)
+    return table(rows, f"Accuracy; the request: forget {n:,} samples, retain {kept:,}")
+
+
+def _curves(progress: Progress) -> View:
+    references = {role: row for role, row in progress.scores.items() if role != "unlearned"}
+    return charts.accuracy_chart(progress.rows, references, progress.phases)
+
+
+def _classes(progress: Progress) -> View:
+    found = {role: tables["test"] for role, tables in progress.tables.items()}
+    shares = {role: (np.diag(t) / np.maximum(t.sum(1), 1)).tolist() for role, t in found.items()}
+    return charts.class_chart(_in_order(shares), progress.data.classes, forgotten_classes(progress.split))
+
+
+def _matrix(progress: Progress, part: str) -> View:
+    found = {role: tables[part] for role, tables in progress.tables.items() if role != "retrained"}
+    names = {"test": "test samples", "forget": "samples to forget"}
+    return charts.matrix_chart(found, progress.data.classes, names[part])
+
+
+def _seconds(progress: Progress) -> View:
+    spent = {role: row["seconds"] for role, row in progress.scores.items() if "seconds" in row}
+    view = charts.seconds_chart(_in_order(spent))
+    if "unlearned" in spent and "retrained" in spent:
+        ratio = spent["retrained"] / max(spent["unlearned"], 1e-9)
+        view = view._replace(numbers={"retraining takes so many times as long": f"{ratio:.1f}"})
+    return view
+
+
+def _in_order(by_role: Mapping[str, Any]) -> dict[str, Any]:
+    return {role: by_role[role] for role in ("original", "unlearned", "retrained") if role in by_role}
