@@ -115,17 +115,20 @@ class Layers:
 
 
 def top(scores: Float[Tensor, "m n"], k: int) -> Bool[Tensor, "m n"]:
-    """True at the k largest scores of every row, ties by lower index: exactly k of them."""
+    """True at the k largest scores (>= 0) of every row, ties by lower index: exactly k of them."""
     n = scores.shape[1]
     if k in (0, n):
         return torch.full_like(scores, k == n, dtype=torch.bool)
-    values = scores.cpu().numpy()  # its partition is ten times faster than torch's kthvalue or topk
+    # Floats >= 0 are ordered as their bits are; numpy's partition of integers is the fastest selection there
+    # is, some twenty times faster than torch's kthvalue and topk.
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[scores.itemsize]
+    values = scores.cpu().view(bits).numpy()
     least = np.partition(values, n - k, axis=1)[:, n - k, None]
     mask = values >= least
     if np.count_nonzero(mask) > k * len(mask):
-        for row, surplus in enumerate(np.count_nonzero(mask, axis=1) - k):
-            ties = np.flatnonzero(values[row] == least[row])
-            mask[row, ties[len(ties) - surplus :]] = False
+        for row, kept in enumerate(mask):
+            if surplus := np.count_nonzero(kept) - k:
+                kept[np.flatnonzero(values[row] == least[row])[-surplus:]] = False
     return torch.from_numpy(mask).to(scores.device)
 
 

@@ -13,6 +13,12 @@ nothing else: no data, no gradient, no fine-tuning.
 What this is not: the model trained without these batches. Later updates were made by a model that had seen
 them (with momentum or Adam, even by their gradients) and stay.
 
+Measured on digits (mlp, Adam 3e-3, batch 16, 15 epochs, the 146 threes packed into 10 of 90 batches an
+epoch; test accuracy on threes / other classes, mean of five seeds): before .94 / .98; p = 1: .00 / .948; p
+= .3: .02 / .963 at a third of the bytes. It depends on the optimizer: with SGD 0.1 p = 1 ruins the model
+(.00 / .12), p = .01 does well (.00 / .93), and *random* p = .05 better still (.04 / .973). Magnitude is not
+always best.
+
 Differs from the paper:
     Certain is, from the abstract of Gogineni and Nadimi: updates made in training are pruned layer-wise, then
     stored, later used to forget; efficacy is kept without the fine-tuning that plain amnesiac unlearning

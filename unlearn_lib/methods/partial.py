@@ -13,6 +13,11 @@ entries take their new value; the others go back to the old one, bit for bit:
 The naive forms are the same functions with p = 1. A partial step is also a *smaller* step: compare at equal
 forgetting (`first_reaching`), with the control "all entries, learning rate eta p or eta sqrt(p)".
 
+Measured on digits (mlp, class 3, five seeds; accuracy on the other classes, .98 before, at the first step
+with forget accuracy at most .05): flipping, eta .1: naive .937, eta sqrt(p) .938, magnitude 5 % .975.
+Ascent, eta .05: naive .80, eta sqrt(p) .906, eta p .910, magnitude 5 % .908: there, smaller steps do as
+well.
+
 Differs from the paper:
     Certain is, from the abstract: layer-wise partial updates inside label flipping and optimization-based
     unlearning, to limit the harm to the model. Their code is not public. *Our reading*: everything else,
