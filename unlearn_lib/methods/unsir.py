@@ -128,13 +128,14 @@ class UnsirRecipe:
 
     @classmethod
     def suited_to(cls, model: nn.Module, **changes: Any) -> UnsirRecipe:
-        """Our defaults for this model: with batch norm more copies and lower rates.
+        """Our defaults for this model; with batch norm more copies, a smaller lambda and lower rates.
 
-        Measured on digits (class 3, batch norm, 3 models x 2 noise seeds): lambda = 1 leaves 4.1 % forget
-        accuracy on average, 10.8 % at worst, retain 98.4 %; the notebook's 0.1 leaves 12.6, 37.8 and 96.9 %.
+        Chosen by measurement on digits, class 3, and checked on three further models. With batch norm and
+        lambda = 1 Gaussian noise of the same norms forgets nearly as much: the learning is then for nothing.
         """
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
-            changes = {"copies": 5, "impair_lr": 1e-3, "repair_lr": 2.5e-4} | changes
+            suited = {"penalty": 0.2, "copies": 4, "impair_lr": 1.25e-3, "repair_lr": 2.5e-4}
+            changes = suited | changes
         return cls(**changes)
 
     def but(self, **changes: Any) -> UnsirRecipe:
