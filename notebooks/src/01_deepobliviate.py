@@ -384,8 +384,8 @@ exercise_3 = checks.exercise("expected_blocks", expected_blocks, check_expected)
 # ## Does it really forget?
 # ### A backdoor as a canary
 # Samples of one late block get a mark and a wrong label. A model that learned them calls *anything* with the
-# mark by that label. First check that the final model really carries the backdoor: a chain may forget it by
-# itself, and then its absence proves nothing.
+# mark by that label. First check that the final model really carries the backdoor. A chain may forget it by
+# itself, a convolutional one within a block or two, and then its absence proves nothing.
 
 # %%
 target, p = 0, session.settings.poisoned_block

@@ -45,6 +45,8 @@ MAX_THREADS = 4  # small nets lose time to more
 # Sizes by lesson, data set and preset: quick runs in CI in seconds, lesson in a classroom on two cores,
 # full gives the figures quoted in the text. `train` and `test` are numbers of samples, None means all.
 # Lesson 01: `forget` samples out of block `block`; `poisoned` samples in block `poisoned_block`.
+# Lesson 04: `noise` added to the inputs; `step` is the learning rate of unlearning, `samples` its second
+# request, `kept` the share of retain accuracy to keep, `seeds` of retrained models. `cuda` holds on a GPU.
 PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
     "deepobliviate": {
         "digits": {
@@ -59,19 +61,46 @@ PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
             "quick": {"model": "mlp", "train": 3_000, "test": 1_000, "blocks": 40, "block": 4, "forget": 8}
             | {"poisoned_block": 30, "poisoned": 30, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 2}},
             "lesson": {"model": "lenet5", "train": 12_000, "test": 2_000, "blocks": 60, "block": 6}
-            | {"forget": 8, "poisoned_block": 55, "poisoned": 60}
+            | {"forget": 8, "poisoned_block": 60, "poisoned": 60}
             | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 3}},
             "full": {"model": "lenet5_dropout", "train": None, "test": None, "blocks": 200, "block": 100}
-            | {"forget": 1, "poisoned_block": 198, "poisoned": 100}
+            | {"forget": 1, "poisoned_block": 200, "poisoned": 100}
             | {"recipe": {"lr": 0.03, "batch_size": 16, "epochs": 10}},
         },
         "location30": {
             "quick": {"model": "mlp", "train": None, "test": None, "blocks": 20, "block": 2, "forget": 8}
-            | {"poisoned_block": 18, "poisoned": 40, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 3}},
+            | {"poisoned_block": 20, "poisoned": 120, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 3}},
             "lesson": {"model": "mlp", "train": None, "test": None, "blocks": 40, "block": 4, "forget": 8}
-            | {"poisoned_block": 36, "poisoned": 40, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 5}},
+            | {"poisoned_block": 40, "poisoned": 80, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 5}},
             "full": {"model": "mlp", "train": None, "test": None, "blocks": 40, "block": 4, "forget": 8}
-            | {"poisoned_block": 36, "poisoned": 40, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 20}},
+            | {"poisoned_block": 40, "poisoned": 80, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 20}},
+        },
+    },
+    "pgu": {
+        "digits": {
+            "quick": {"model": "small_cnn_bn", "train": None, "test": None, "noise": 1.0, "step": 0.05}
+            | {"samples": 40, "kept": 0.99, "seeds": 2, "recipe": {"lr": 0.1, "epochs": 15}},
+            "lesson": {"model": "small_cnn_bn", "train": None, "test": None, "noise": 1.0, "step": 0.05}
+            | {"samples": 40, "kept": 0.99, "seeds": 4, "recipe": {"lr": 0.1, "epochs": 15}},
+            "full": {"model": "small_cnn_bn", "train": None, "test": None, "noise": 1.0, "step": 0.05}
+            | {"samples": 40, "kept": 0.99, "seeds": 8, "recipe": {"lr": 0.1, "epochs": 20}},
+        },
+        "mnist": {
+            "quick": {"model": "lenet5", "train": 3_000, "test": 1_000, "noise": 0.0, "step": 0.2}
+            | {"samples": 60, "kept": 0.97, "seeds": 2, "recipe": {"lr": 0.1, "epochs": 6}},
+            "lesson": {"model": "lenet5", "train": 6_000, "test": 2_000, "noise": 0.0, "step": 0.2}
+            | {"samples": 100, "kept": 0.97, "seeds": 2, "recipe": {"lr": 0.1, "epochs": 6}},
+            "full": {"model": "lenet5", "train": 20_000, "test": None, "noise": 0.0, "step": 0.2}
+            | {"samples": 200, "kept": 0.97, "seeds": 3, "recipe": {"lr": 0.1, "epochs": 10}},
+        },
+        "cifar10": {
+            "quick": {"model": "lenet5", "train": 3_000, "test": 1_000, "noise": 0.0, "step": 0.2}
+            | {"samples": 60, "kept": 0.95, "seeds": 2, "recipe": {"lr": 0.1, "epochs": 20}},
+            "lesson": {"model": "lenet5", "train": 5_000, "test": 2_000, "noise": 0.0, "step": 0.2}
+            | {"samples": 100, "kept": 0.95, "seeds": 2, "recipe": {"lr": 0.1, "epochs": 20}},
+            "full": {"model": "lenet5", "train": 10_000, "test": None, "noise": 0.0, "step": 0.2}
+            | {"samples": 100, "kept": 0.95, "seeds": 2, "recipe": {"lr": 0.1, "epochs": 30}}
+            | {"cuda": {"model": "resnet18", "step": 0.05, "train": 10_000}},
         },
     },
 }
@@ -142,6 +171,8 @@ def start(
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise TypeError(f"`seed` must be a whole number; got {seed!r}.")
     where = pick_device(device)
+    on_cuda = sizes.pop("cuda", {})
+    sizes |= on_cuda if where.type == "cuda" else {}
     torch.set_num_threads(min(MAX_THREADS, torch.get_num_threads()))
     if "google.colab" in sys.modules:
         sys.modules["google.colab"].output.enable_custom_widget_manager()
