@@ -268,7 +268,10 @@ def test_u7_every_stage_has_a_fresh_optimizer_and_no_gradient_is_left_before_imp
 # --- efficacy on digits ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=["small_cnn", "small_cnn_bn"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(net, marks=pytest.mark.slow) for net in ("small_cnn", "small_cnn_bn")],
+)
 def efficacy(request: pytest.FixtureRequest, digits: Dataset) -> SimpleNamespace:
     """Test accuracy (forget, retain) of the original, UNSIR and its controls at our defaults, three seeds."""
     found = SimpleNamespace(net=request.param, models=[])
@@ -313,7 +316,7 @@ def test_u8_gaussian_noise_of_the_same_norms_forgets_clearly_less(efficacy: Simp
     assert efficacy.gaussian[:, 0].mean() >= efficacy.unsir[:, 0].mean() + 0.10
 
 
-@pytest.mark.parametrize("efficacy", ["small_cnn"], indirect=True)
+@pytest.mark.parametrize("efficacy", [pytest.param("small_cnn", marks=pytest.mark.slow)], indirect=True)
 def test_u9_another_noise_seed_gives_other_noise_and_the_same_conclusion(
     efficacy: SimpleNamespace, digits: Dataset
 ) -> None:
@@ -345,7 +348,7 @@ def test_u10_two_classes_at_one_go_have_noise_of_their_own_and_take_about_as_man
     assert A_r.mean() >= sum(original) / 3 - 0.07
 
 
-@pytest.mark.parametrize("efficacy", ["small_cnn"], indirect=True)
+@pytest.mark.parametrize("efficacy", [pytest.param("small_cnn", marks=pytest.mark.slow)], indirect=True)
 def test_a_second_request_keeps_the_first_class_forgotten(efficacy: SimpleNamespace, digits: Dataset) -> None:
     model = efficacy.models[1]
     first = run(unsir(model, [3], retain_subset(digits.train, [3], 60)))
