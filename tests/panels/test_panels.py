@@ -10,11 +10,13 @@ from collections.abc import Generator
 from types import SimpleNamespace
 from typing import Any
 
+import plotly.graph_objects as go
 import pytest
 import torch
 
 from unlearn_lib.data import Split
 from unlearn_lib.lesson import checks, session
+from unlearn_lib.lesson.charts import still
 from unlearn_lib.lesson.controls import choice, whole
 from unlearn_lib.lesson.panels import Explorer, Panel, UnlearnPanel, View
 from unlearn_lib.lesson.pickers import ids_text, parse_ids
@@ -464,3 +466,26 @@ def test_13_an_unknown_control_is_refused() -> None:
     panel = Panel("p", {"n": choice("n", [1])})
     with pytest.raises(AttributeError, match="no attribute or control 'm'"):
         _ = panel.m
+
+
+# The charts
+
+
+def test_a_chart_has_a_static_twin_with_the_same_panels_and_data(demo: SimpleNamespace) -> None:
+    for name, chart in demo.panel.charts.items():
+        figure = chart(demo.panel.outcome).figure
+        axes = still(figure).axes
+        assert len(axes) == len({(trace.xaxis, trace.yaxis) for trace in figure.data}), name
+        for line in (t for t in figure.data if t.type == "scatter"):
+            assert any(list(drawn.get_ydata()) == list(line.y) for ax in axes for drawn in ax.lines)
+
+
+def test_a_chart_that_has_no_static_twin_is_refused() -> None:
+    with pytest.raises(ValueError, match="got a trace of type 'pie'"):
+        still(go.Figure(go.Pie(values=[1, 2])))
+
+
+def test_roles_differ_in_more_than_color(demo: SimpleNamespace) -> None:
+    bars = demo.panel.charts["Classes"](demo.panel.outcome).figure.data
+    assert len({bar.marker.pattern.shape for bar in bars}) == len(bars) == 3
+    assert len({trace.marker.symbol for trace in demo.picker.figure.data[:10]}) == 10

@@ -99,7 +99,7 @@ def accuracy_chart(
             name="unlearned",
             mode="lines+markers",
             line={"color": look.color, "dash": look.dash, "width": 2},
-            marker={"symbol": look.symbol, "size": 5},
+            marker={"symbol": look.symbol, "size": 6, "maxdisplayed": 25},
             legendgroup="unlearned",
             showlegend=column == 1,
             row=1,
@@ -187,11 +187,11 @@ def seconds_chart(seconds: Mapping[str, float]) -> View:
             name=role,
             orientation="h",
             text=[f"{value:.2f} s"],
-            textposition="auto",
+            textposition="outside",
             marker={"color": ROLES[role].color, "pattern": {"shape": HATCHES.get(role, "x")}},
             showlegend=False,
         )
-    figure.update_xaxes(title="seconds", rangemode="tozero")
+    figure.update_xaxes(title="seconds", range=[0, 1.15 * max(seconds.values(), default=1.0)])
     words = ", ".join(f"{role} {value:.2f} s" for role, value in seconds.items())
     return View(styled(figure, 200), f"Seconds of computing: {words}.")
 
@@ -230,6 +230,9 @@ def still(figure: go.Figure) -> Figure:
     Raises:
         ValueError: a trace of another type.
     """
+    for trace in figure.data:
+        if trace.type not in _DRAW:
+            raise ValueError(f"`still` draws {', '.join(_DRAW)}; got a trace of type {trace.type!r}.")
     layout = figure.layout
     spots = {(t.xaxis or "x", t.yaxis or "y"): None for t in figure.data} or {("x", "y"): None}
     lefts, bottoms = ([_axis(layout, spot[i]).domain or (0, 1) for spot in spots] for i in range(2))
@@ -245,8 +248,6 @@ def still(figure: go.Figure) -> Figure:
     for number, (spot, ax) in enumerate(axes.items()):
         traces = [t for t in figure.data if (t.xaxis or "x", t.yaxis or "y") == spot]
         for index, trace in enumerate(traces):
-            if trace.type not in _DRAW:
-                raise ValueError(f"`still` draws {', '.join(_DRAW)}; got a trace of type {trace.type!r}.")
             _DRAW[trace.type](ax, trace, index, sum(t.type == "bar" for t in traces))
         _frame(ax, layout, spot, titles[number] if number < len(titles) else "")
     legend = {
@@ -277,8 +278,9 @@ def _frame(ax: Any, layout: Any, spot: tuple[str, str], title: str) -> None:
         if axis.tickvals:
             getattr(ax, f"set_{letter}ticks")(axis.tickvals, [f"{v:g}" for v in axis.tickvals])
             getattr(ax, f"{letter}axis").set_minor_locator(NullLocator())
-        if axis.showticklabels is False:
-            ax.set(**{f"{letter}ticks": []})
+        if axis.showticklabels is False:  # not the ticks themselves: a shared axis would lose them everywhere
+            side = {"x": "bottom", "y": "left"}[letter]
+            ax.tick_params(axis=letter, **{side: False, f"label{side}": False})
         if axis.tickformat and axis.tickformat.endswith("%"):
             getattr(ax, f"{letter}axis").set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.set_title(plain(title), fontsize=10)
@@ -306,6 +308,7 @@ def _scatter(ax: Any, trace: Any, index: int, bars: int) -> None:
         linewidth=trace.line.width or 2,
         marker=MARKERS.get(trace.marker.symbol or "circle", "o") if "markers" in mode else None,
         markersize=size * 0.7,
+        markevery=max(1, len(trace.y) // (trace.marker.maxdisplayed or len(trace.y) or 1)),
         **_label(trace),
     )
     if "text" in mode:
@@ -321,8 +324,7 @@ def _bar(ax: Any, trace: Any, index: int, bars: int) -> None:
         drawn = ax.barh([plain(str(y)) for y in trace.y], list(trace.x), left=left, **look, **_label(trace))
         if trace.text is not None:
             ax.bar_label(drawn, [plain(text) for text in trace.text], padding=3)
-            ax.margins(x=0.15)
-        return
+            return
     places, width = np.arange(len(trace.x)), 0.8 / bars
     ax.bar(places + (index - (bars - 1) / 2) * width, list(trace.y), width, **look, **_label(trace))
     ax.set_xticks(places, [plain(str(x)).replace(" (", "\n(") for x in trace.x])

@@ -340,7 +340,7 @@ class UnlearnPanel(Panel):
             if self.detail.value == "Method":
                 self._draw_detail(progress)
         cost = time.monotonic() - now
-        self._next_drawing = now + max(LOOK, 4 * cost, min(1.0, elapsed / 4))
+        self._next_drawing = now + max(LOOK, 8 * cost, min(1.0, elapsed / 4))  # the page draws longer
 
     # Drawing, from any thread
 

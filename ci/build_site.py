@@ -1,0 +1,294 @@
+"""Build the offline site from executed notebooks: an index of cards, and a page a lesson.
+
+    python ci/run_notebooks.py --preset lesson
+    python ci/build_site.py                          reads build/executed, writes build/site
+
+Plain pages: no script, no request, formulas as MathML; they open from a folder, by file://. Widgets are left
+out, and the static form that every panel carries takes their place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import html
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from pygments.formatters import HtmlFormatter
+from traitlets.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+LIVE = ("application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json")
+RESULT_MIME = "application/vnd.unlearn.result+json"
+SHOWN_RESULTS = 8  # on a card
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --soft: #f4f4f4; --line: #767676;
+  --link: #0057a3; }
+@media (prefers-color-scheme: dark) { :root { --ink: #eee; --paper: #161616; --soft: #242424;
+  --line: #8f8f8f; --link: #8cc8ff; } }
+* { box-sizing: border-box; }
+body { margin: 0; color: var(--ink); background: var(--paper); font: 17px/1.6 system-ui, sans-serif; }
+main, header, footer { max-width: 60rem; margin: 0 auto; padding: 0.5rem 1.25rem; }
+nav { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0.5rem 1.5rem; }
+a { color: var(--link); }
+h1, h2, h3 { line-height: 1.25; margin: 2rem 0 0.6rem; }
+img { max-width: 100%; height: auto; }
+figure { margin: 1rem 0; } figure img { background: #fff; }
+figcaption, .small { font-size: 0.9rem; }
+.input pre, .highlight { background: #f7f7f7; color: #1a1a1a; }
+pre { margin: 0; padding: 0.7rem 0.9rem; overflow-x: auto; font: 14px/1.5 ui-monospace, monospace; }
+.highlight, .output_stream, .output_text { border-left: 3px solid var(--line); margin: 0.6rem 0; }
+.output_stream, .output_text { background: var(--soft); }
+code { font-family: ui-monospace, monospace; font-size: 0.92em; }
+table { border-collapse: collapse; margin: 0.8rem 0; display: block; overflow-x: auto; }
+th, td { padding: 0.2rem 1rem 0.2rem 0; text-align: left; vertical-align: top; }
+td { font-variant-numeric: tabular-nums; }
+thead th { border-bottom: 1px solid var(--line); }
+caption { text-align: left; }
+math[display="block"] { margin: 1rem 0; overflow-x: auto; overflow-y: hidden; }
+.prompt, .anchor-link { display: none; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.25rem;
+  padding: 0; list-style: none; }
+.card { border: 1px solid var(--line); border-radius: 6px; padding: 1rem; background: var(--soft); }
+.card h2 { margin: 0.6rem 0; font-size: 1.2rem; } .card h3 { margin: 1rem 0 0; font-size: 1rem; }
+.card ul { padding-left: 1.2rem; list-style: disc; }
+.card img { width: 100%; height: 11rem; object-fit: contain; background: #fff; }
+dl { display: grid; grid-template-columns: auto auto; gap: 0 1rem; margin: 0.5rem 0; font-size: 0.9rem; }
+dt { overflow-wrap: anywhere; } dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
+"""
+CODE_STYLE = "xcode"  # the one colored style of Pygments whose contrast is 4.5 or more
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<header><nav aria-label="Lessons">{bar}</nav></header>
+<main>
+{body}
+</main>
+<footer class="small"><nav aria-label="Lessons, again">{bar}</nav><p>{stamp}</p></footer>
+</body>
+</html>
+"""
+
+
+class MathMLRenderer(IPythonRenderer):
+    """Markdown whose formulas become MathML, which browsers draw and read out without a script."""
+
+    def inline_math(self, body: str) -> str:
+        return mathml(body, "inline")
+
+    def block_math(self, body: str) -> str:
+        return mathml(body, "block")
+
+    multiline_math = block_math
+
+
+def mathml(tex: str, display: str) -> str:
+    """A formula as MathML, with its TeX for those whose software reads that better."""
+    found = convert(html.unescape(tex).strip(), display=display)
+    return found.replace("<math ", f'<math alttext="{html.escape(tex.strip(), quote=True)}" ', 1)
+
+
+def render(text: str) -> str:
+    """Markdown as HTML."""
+    return str(MarkdownWithMath(renderer=MathMLRenderer(escape=False)).render(text))
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the index says of a lesson, and its notebook."""
+
+    name: str
+    title: str
+    promise: str
+    paper: str
+    minutes: str
+    picture: tuple[str, str] | None
+    row: dict[str, Any]
+    notebook: Any
+
+    @classmethod
+    def read(cls, path: Path, row: dict[str, Any]) -> Lesson:
+        """From an executed notebook and its row of the report.
+
+        Raises:
+            ValueError: the notebook does not begin with a title.
+        """
+        notebook = nbformat.read(path, as_version=4)
+        text = "\n".join(cell.source for cell in notebook.cells[:2] if cell.cell_type == "markdown")
+        title = re.match(r"# (.+)", text)
+        if not title:
+            raise ValueError(f"{path} must begin with '# Title'.")
+        objectives = re.search(r"## Learning objectives\n(.*?)(\n## |\Z)", text, re.S)
+        minutes = re.search(r"(\d+) minutes", text)
+        paper = re.search(r"arXiv:(\d{4}\.\d{4,5})", text)
+        return cls(
+            path.stem,
+            title[1].strip(),
+            objectives[1].strip() if objectives else "",
+            paper[1] if paper else "",
+            minutes[1] if minutes else "",
+            first_picture(notebook),
+            row,
+            notebook,
+        )
+
+
+def first_picture(notebook: Any) -> tuple[str, str] | None:
+    """The first picture of a notebook, as (alternative text, address)."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            found = re.search(r'<img alt="([^"]+)" src="(data:image/png[^"]+)"', html_of(output))
+            if found:
+                return found[1], found[2]
+    return None
+
+
+def html_of(output: Any) -> str:
+    """The HTML of an output, or nothing."""
+    return str(output.get("data", {}).get("text/html", ""))
+
+
+def without_widgets(notebook: Any) -> Any:
+    """A copy whose outputs are text and pictures: a dead widget helps nobody, its static form does."""
+    notebook = copy.deepcopy(notebook)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            for mime in (*LIVE, RESULT_MIME):
+                output.get("data", {}).pop(mime, None)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if "data" not in o or o["data"]]
+    return notebook
+
+
+def page(lesson: Lesson, bar: str, stamp: str) -> str:
+    """One lesson as a page."""
+    config = Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": ["remove-cell"]}})
+    exporter = HTMLExporter(config=config, template_name="basic")
+    exporter.register_filter("markdown2html", render)
+    body, _ = exporter.from_notebook_node(without_widgets(lesson.notebook))
+    body = re.sub(r"\s*<!-- navigation -->.*?<!-- end of navigation -->", "", body, flags=re.S)
+    body = body.replace("<pre>", '<pre tabindex="0">')  # what scrolls must be reachable by keyboard
+    body = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", body)
+    return whole(lesson.title, bar, body, stamp)
+
+
+def whole(title: str, bar: str, body: str, stamp: str) -> str:
+    """A page: one file, so that it can be handed on alone."""
+    style = STYLE + HtmlFormatter(style=CODE_STYLE).get_style_defs(".highlight")
+    return PAGE.format(title=html.escape(title), style=style, bar=bar, body=body, stamp=stamp)
+
+
+def card(lesson: Lesson) -> str:
+    """One lesson on the index."""
+    alt, address = lesson.picture or ("", "")
+    picture = f'<img alt="{alt}" src="{address}">' if address else ""
+    facts = [f"arXiv:{lesson.paper}"] * bool(lesson.paper) + [f"{lesson.minutes} minutes"] * bool(
+        lesson.minutes
+    )
+    facts += [f"ran in {lesson.row['seconds']:.0f} s"]
+    rows = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in key_results(lesson)
+    )
+    return (
+        f'<li class="card">{picture}<h2><a href="{lesson.name}.html">{html.escape(lesson.title)}</a></h2>'
+        f'<p class="small">{" · ".join(facts)}</p>{render(lesson.promise)}'
+        f"{f'<h3>Measured</h3><dl>{rows}</dl>' if rows else ''}</li>"
+    )
+
+
+def key_results(lesson: Lesson) -> list[tuple[str, str]]:
+    """The last measurements that the lesson recorded: single numbers, neither guesses nor exercises."""
+    found = [
+        (name.replace(".", " ").replace("_", " "), f"{value:.4g}")
+        for name, value in lesson.row.get("results", {}).items()
+        if not name.startswith(("prediction.", "exercise."))
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    ]
+    return found[-SHOWN_RESULTS:]
+
+
+def navigation(lessons: list[Lesson], place: int) -> str:
+    """Links to the index and to the neighbors."""
+    links = ['<a href="index.html">All lessons</a>']
+    if place > 0:
+        before = lessons[place - 1]
+        links.insert(0, f'<a href="{before.name}.html" rel="prev">← {html.escape(before.title)}</a>')
+    if place + 1 < len(lessons):
+        after = lessons[place + 1]
+        links.append(f'<a href="{after.name}.html" rel="next">{html.escape(after.title)} →</a>')
+    return "\n".join(links)
+
+
+def build(executed: Path, site: Path) -> list[Path]:
+    """Write the site; the pages written.
+
+    Raises:
+        ValueError: no report, a notebook that did not run, or one without a title.
+    """
+    report_path = executed / "report.json"
+    if not report_path.is_file():
+        raise ValueError(f"{report_path} is missing: run ci/run_notebooks.py first.")
+    report = json.loads(report_path.read_text(encoding="utf-8"))
+    broken = [row["name"] for row in report["notebooks"] if row["status"] != "ok"]
+    if broken or not report["notebooks"]:
+        raise ValueError(
+            f"every notebook must have run; these did not: {', '.join(broken) or 'none was run'}."
+        )
+    rows = sorted(report["notebooks"], key=lambda row: row["name"])
+    lessons = [Lesson.read(executed / f"{row['name']}.ipynb", row) for row in rows]
+    versions = report.get("versions", {})
+    known = ", ".join(f"{k} {versions[k]}" for k in ("unlearn-lib", "python", "torch") if versions.get(k))
+    preset = report.get("preset", "")
+    stamp = html.escape(f"Every number here was computed by running the lesson, preset {preset}. {known}.")
+    site.mkdir(parents=True, exist_ok=True)
+    pages = {
+        f"{lesson.name}.html": page(lesson, navigation(lessons, i), stamp) for i, lesson in enumerate(lessons)
+    }
+    cards = "".join(map(card, lessons))
+    body = f'<h1>Machine unlearning, taught by running it</h1><ul class="cards">{cards}</ul>'
+    bar = '<a href="index.html" aria-current="page">All lessons</a>'
+    pages["index.html"] = whole("Machine unlearning lessons", bar, body, stamp)
+    for name, text in pages.items():
+        (site / name).write_text(text, encoding="utf-8")
+    return [site / name for name in pages]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--executed", type=Path, default=ROOT / "build/executed", help="default: build/executed"
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "build/site", help="default: build/site")
+    args = parser.parse_args(arguments)
+    try:
+        pages = build(args.executed, args.out)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{len(pages)} pages; open {args.out / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
