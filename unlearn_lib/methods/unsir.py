@@ -13,6 +13,8 @@ Three stages, none of which reads an image of the classes C_f to be forgotten:
 "Zero-glance", not data-free: R is needed. Class level only, and without a certificate; with batch norm a part
 of the forgetting may be in the running statistics, not in the weights. Zero percent alone proves little: at a
 high learning rate the same two epochs *without* noise reach it as well. Hence the controls in this file.
+Nor is it reached always. Measured on digits, without batch norm, at the defaults: class 3 keeps 0.9 % and
+3.6 % (models of seeds 0 to 2, and 3 to 5), classes 0 and 2 at one go keep 11 % and 34 %.
 
 Differs from the paper:
     The abstract claims error-maximizing noise, impair and repair, few steps, several classes at similar cost.
