@@ -257,13 +257,22 @@ class _RandomStream:
     """A private position in torch's random stream, for dropout: swapped in for a step, then swapped out."""
 
     def __init__(self, device: torch.device, *key: int) -> None:
-        self.module: Any = {"cuda": torch.cuda, "mps": torch.mps}.get(device.type, torch)
+        self.shared = _shared_generator(device)
         self.own = torch.Generator(device=device).manual_seed(mix(*key)).get_state()
 
     def __enter__(self) -> None:
-        self.outside = self.module.get_rng_state()
-        self.module.set_rng_state(self.own)
+        self.outside = self.shared.get_state()
+        self.shared.set_state(self.own)
 
     def __exit__(self, *_: object) -> None:
-        self.own = self.module.get_rng_state()
-        self.module.set_rng_state(self.outside)
+        self.own = self.shared.get_state()
+        self.shared.set_state(self.outside)
+
+
+def _shared_generator(device: torch.device) -> torch.Generator:
+    """The generator that dropout draws from on this device."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    if device.type == "mps":
+        return torch.mps._get_default_mps_generator()
+    return torch.default_generator
