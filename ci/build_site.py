@@ -107,9 +107,21 @@ def mathml(tex: str, display: str) -> str:
     return found.replace("<math ", f'<math alttext="{html.escape(tex.strip(), quote=True)}" ', 1)
 
 
+DETAILS = re.compile(r"<details>.*?</details>", re.S)
+APART = re.compile(r"(<(?:pre|code|math)\b.*?</(?:pre|code|math)>)", re.S)
+DOLLARS = re.compile(r"\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+?)\$", re.S)
+
+
 def render(text: str) -> str:
-    """Markdown as HTML."""
-    return str(MarkdownWithMath(renderer=MathMLRenderer(escape=False)).render(text))
+    """Markdown as HTML. Markdown leaves HTML blocks alone, so formulas in folded hints are found here."""
+    found = str(MarkdownWithMath(renderer=MathMLRenderer(escape=False)).render(text))
+    return DETAILS.sub(lambda block: "".join(map(_formulas, APART.split(block[0]))), found)
+
+
+def _formulas(text: str) -> str:
+    if APART.match(text):
+        return text
+    return DOLLARS.sub(lambda m: mathml(m[m.lastgroup or ""], m.lastgroup or ""), text)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from ci import build_site, run_notebooks
-from ci.build_site import mathml
+from ci.build_site import mathml, render
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 PAGES = ["index", "01_demo", "02_demo"]
@@ -139,3 +139,10 @@ def test_formulas_become_mathml(tex: str) -> None:
     assert found.startswith("<math ")
     assert "merror" not in found
     assert "alttext=" in found
+
+
+def test_formulas_in_folded_hints_become_mathml_and_code_stays() -> None:
+    found = render("<details><summary>Hint</summary>$x + y$ is not <code>$x</code>, nor $$z$$</details>")
+    assert found.count("<math ") == 2
+    assert "<code>$x</code>" in found
+    assert 'display="block"' in found
