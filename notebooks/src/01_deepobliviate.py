@@ -355,8 +355,8 @@ exercise_2 = checks.exercise("stitch", stitch, check_stitch)
 # %% [markdown]
 # ### Exercise 3 (hard, about 8 minutes)
 # A request of $k$ points falls into random blocks. On average, how many blocks are retrained if the rule needs
-# $t$ more after the last of them? Write `expected_blocks(B, k, t)`: the mean of $\min(d_{max} + t, B) - d_{min}
-# + 1$, exact or by simulation, to within 2 %.
+# $t$ more after the last of them? Write `expected_blocks(B, k, t)`, exact or by simulation, to within 2 %. It is
+# the mean of $\min(d_{max} + t, B) - d_{min} + 1$.
 #
 # <details><summary>Hint</summary>Draw the blocks of the points many times with numpy, and take the
 # mean.</details>
