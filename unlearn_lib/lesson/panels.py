@@ -136,7 +136,7 @@ class UnlearnPanel(Panel):
     Args:
         name: of the panel.
         data: samples and names of classes.
-        original: the trained model.
+        original: the trained model; or from the values to it, where a control chooses among several.
         controls: widgets by name.
         split: from the values, by attribute, to the request.
         start: from values and request to the method's generator.
@@ -153,7 +153,7 @@ class UnlearnPanel(Panel):
         self,
         name: str,
         data: Dataset,
-        original: nn.Module,
+        original: nn.Module | Callable[[SimpleNamespace], nn.Module],
         *,
         controls: Mapping[str, Any],
         split: Callable[[SimpleNamespace], Split],
@@ -167,9 +167,10 @@ class UnlearnPanel(Panel):
     ) -> None:
         super().__init__(name, controls)
         self.worker = Worker(name)  # ends the worker of an earlier panel of this name
-        self.data, self.original = data, original
+        self.data = data
+        self.original = (lambda _: original) if isinstance(original, nn.Module) else original
         self.split, self.method, self.retrain, self.total = split, start, retrain, total
-        self.references: dict[tuple[int, ...], Unlearned[Any]] = {}
+        self.references: dict[tuple[int, ...], Unlearned[Any]] = {}  # by `_key`
         self.listeners: list[Callable[[], None]] = []
         self.charts: dict[str, Callable[[Progress], View]] = {"Method": draw} if draw else {}
         self.charts |= {
@@ -200,7 +201,7 @@ class UnlearnPanel(Panel):
         self._speaking = threading.Lock()
         request = split(self.values)
         if reference is not None:
-            self.references[_key(request)] = reference
+            self.references[_key(self.original(self.values), request)] = reference
         self.progress = self._new_progress(self.values, request)
         if first:
             self._drive(self.progress)
@@ -262,9 +263,9 @@ class UnlearnPanel(Panel):
             control.disabled = to
 
     def _new_progress(self, values: SimpleNamespace, split: Split) -> Progress:
-        progress = Progress(values, split, self.data, self.original)
-        if _key(split) in self.references:
-            progress.add_reference(self.references[_key(split)])
+        progress = Progress(values, split, self.data, self.original(values))
+        if (known := _key(progress.original, split)) in self.references:
+            progress.add_reference(self.references[known])
         return progress
 
     # In the worker's thread: traits and `outputs` only, for nothing printed there is ever seen
@@ -316,7 +317,7 @@ class UnlearnPanel(Panel):
             )
         except Stopped:
             return said + "; the reference was stopped"
-        self.references[_key(progress.split)] = reference
+        self.references[_key(progress.original, progress.split)] = reference
         progress.add_reference(reference)
         return said
 
@@ -377,8 +378,8 @@ def row(children: Sequence[Any], style: str) -> w.HBox:
     return box
 
 
-def _key(split: Split) -> tuple[int, ...]:
-    return tuple(split.forget.ids.tolist())
+def _key(original: nn.Module, split: Split) -> tuple[int, ...]:
+    return (id(original), *split.forget.ids.tolist())
 
 
 def described(view: View) -> str:
