@@ -6,7 +6,6 @@ Only widgets whose name a screen reader finds and whose colors have enough contr
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +31,6 @@ __all__ = [
 ]
 
 NAMED = {"description_width": "initial"}
-CONFIG = {"displayModeBar": False}  # one of plotly's buttons would send the chart away
 
 
 class KeyGuard(anywidget.AnyWidget):
@@ -64,6 +62,7 @@ class KeyGuard(anywidget.AnyWidget):
     .unlearn-panel th:first-child { text-align: left; }
     .unlearn-panel thead th { border-bottom: 1px solid var(--jp-border-color1, #bdbdbd); }
     .unlearn-panel p { line-height: 1.5; margin: 4px 0; }
+    .unlearn-panel .widget-text input[type="number"] { flex: 0 0 auto; width: 6.5em; }
     .unlearn-chart .jp-OutputArea-prompt { display: none; }
     .unlearn-row { flex-flow: row wrap; gap: 0 16px; }
     .unlearn-row > .unlearn-chart { flex: 1 1 420px; min-width: 0; }
@@ -117,7 +116,7 @@ def number(
         step=step,
         description=description,
         style=NAMED,
-        layout={"width": "auto", "max_width": "240px"},
+        layout={"width": "auto"},
         continuous_update=False,
     )
 
@@ -130,7 +129,7 @@ def whole(description: str, value: int, low: int, high: int) -> w.BoundedIntText
         max=high,
         description=description,
         style=NAMED,
-        layout={"width": "auto", "max_width": "200px"},
+        layout={"width": "auto"},
         continuous_update=False,
     )
 
@@ -186,11 +185,7 @@ def picture_of(view: View) -> dict[str, str]:
 def draw_into(out: w.Output, view: View) -> None:
     """Draw a view's figure into an Output, from any thread: live a plotly chart, headless a picture."""
     if isinstance(view.figure, go.Figure) and not session.HEADLESS:
-        chart = {**json.loads(view.figure.to_json()), "config": CONFIG}
-        data: dict[str, Any] = {
-            session.PLOTLY_MIME: chart,
-            "text/plain": view.alt,
-        }  # JupyterLab would prefer a PNG
+        data: dict[str, Any] = session.live(view.figure, view.alt)
         out.layout.min_height = f"{view.figure.layout.height or 300}px"  # so that the page does not jump
     else:
         data = picture_of(view._replace(numbers={}))

@@ -45,6 +45,8 @@ MAX_THREADS = 4  # small nets lose time to more
 # Sizes by lesson, data set and preset: quick runs in CI in seconds, lesson in a classroom on two cores,
 # full gives the figures quoted in the text. `train` and `test` are numbers of samples, None means all.
 # Lesson 01: `forget` samples out of block `block`; `poisoned` samples in block `poisoned_block`.
+# Lesson 03: the class stands in `batches` of every epoch; `seeds` repeat a claim; `sgd`, `flip`, `ascent` are
+# learning rates; one of `shares` moves in a partial step, `steps` at most.
 # Lesson 04: `noise` added to the inputs; `step` is the learning rate of unlearning, `samples` its second
 # request, `kept` the share of retain accuracy to keep, `seeds` of retrained models. `cuda` holds on a GPU.
 PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
@@ -74,6 +76,30 @@ PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
             | {"poisoned_block": 40, "poisoned": 80, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 5}},
             "full": {"model": "mlp", "train": None, "test": None, "blocks": 40, "block": 4, "forget": 8}
             | {"poisoned_block": 40, "poisoned": 80, "recipe": {"lr": 0.1, "batch_size": 16, "epochs": 20}},
+        },
+    },
+    "partial": {
+        "digits": {
+            "quick": {"model": "mlp", "train": None, "test": None, "batches": 10, "seeds": 2}
+            | {"sgd": 0.1, "flip": 0.02, "ascent": 0.02, "shares": (0.05, 0.2), "steps": 200}
+            | {"recipe": {"optimizer": "adam", "lr": 0.003, "batch_size": 16, "epochs": 15}},
+            "lesson": {"model": "mlp", "train": None, "test": None, "batches": 10, "seeds": 5}
+            | {"sgd": 0.1, "flip": 0.02, "ascent": 0.02, "shares": (0.05, 0.2), "steps": 200}
+            | {"recipe": {"optimizer": "adam", "lr": 0.003, "batch_size": 16, "epochs": 15}},
+            "full": {"model": "mlp", "train": None, "test": None, "batches": 10, "seeds": 10}
+            | {"sgd": 0.1, "flip": 0.02, "ascent": 0.02, "shares": (0.05, 0.2), "steps": 200}
+            | {"recipe": {"optimizer": "adam", "lr": 0.003, "batch_size": 16, "epochs": 15}},
+        },
+        "mnist": {
+            "quick": {"model": "mlp", "train": 3_000, "test": 1_000, "batches": 12, "seeds": 2}
+            | {"sgd": 0.1, "flip": 0.02, "ascent": 0.02, "shares": (0.05, 0.2), "steps": 200}
+            | {"recipe": {"optimizer": "adam", "lr": 0.002, "batch_size": 32, "epochs": 5}},
+            "lesson": {"model": "lenet5", "train": 6_000, "test": 2_000, "batches": 16, "seeds": 2}
+            | {"sgd": 0.1, "flip": 0.02, "ascent": 0.02, "shares": (0.05, 0.2), "steps": 200}
+            | {"recipe": {"optimizer": "adam", "lr": 0.001, "batch_size": 64, "epochs": 5}},
+            "full": {"model": "lenet5", "train": 12_000, "test": 2_000, "batches": 24, "seeds": 3}
+            | {"sgd": 0.1, "flip": 0.02, "ascent": 0.02, "shares": (0.05, 0.2), "steps": 200}
+            | {"recipe": {"optimizer": "adam", "lr": 0.001, "batch_size": 64, "epochs": 4}},
         },
     },
     "pgu": {
@@ -228,14 +254,20 @@ def show(fig: View | Figure | BaseFigure, *, alt: str | None = None) -> None:
     if isinstance(fig, View):
         alt = alt or fig.alt
         fig = fig.figure
-    if isinstance(fig, BaseFigure) and not HEADLESS:
-        # No image/png here: JupyterLab would show it, without alt text, until the mouse enters it.
-        bundle = {PLOTLY_MIME: json.loads(fig.to_json()), "text/plain": _checked(alt)}
-    else:
-        bundle = picture(fig, alt)
+    bundle = live(fig, alt) if isinstance(fig, BaseFigure) and not HEADLESS else picture(fig, alt)
     display(bundle, raw=True)  # type: ignore[no-untyped-call]
     if "matplotlib.pyplot" in sys.modules and isinstance(fig, Figure):
         sys.modules["matplotlib.pyplot"].close(fig)  # or the cell's end would show it again, without alt
+
+
+def live(fig: BaseFigure, alt: str | None) -> dict[str, Any]:
+    """The live form of a plotly figure.
+
+    No image/png in it: JupyterLab would show that, without alt text, until the mouse enters it. And no mode
+    bar: one of its buttons would send the chart away.
+    """
+    chart = {**json.loads(fig.to_json()), "config": {"displayModeBar": False}}
+    return {PLOTLY_MIME: chart, "text/plain": _checked(alt)}
 
 
 def picture(fig: Figure | BaseFigure, alt: str | None) -> dict[str, str]:
