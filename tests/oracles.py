@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
+
+from unlearn_lib.data import Examples
+from unlearn_lib.params import clone, state
+from unlearn_lib.train import Recipe, run, train
 
 # --- metrics ---------------------------------------------------------------------------------------------
 
@@ -132,3 +137,41 @@ def forget_loss_slow(z: list[list[float]], y: list[int], offset: float, w1: floa
         p = [math.exp(v) / norm for v in logits]
         total += w1 * -math.log(1 - (p[label] - offset)) + w2 * sum(v * math.log(v) for v in p)
     return total / len(y)
+
+
+# --- sisa ------------------------------------------------------------------------------------------------
+
+
+def shard_slow(
+    net: nn.Module, data: Examples, slices: list[list[int]], recipe: Recipe, s: int = 1
+) -> list[dict[str, Tensor]]:
+    """States M_{s,0} ... M_{s,R}: slice joins slice, in one uninterrupted run of nothing but `train`."""
+    model, R, states, seen = clone(net), len(slices), [state(net)], list[int]()
+    for r, ids in enumerate(slices, 1):
+        seen += ids
+        epochs = math.floor(Fraction(2 * recipe.epochs * r, R + 1))
+        epochs -= math.floor(Fraction(2 * recipe.epochs * (r - 1), R + 1))
+        if seen:
+            run(train(model, data.select(seen), recipe.but(epochs=epochs), block=(s - 1) * R + r - 1))
+        states.append(state(model))
+    return states
+
+
+def vote_slow(p: list[list[float]], weights: list[float]) -> int:
+    """The class that a hard vote elects; p[s][c] are the softmax outputs of shard s for one sample."""
+    classes = range(len(p[0]))
+    votes, soft = [0.0 for _ in classes], [0.0 for _ in classes]
+    for weight, row in zip(weights, p, strict=True):
+        votes[row.index(max(row))] += weight
+        for c in classes:
+            soft[c] += weight * row[c]
+    return min(classes, key=lambda c: (-votes[c], -soft[c], c))
+
+
+def batch_visits_slow(n: int, S: int, R: int, budget: int, K: int) -> float:
+    """The expected work of a batch as the specification writes it: a mean over the hits m of a shard."""
+    work = [
+        sum((1 - ((R - r) / R) ** m) * 2 * r / (R * (R + 1)) for r in range(1, R + 1)) for m in range(K + 1)
+    ]
+    chance = [math.comb(K, m) / S**m * (1 - 1 / S) ** (K - m) for m in range(K + 1)]
+    return budget * n * sum(c * w for c, w in zip(chance, work, strict=True))

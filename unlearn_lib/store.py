@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from reprlib import repr as brief  # ids by the thousand
 from typing import Any
 
 import filelock
@@ -153,7 +154,7 @@ def require_same(what: str, stored: Mapping[str, Any], now: Mapping[str, Any], w
     """Raise `StoreError` listing the fields in which two settings differ."""
     missing = object()
     differing = [
-        f"{name}: stored {stored.get(name)!r}, now {now.get(name)!r}"
+        f"{name}: stored {brief(stored.get(name))}, now {brief(now.get(name))}"
         for name in sorted(stored.keys() | now.keys())
         if stored.get(name, missing) != now.get(name, missing)
     ]

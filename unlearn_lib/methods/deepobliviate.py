@@ -31,16 +31,16 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from unlearn_lib.chain import Chain, replace_chain, train_chain
-from unlearn_lib.data import as_ids
+from unlearn_lib.chain import Chain, train_chain
 from unlearn_lib.decay import StopRule, Trend
 from unlearn_lib.params import Params, add, assign, clone, l1, snapshot, state, subtract
+from unlearn_lib.stages import forget
 from unlearn_lib.train import Step, Unlearned, train
 
 __all__ = ["Chain", "ResidualTrace", "commit", "deepobliviate", "stitched", "train_chain"]
@@ -203,21 +203,12 @@ def commit(chain: Chain, trace: ResidualTrace) -> Chain:
     """
     if not trace.residual:
         return chain
-    T, gone = trace.T, torch.tensor(trace.ids, dtype=torch.int64)
-    new = replace(
-        chain,
-        data=chain.data.without(gone),
-        members=tuple(block[~torch.isin(block, gone)] for block in chain.members),
-        generation=tuple(g + (k >= trace.d_min) for k, g in enumerate(chain.generation)),
-        forgotten=tuple(sorted({*chain.forgotten, *trace.ids})),
-        stitched_from=_stitched_from(chain, trace),
-    )
+    T = trace.T
     states = (
         (k, trace.retrained[k - trace.d_min] if k <= T else _stitched_state(chain, trace, T, k))
         for k in range(trace.d_min, chain.blocks + 1)
     )
-    replace_chain(chain, new, states)
-    return new
+    return forget(chain, trace.ids, states, stitched_from=_stitched_from(chain, trace))
 
 
 def _why_stop(
@@ -251,9 +242,7 @@ def _stitched_from(chain: Chain, trace: ResidualTrace) -> int | None:
 
 def _resolve(chain: Chain, ids: Iterable[int] | Tensor) -> Tensor:
     """The ids still to be forgotten; unknown ids and requests that empty a block are errors."""
-    wanted = as_ids(ids)
-    request = wanted[~torch.isin(wanted, torch.tensor(chain.forgotten, dtype=torch.int64))]
-    chain.data.rows(request)
+    request = chain.pending(ids)
     for k in chain.block_of(request):
         if torch.isin(chain.members[k - 1], request).all():
             raise ValueError(
