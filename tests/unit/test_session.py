@@ -115,9 +115,13 @@ def test_missing_data_say_where_they_were_looked_for(tmp_path: Any) -> None:
 
 def test_every_lesson_has_every_preset_for_every_data_set_with_the_same_settings() -> None:
     for lesson, by_data in session.PRESETS.items():
-        names = {frozenset(sizes) for by_preset in by_data.values() for sizes in by_preset.values()}
+        every = [sizes for by_preset in by_data.values() for sizes in by_preset.values()]
+        names = {frozenset(sizes) - {"cuda"} for sizes in every}
         assert len(names) == 1, f"{lesson}: the presets do not set the same things"
         assert {"model", "train", "test", "recipe"} <= next(iter(names))
+        assert all(sizes.get("cuda", {}).keys() <= sizes.keys() for sizes in every), (
+            "on a GPU, other sizes only"
+        )
         assert "digits" in by_data, f"{lesson} needs a download"
         for by_preset in by_data.values():
             assert list(by_preset) == ["quick", "lesson", "full"]

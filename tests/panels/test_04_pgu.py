@@ -1,0 +1,150 @@
+"""Lesson 04 without a browser: every figure draws, live and still, and every control changes something."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from unlearn_lib.lesson import session
+from unlearn_lib.lesson.controls import picture_of
+from unlearn_lib.lesson.figures import pgu as figures
+from unlearn_lib.lesson.progress import Progress
+from unlearn_lib.metrics.accuracy import accuracy
+from unlearn_lib.train import run
+
+MASTER = Path(__file__).parents[2] / "notebooks" / "src" / "04_pgu.py"
+SMALL = {"model": "mlp", "train": 300, "test": 120, "samples": 12, "recipe": {"lr": 0.1, "epochs": 6}}
+
+SIGMA = np.array([9.0, 3.0, 1.0, 0.5])
+PARTS = {"full": SIGMA, "retained": 0.9 * SIGMA, "forget": 0.3 * SIGMA[:2]}
+SHARES = {"sigma": np.cumsum(SIGMA) / SIGMA.sum(), "sigma2": np.cumsum(SIGMA**2) / (SIGMA**2).sum()}
+RANKS = {"sigma": 2, "sigma2": 1}
+TAIL = np.linspace(1, 0, 5)
+ROOM = {"forget energy outside": TAIL, "update that survives": TAIL**2, "retained energy outside": TAIL**3}
+POINTS = np.array([[1.0, 0.5], [-1.0, -0.5]])
+LOGITS = {f"{part} {when}": POINTS for part in ("retained", "forget") for when in ("before", "after")}
+ROWS = [{"forget": 1.0, "retain": 1.0, "drift": 0.0}, {"forget": 0.0, "retain": 0.9, "drift": 0.4}]
+VIEWS = {
+    "toy": lambda: figures.toy_chart(POINTS, POINTS + 1, POINTS[0], POINTS[1], LOGITS),
+    "toy without room": lambda: figures.toy_chart(POINTS, POINTS, 0 * POINTS[0], 0 * POINTS[0], LOGITS),
+    "spectra": lambda: figures.spectra_chart({"a": PARTS, "b": PARTS}, {"a": 2, "b": 4}),
+    "cumulative": lambda: figures.cumulative_chart({"a": SHARES}, {"a": RANKS}, 0.8),
+    "angles": lambda: figures.angles_chart({"a": np.array([1.0, 60.0]), "b": np.array([])}),
+    "survival": lambda: figures.survival_chart({"a": [0.1, 0.2], "b": []}),
+    "layer": lambda: figures.layer_chart(PARTS, SHARES, RANKS, "sigma", 0.8, ROOM, np.array([20.0])),
+    "curves": lambda: figures.curves_chart({"with": ROWS, "without": ROWS}, {"with": 1, "without": None}),
+    "controls": lambda: figures.controls_chart({"PGU": ROWS[1], "random": ROWS[0]}),
+    "drift": lambda: figures.drift_chart({"nothing": {"protected": 0.0, "forget": 1.0}}),
+    "loss": lambda: figures.loss_chart(0.05),
+    "entropy": lambda: figures.entropy_chart({"original": np.array([-9.0, 0.5])}, 10),
+    "membership": lambda: figures.membership_chart(
+        {"original": (0.9, 0.1), "x": (0.5, 0.1)}, dict.fromkeys(["original", "x"], 0.5)
+    ),
+    "relearn": lambda: figures.relearn_chart({"original": [1.0], "retrained": [0.0, 0.2]}, 0.9),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_figure_draws_live_and_still_and_says_what_there_is_to_see(name: str) -> None:
+    view = VIEWS[name]()
+    json.loads(view.figure.to_json())
+    assert "<img" in picture_of(view)["text/html"]
+    assert len(view.alt) > 30
+    assert "nan" not in view.alt
+
+
+def test_at_most_four_layers_are_shown_the_first_and_the_last_among_them() -> None:
+    assert figures.a_few(["a", "b"]) == ["a", "b"]
+    assert figures.a_few([str(i) for i in range(21)]) == ["0", "7", "13", "20"]
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The master, run at a small size, without its last cell: nothing is forgotten well at this size."""
+    text = MASTER.read_text(encoding="utf-8").replace('= "lesson"  #', '= "quick"  #')
+    path = tmp_path_factory.mktemp("lesson") / "pgu.py"
+    path.write_text(text.split('# %% tags=["ci-assert"]')[0], encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        sizes = session.PRESETS["pgu"]["digits"]
+        patch.setitem(sizes, "quick", {**sizes["quick"], **SMALL})
+        patch.setattr(session, "show", lambda view: None)  # drawn above
+        yield SimpleNamespace(**runpy.run_path(str(path)))
+
+
+@pytest.mark.parametrize(
+    ("panel", "control", "value"),
+    [("toy_explorer", *pair) for pair in (("angle", 20.0), ("spread", 0.5), ("gamma", 1.0))]
+    + [("layer_explorer", *pair) for pair in (("layer", "1.weight"), ("gamma", 0.5), ("rule", "sigma2"))],
+)
+def test_every_control_of_an_explorer_changes_the_answer(lesson, panel, control, value) -> None:
+    explorer = getattr(lesson, panel)
+    before = explorer.shown.figure.to_json()
+    kept = explorer.controls[control].value
+    explorer.controls[control].value = value
+    assert explorer.status.value == ""
+    assert explorer.shown.figure.to_json() != before
+    explorer.controls[control].value = kept
+    assert explorer.shown.figure.to_json() == before
+
+
+CHANGES = {"target": "samples", "label": 5, "energy": 0.5, "rule": "sigma2", "offset": 0.3}
+CHANGES |= {"entropy": 2.0, "lr": 0.2, "directions": "none", "loose": ("bias",)}
+
+
+def weights(lesson: SimpleNamespace, **changes: object) -> torch.Tensor:
+    values = SimpleNamespace(**{**vars(lesson.panel.values), **changes})
+    model = run(lesson.unlearn(values, lesson.request(values))).model
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("control", CHANGES)
+def test_every_control_of_the_panel_changes_the_run(lesson, control) -> None:
+    assert not torch.equal(weights(lesson), weights(lesson, **{control: CHANGES[control]}))
+
+
+def test_the_controls_that_need_another_one_change_the_run_too(lesson) -> None:
+    one = weights(lesson, layer="3.weight", own=0.5)
+    assert not torch.equal(one, weights(lesson))
+    assert not torch.equal(one, weights(lesson, layer="3.weight", own=0.3))
+    few = lesson.request(SimpleNamespace(target="samples", count=5))
+    assert len(few.forget) == 5
+
+
+def test_the_panel_gives_the_same_model_as_the_plain_cell(lesson) -> None:
+    pairs = zip(lesson.panel.result.model.parameters(), lesson.unlearned.model.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+    assert (
+        accuracy(lesson.panel.result.model, lesson.split.forget) == lesson.panel.scores["unlearned"]["forget"]
+    )
+
+
+def test_the_panel_shows_what_survives_and_why_it_stopped(lesson) -> None:
+    view = figures.progress_view(lesson.panel.outcome)
+    assert view.numbers["stopped"] == lesson.trace.stopped
+    assert "survives, 3.weight" in view.numbers
+    fresh = Progress(lesson.panel.values, lesson.split, lesson.data, lesson.original)
+    assert figures.progress_view(fresh).numbers == {"steps": 0}
+
+
+def test_the_exercises_are_solved_in_the_master_and_their_checks_can_fail(lesson) -> None:
+    assert (lesson.exercise_1, lesson.exercise_2, lesson.exercise_3) == ("pass", "pass", "pass")
+    assert "still notices" in lesson.check_project(lambda G, U, k: G)
+    assert "directions must stay" in lesson.check_project(lambda G, U, k: 0 * G)
+    assert "the rank is" in lesson.check_rank(lambda sigmas, gamma, rule: 1)
+    assert "moves by" in lesson.check_step(lambda W, G, U, lr, decay: W - lr * (G - G @ U @ U.T + decay * W))
+
+
+@pytest.mark.parametrize(("device", "model"), [("cpu", "lenet5"), ("cuda", "resnet18")])
+def test_a_gpu_gets_the_sizes_that_are_meant_for_it(monkeypatch, device, model) -> None:
+    sizes = {**session.PRESETS["pgu"]["cifar10"]["full"], "test": 40}
+    sizes["cuda"] = {**sizes["cuda"], "train": 50}
+    monkeypatch.setitem(session.PRESETS["pgu"]["digits"], "full", {**sizes, "train": 50})
+    found = session.start("pgu", preset="full", device=device)
+    assert (found.settings.model, hasattr(found.settings, "cuda")) == (model, False)
