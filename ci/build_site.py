@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
+
+from unlearn_lib.lesson.formulas import render
 
 ROOT = Path(__file__).resolve().parent.parent
 LIVE = ("application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json")
@@ -87,41 +87,6 @@ PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-
-
-class MathMLRenderer(IPythonRenderer):
-    """Markdown whose formulas become MathML, which browsers draw and read out without a script."""
-
-    def inline_math(self, body: str) -> str:
-        return mathml(body, "inline")
-
-    def block_math(self, body: str) -> str:
-        return mathml(body, "block")
-
-    multiline_math = block_math
-
-
-def mathml(tex: str, display: str) -> str:
-    """A formula as MathML, with its TeX for those whose software reads that better."""
-    found = convert(html.unescape(tex).strip(), display=display)
-    return found.replace("<math ", f'<math alttext="{html.escape(tex.strip(), quote=True)}" ', 1)
-
-
-DETAILS = re.compile(r"<details>.*?</details>", re.S)
-APART = re.compile(r"(<(?:pre|code|math)\b.*?</(?:pre|code|math)>)", re.S)
-DOLLARS = re.compile(r"\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+?)\$", re.S)
-
-
-def render(text: str) -> str:
-    """Markdown as HTML. Markdown leaves HTML blocks alone, so formulas in folded hints are found here."""
-    found = str(MarkdownWithMath(renderer=MathMLRenderer(escape=False)).render(text))
-    return DETAILS.sub(lambda block: "".join(map(_formulas, APART.split(block[0]))), found)
-
-
-def _formulas(text: str) -> str:
-    if APART.match(text):
-        return text
-    return DOLLARS.sub(lambda m: mathml(m[m.lastgroup or ""], m.lastgroup or ""), text)
 
 
 @dataclass(frozen=True)

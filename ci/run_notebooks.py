@@ -38,6 +38,8 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
+from unlearn_lib.lesson.formulas import render
+
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = "python3"
 RESULT_MIME = "application/vnd.unlearn.result+json"
@@ -257,6 +259,7 @@ def write_page(nb: Any, target: Path) -> None:
     """The notebook as one HTML file that fetches nothing."""
     hide = {"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": ["remove-cell"]}}
     exporter = HTMLExporter(config=Config(hide), raw_template=PAGE, require_js_url="", mathjax_url="")
+    exporter.register_filter("markdown2html", render)
     html, _ = exporter.from_notebook_node(nb, {"metadata": {"name": target.stem}})
     target.with_suffix(".html").write_text(html, encoding="utf-8")
 
@@ -347,7 +350,8 @@ def main(arguments: list[str] | None = None) -> int:
     timeout = args.timeout or TIMEOUT[args.preset]
 
     jobs = min(args.jobs, len(sources))
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // jobs))
+    share = max(1, cores() // jobs) if args.preset == "full" else 1  # small nets lose time to a second thread
+    threads = os.environ.get("OMP_NUM_THREADS") or str(share)
     print(
         f"{len(sources)} notebooks, preset {args.preset}, {jobs} at a time, {threads} threads each",
         flush=True,

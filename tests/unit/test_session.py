@@ -76,7 +76,7 @@ def test_start_leaves_the_random_stream_alone_and_keeps_few_threads() -> None:
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     session.start("deepobliviate", preset="quick", seed=1)
     assert torch.equal(before, torch.get_rng_state())
-    assert torch.get_num_threads() == min(threads, session.MAX_THREADS)
+    assert torch.get_num_threads() == min(threads, 1)
 
 
 def test_the_folder_of_a_session_is_gone_when_python_ends(monkeypatch: pytest.MonkeyPatch) -> None:

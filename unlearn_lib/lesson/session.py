@@ -40,7 +40,7 @@ __all__ = ["HEADLESS", "PRESETS", "RESULT_MIME", "Session", "picture", "record",
 HEADLESS = os.environ.get("UNLEARN_HEADLESS") == "1"
 RESULT_MIME = "application/vnd.unlearn.result+json"
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
-MAX_THREADS = 4  # small nets lose time to more
+MAX_THREADS = {"quick": 1, "lesson": 1, "full": 4}  # small nets lose time to a second thread
 
 # Sizes by lesson, data set and preset: quick runs in CI in seconds, lesson in a classroom on two cores,
 # full gives the figures quoted in the text. `train` and `test` are numbers of samples, None means all.
@@ -187,7 +187,7 @@ PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
         "cifar10": {
             "quick": {"model": "lenet5", "train": 3_000, "test": 1_000, "noise": 0.0, "step": 0.5}
             | {"samples": 60, "kept": 0.95, "seeds": 2, "recipe": {"lr": 0.1, "epochs": 20}},
-            "lesson": {"model": "lenet5", "train": 5_000, "test": 2_000, "noise": 0.0, "step": 0.3}
+            "lesson": {"model": "lenet5", "train": 5_000, "test": 2_000, "noise": 0.0, "step": 0.1}
             | {"samples": 100, "kept": 0.95, "seeds": 2, "recipe": {"lr": 0.1, "epochs": 20}},
             "full": {"model": "lenet5", "train": 10_000, "test": None, "noise": 0.0, "step": 0.2}
             | {"samples": 100, "kept": 0.95, "seeds": 2, "recipe": {"lr": 0.1, "epochs": 30}}
@@ -239,7 +239,7 @@ def start(
 ) -> Session:
     """Set up a lesson, and say on screen with what: versions, device, preset, sizes, source of the data.
 
-    Sets torch's number of threads (`OMP_NUM_THREADS` where it is set, but never more than four) and nothing
+    Sets torch's number of threads (one; at preset "full" `OMP_NUM_THREADS`, never more than four) and nothing
     else: no random stream is seeded, for training owns its randomness. Never downloads. In Google Colab it
     switches third-party widgets on, which Colab demands (untested there).
 
@@ -264,7 +264,7 @@ def start(
     where = pick_device(device)
     on_cuda = sizes.pop("cuda", {})
     sizes |= on_cuda if where.type == "cuda" else {}
-    torch.set_num_threads(min(MAX_THREADS, torch.get_num_threads()))
+    torch.set_num_threads(min(MAX_THREADS[preset], torch.get_num_threads()))
     if "google.colab" in sys.modules:
         sys.modules["google.colab"].output.enable_custom_widget_manager()
     recipe = Recipe(**sizes.pop("recipe"), seed=seed)
