@@ -324,7 +324,7 @@ def _bar(ax: Any, trace: Any, index: int, bars: int) -> None:
         drawn = ax.barh([plain(str(y)) for y in trace.y], list(trace.x), left=left, **look, **_label(trace))
         if trace.text is not None:
             ax.bar_label(drawn, [plain(text) for text in trace.text], padding=3)
-            return
+        return
     places, width = np.arange(len(trace.x)), 0.8 / bars
     ax.bar(places + (index - (bars - 1) / 2) * width, list(trace.y), width, **look, **_label(trace))
     ax.set_xticks(places, [plain(str(x)).replace(" (", "\n(") for x in trace.x])
@@ -335,13 +335,11 @@ def _heatmap(ax: Any, trace: Any, index: int, bars: int) -> None:
 
     scale = [color for _, color in trace.colorscale] if trace.colorscale else ["#ffffff", "#0072B2"]
     z = np.asarray(trace.z, float)
-    ax.imshow(
-        z,
-        cmap=LinearSegmentedColormap.from_list("plain", scale),
-        vmin=trace.zmin,
-        vmax=trace.zmax,
-        aspect="auto",
-    )
+    look = {"cmap": LinearSegmentedColormap.from_list("plain", scale), "vmin": trace.zmin, "vmax": trace.zmax}
+    if trace.x is not None and not isinstance(trace.x[0], str):  # places in the plane, not names
+        ax.pcolormesh(list(trace.x), list(trace.y), z, **look)
+        return
+    ax.imshow(z, **look, aspect="auto")
     for ticks, names in ((ax.set_xticks, trace.x), (ax.set_yticks, trace.y)):
         if names is not None:
             ticks(range(len(names)), [plain(str(name)) for name in names], fontsize=8)

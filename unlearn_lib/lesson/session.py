@@ -110,7 +110,7 @@ PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
             "quick": {"model": "small_cnn", "normed": "small_cnn_bn", "train": None, "test": None}
             | {"per_class": 60, "recipe_changes": {}, "rates": (2e-3, 2e-2), "penalties": (0.1, 1.0)}
             | {"runs": 1, "relearn": 1, "modes": ("reference", "corrected"), "kept": (0.5, 0.8), "gap": 0.05}
-            | {"recipe": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "epochs": 20}},
+            | {"recipe": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "epochs": 15}},
             "lesson": {"model": "small_cnn", "normed": "small_cnn_bn", "train": None, "test": None}
             | {"per_class": 60, "recipe_changes": {}, "rates": (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 2e-2)}
             | {"penalties": (0.1, 0.5, 1.0, 4.8), "runs": 3, "relearn": 2, "kept": (0.6, 0.8), "gap": 0.1}

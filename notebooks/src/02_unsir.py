@@ -1,0 +1,865 @@
+# %% [markdown]
+# # UNSIR: learn noise, impair, repair
+#
+# **Lesson 02.** Tarun, Chundawat, Mandal and Kankanhalli, *Fast Yet Effective Machine Unlearning*, IEEE
+# Transactions on Neural Networks and Learning Systems, 2023,
+# [arXiv:2111.08947](https://arxiv.org/abs/2111.08947). About 50 minutes.
+#
+# ## Learning objectives
+# - **Learn** images that a network is sure are *not* of a class, and say what loss, norm and $\lambda$ do.
+# - **Forget** a class in two short epochs, impair and repair, without looking at one of its images.
+# - **Separate** what the noise does from what the learning rate alone does, with controls.
+# - **Debug** the published recipe: find out why one of two classes is not forgotten.
+# - **Test** whether zero percent means forgotten: more repair, batch norm's statistics, relearn time.
+#
+# ## Prerequisites
+# You have trained a classifier once and know what a mini-batch and an epoch are. Lesson 01 helps with the
+# words, but is not needed.
+#
+# ## You will need
+# A laptop: two cores, a gigabyte of memory. No network, no GPU. Every number below is computed while you watch.
+
+# %% tags=["parameters"]
+preset: str = "lesson"  # quick | lesson | full
+seed: int = 0  # random seed
+dataset: str = "digits"  # digits | mnist | cifar10
+classes: list[int] = [3]  # classes to forget
+
+# %% [markdown]
+# ## Set-up
+
+# %%
+import time
+from collections import Counter
+from functools import cache
+
+import numpy as np
+
+from unlearn_lib import models
+from unlearn_lib.data import Split
+from unlearn_lib.lesson import charts, checks
+from unlearn_lib.lesson import session as lesson
+from unlearn_lib.lesson.compare import ComparePanel
+from unlearn_lib.lesson.controls import choice, number, whole
+from unlearn_lib.lesson.figures import unsir as figures
+from unlearn_lib.lesson.figures.unsir import Point, scores
+from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
+from unlearn_lib.lesson.pickers import Thumbnails
+from unlearn_lib.lesson.session import record, show
+from unlearn_lib.methods.finetune import finetune, gradient_ascent
+from unlearn_lib.methods.retrain import retrain
+from unlearn_lib.methods.unsir import (
+    UnsirRecipe,
+    gaussian_noise,
+    impair,
+    make_noise,
+    no_noise,
+    repair,
+    retain_subset,
+    unsir,
+)
+from unlearn_lib.metrics.accuracy import accuracy, confusion
+from unlearn_lib.metrics.audits import linear_probe, recalibrated
+from unlearn_lib.metrics.cost import Counted
+from unlearn_lib.metrics.divergence import weight_distance
+from unlearn_lib.metrics.relearn import RELEARN, anamnesis_index, relearn_curves
+from unlearn_lib.metrics.scorecard import evaluate
+from unlearn_lib.noise import balanced_penalty
+from unlearn_lib.params import clone, frozen_copy
+from unlearn_lib.train import run, train
+
+session = lesson.start("unsir", preset=preset, dataset=dataset, seed=seed)
+data, settings, device = session.dataset, session.settings, session.device
+
+# %% [markdown]
+# ## The idea in one picture
+# To forget class $c$, never look at it. Ask the trained network $f$ instead what it is sure is *not* $c$.
+#
+# 1. **Noise.** Learn images $N$ on which $f$ errs as much as possible about the label $c$, and keep them small:
+#
+# $$\min_N J(N), \qquad J(N) = -\mathrm{CE}(f(N), c) + \lambda \cdot \mathrm{mean}_i \lVert N_i \rVert^2$$
+#
+# 2. **Impair.** One epoch at a high learning rate on this noise, *labeled $c$*, and on a few images $R$ of the
+#    other classes. To call garbage "$c$", the network must move the weights that used to say what $c$ is.
+# 3. **Repair.** One gentler epoch on $R$ alone mends what broke.
+
+# %%
+request = Split.by_class(data.train, *classes)
+recipe = UnsirRecipe.suited_to(session.build(), seed=seed, **settings.recipe_changes)
+reads = Counter()  # how often each image is read, by id
+R = retain_subset(Counted.by(reads, data.train), classes, settings.per_class, seed).to(device)
+noisy = len(classes) * recipe.images
+show(
+    figures.stages_chart(
+        {
+            "training": {"forget": len(request.forget), "retain": len(request.retain)},
+            "1 noise": {"noise": noisy},
+            "2 impair": {"noise": noisy, "retain": len(R)},
+            "3 repair": {"retain": len(R)},
+        }
+    )
+)
+
+# %% [markdown]
+# | word | meaning |
+# |---|---|
+# | forget set | all training images of the class to forget; UNSIR never reads them |
+# | retain set | all other training images; $R$ is a small part of it |
+# | original | the network $f$, trained on both |
+# | retrained | trained from scratch on the retain set alone: the **reference** |
+# | unlearned | what UNSIR gives |
+# | no noise | a control: the same two epochs at the same rates, without stage 1 |
+#
+# The idea is in the paper's abstract. Objective, stages and settings come from the authors' public notebook,
+# which we read and did not copy. It has defects that we repair here and replay in exercise 3. We do not know
+# whether the paper's own experiments had them, so we say "the published notebook". The default rates here are
+# ours.
+
+# %% [markdown]
+# ## Predict
+# The noise starts as Gaussian images. The penalty $\lambda \lVert N \rVert^2$ pulls its norm to zero, the
+# cross-entropy pushes it away from class $c$. The published notebook has $\lambda = 0.1$, for color photographs.
+
+# %%
+shapes = ["it shrinks first, then grows", "it grows nearly from the start", "it only shrinks"]
+guess_norm = checks.predict(
+    "norm", "With λ = 0.1 on these images, what does the norm of the noise do?", shapes
+)
+
+# %%
+shares = ["hardly anything: below 10 %", "less than half", "half or more"]
+guess_control = checks.predict(
+    "control",
+    "Both epochs at the same rates, but without any noise: how much accuracy on the class is left?",
+    shares,
+)
+
+# %% [markdown]
+# ## Run
+# ### Original and reference
+# Two originals, by the way: a net without batch norm, with which we work, and one with it, for later.
+
+
+# %%
+def build(name, seed=seed):
+    """A fresh net: the same weights at every call."""
+    return models.build(name, data.shape, len(data.classes), seed=seed, device=device)
+
+
+@cache
+def trained(name, seed=seed):
+    """The original: trained on everything."""
+    model = build(name, seed)
+    run(train(model, data.train, session.recipe.but(seed=seed)))
+    return model.eval()
+
+
+@cache
+def retrained_from_scratch(name, seed=seed):
+    """The reference: trained on the retain set alone."""
+    return run(retrain(build(name, seed), request, session.recipe.but(seed=seed)))
+
+
+original, reference = trained(settings.model), retrained_from_scratch(settings.model)
+retrained = reference.model
+before = {"original": confusion(original, data.test), "retrained": confusion(retrained, data.test)}
+for name, table in before.items():
+    print("{}: forget {:.1%}, retain {:.1%} on test images".format(name, *scores(table, classes)))
+
+# %% [markdown]
+# ### All three stages
+# `unsir` is a generator: one `Step` per update. A watcher with a clock is enough to see what each stage costs.
+# $R$ counts how often each of its images is read.
+
+
+# %%
+def timed(steps):
+    """Drive a method to its end. Beside its result: the seconds of each stage."""
+    seconds, last = Counter(), time.perf_counter()
+
+    def tick(step):
+        nonlocal last
+        now = time.perf_counter()
+        seconds[step.phase] += now - last
+        last = now
+
+    return run(steps, [tick]), seconds
+
+
+unlearned, seconds = timed(unsir(original, classes, R, recipe))
+print(", ".join(f"{stage} {s:.2f} s" for stage, s in seconds.items()), f"retrain {reference.seconds:.2f} s")
+print(
+    "unlearned: forget {:.1%}, retain {:.1%}".format(*scores(confusion(unlearned.model, data.test), classes))
+)
+
+read = [sum(reads[i] for i in part.ids.tolist()) for part in (request.forget, R)]
+print(f"images read: {read[0]} of the class to forget, {read[1]} of the other classes, repeats counted")
+
+# %% [markdown]
+# ### Stage 1: the noise
+# Nine of the images, at several steps. Their cross-entropy (CE) about the label $c$ rises: the frozen network
+# becomes ever surer that this is *not* $c$.
+
+# %%
+noise = unlearned.trace.noise[classes[0]]
+top = float(data.train.x.max())
+show(figures.noise_gallery(noise, data.train.scale, top, data.classes[classes[0]]))
+
+# %% [markdown]
+# ### First it shrinks, then it attacks?
+# So it is often told. The penalty is a *sum* over pixels, and Gaussian images begin at $\lVert N \rVert^2 = C H
+# W$, the number of pixels. So one $\lambda$ means different things for different images. Below are three: the
+# published notebook's, the one of this lesson, and $\lambda' = 0.1 \cdot 3072 / (C H W)$, which gives these
+# images the *balance* that the published notebook begins with.
+
+# %%
+balanced = balanced_penalty(data.shape)
+chosen = f"λ = {recipe.penalty:g} (this lesson)"
+penalties = {
+    "λ = 0.1 (published)": 0.1,
+    chosen: recipe.penalty,
+    f"λ′ = {balanced:.2g} (same balance)": balanced,
+}
+noises = {
+    label: run(make_noise(frozen_copy(original), classes[:1], R, recipe.but(penalty=penalty)))[classes[0]]
+    for label, penalty in penalties.items()
+    if label != chosen
+}
+noises[chosen] = noise
+show(figures.noise_chart(noises, chosen))
+
+# %% [markdown]
+# On the 8x8 digits the tale of two phases is not what happens. With the published $\lambda$ the penalty is too
+# light: CE rises at once and the norm hardly dips. With our larger one the norm shrinks and CE rises at the
+# *same* time. With the same balance as in the published notebook the images shrink toward the mean image, and
+# in so few steps there is hardly an attack at all. Explain $\lambda$ by the number of pixels, never as a magic
+# number.
+
+# %% [markdown]
+# ### Stages 2 and 3, mini-batch by mini-batch
+# After every mini-batch we ask the model about all test images. Two controls run beside it, at the same rates:
+# **no noise** at all, and **Gaussian noise** with the norms of the learned images, labeled $c$ as well.
+
+
+# %%
+def follow(steps):
+    """Drive a method to its end. Beside its result: the test predictions after every mini-batch."""
+    curve = []
+
+    def look(step):
+        if step.phase != "noise":  # in that stage no weight changes
+            epoch = step.number / step.steps + (step.epoch if step.phase == "repair" else 0)
+            curve.append(Point(epoch, confusion(step.model, data.test).numpy()))
+
+    return run(steps, [look]), curve
+
+
+contest = {"unlearned": unsir, "no noise": no_noise, "Gaussian noise": gaussian_noise}
+results, curves = {}, {}
+for name, method in contest.items():
+    results[name], curves[name] = follow(method(original, classes, R, recipe))
+watched = confusion(results["unlearned"].model, data.test).equal(confusion(unlearned.model, data.test))
+print("watching has changed no prediction:", watched)
+show(figures.steps_chart(curves, before, classes))
+
+# %% [markdown]
+# Do not expect a straight way down. In the first mini-batches "garbage is $c$" can make the network say $c$
+# *more* often, and forget accuracy may rise before it falls. Impair also costs retain accuracy, and repair brings
+# that back.
+
+# %% [markdown]
+# ### Predictions before, after impair, after repair, and retrained
+# Rows are true classes. A column that turns blue from top to bottom is a class that the network shouts.
+
+# %%
+after_impair = max((p for p in curves["unlearned"] if p.epoch <= 1), key=lambda p: p.epoch).table
+tables = {"original": before["original"], "impaired": after_impair}
+tables |= {"unlearned": curves["unlearned"][-1].table, "retrained": before["retrained"]}
+show(charts.matrix_chart({name: np.asarray(table) for name, table in tables.items()}, data.classes))
+
+# %% [markdown]
+# ### Where the forgotten class goes
+# Zero percent alone is a weak goal. A model that never saw the class has opinions about it all the same: it
+# takes its images for similar classes. Does the unlearned model take them for the same ones? Two retrained
+# models with different seeds show how much of the difference is chance.
+
+# %%
+other = retrained_from_scratch(settings.model, seed + 1).model
+whereto = {"unlearned": tables["unlearned"], "retrained": tables["retrained"]}
+whereto["retrained, other seed"] = confusion(other, data.test)
+show(figures.destination_chart(whereto, classes, data.classes))
+
+# %% [markdown]
+# ### How far each layer moved
+# Relative distance of the weights to those of the original, $\lVert \Delta\theta_l \rVert / \lVert \theta_l
+# \rVert$. High learning rates move every layer, noise or not. Two retrained models are the yardstick, and it is
+# a long one: distance proves forgetting neither way.
+
+
+# %%
+def distances(model, start):
+    """Relative distance by layer, named by number and kind."""
+    kinds = {name: type(module).__name__ for name, module in model.named_modules()}
+    return {f"{name} {kinds[name]}": d for name, d in weight_distance(model, start).layers.items()}
+
+
+show(
+    figures.distance_chart(
+        {
+            "unlearned": distances(unlearned.model, original),
+            "no noise": distances(results["no noise"].model, original),
+            "retrained": distances(retrained, original),
+            "retrained, other seed": distances(other, retrained),
+        }
+    )
+)
+
+# %% [markdown]
+# (The last bars: one retrained model against the other.)
+
+# %% [markdown]
+# ## Compare
+
+# %%
+norms = noises["λ = 0.1 (published)"].norm
+dips, rises = min(norms) < 0.9 * norms[0], norms[-1] > 1.1 * min(norms)
+checks.compare(guess_norm, shapes[2 if not rises else 0 if dips else 1])
+
+# %%
+left = scores(curves["no noise"][-1].table, classes).forget
+checks.compare(guess_control, shares[0 if left < 0.1 else 1 if left < 0.5 else 2])
+
+# %% [markdown]
+# The no-noise control is what makes the result mean something. Where it forgets as well, the *rate* forgets and
+# the noise is decoration.
+#
+# ### The effect of learning rate and $\lambda$
+# Every cell is one run of impair and repair, in percent; the rows differ in the noise. Read the last row first:
+# at a high enough rate the class is forgotten with no noise at all. The published notebook's rate is 0.02. Then
+# look for cells that forget *and* retain.
+
+
+# %%
+def stages(noise, recipe, model=original):
+    """Impair and repair with noise that is there already."""
+    model = clone(model)
+    yield from impair(model, noise, R, recipe)
+    yield from repair(model, R, recipe)
+    return model
+
+
+rates = sorted({*settings.rates, recipe.impair_lr})
+weights = sorted({*settings.penalties, recipe.penalty})
+grid = {}
+for penalty in weights:
+    for source in ("learned", "gaussian"):
+        one = recipe.but(penalty=penalty, source=source)
+        made = run(make_noise(frozen_copy(original), classes, R, one))
+        for rate in rates:
+            grid[source, penalty, rate] = follow(stages(made, one.but(impair_lr=rate, repair_lr=rate / 2)))[1]
+for rate in rates:
+    quiet = follow(stages({}, recipe.but(impair_lr=rate, repair_lr=rate / 2)))[1]
+    grid |= {("none", penalty, rate): quiet for penalty in weights}
+
+
+def cells(source, penalty=recipe.penalty):
+    """Scores at the end of the stored runs, by rate."""
+    return {rate: scores(grid[source, penalty, rate][-1].table, classes) for rate in rates}
+
+
+rows = {f"learned, λ = {penalty:g}": cells("learned", penalty) for penalty in weights}
+rows |= {f"Gaussian, norms of λ = {recipe.penalty:g}": cells("gaussian"), "no noise": cells("none")}
+show(figures.grid_chart(rows))
+
+# %% [markdown]
+# ### Is it luck?
+# Original, noise and order depend on a seed. Here are several, for both nets, each with its own defaults. A
+# forgotten class has few test images, so one image is worth a few points.
+
+# %%
+nets = list(dict.fromkeys([settings.model, settings.normed]))
+seeds = range(seed, seed + settings.runs)
+done = {(settings.model, seed): results}
+
+
+def contestants(name, s):
+    """UNSIR and its two controls, all with this net and seed."""
+    if (name, s) not in done:
+        model, kept = trained(name, s), retain_subset(data.train, classes, settings.per_class, s)
+        one = UnsirRecipe.suited_to(model, seed=s, **settings.recipe_changes)
+        done[name, s] = {label: run(method(model, classes, kept, one)) for label, method in contest.items()}
+    return done[name, s]
+
+
+outcomes = {name: [] for name in nets}
+for name in nets:
+    for s in seeds:
+        rivals = {"original": trained(name, s)} | {k: r.model for k, r in contestants(name, s).items()}
+        outcomes[name].append({k: scores(confusion(m, data.test), classes) for k, m in rivals.items()})
+by_net = {name: {label: [o[label] for o in row] for label in row[0]} for name, row in outcomes.items()}
+show(figures.seeds_chart(by_net))
+
+# %% [markdown]
+# ## Explore
+# ### Replay
+# All runs of the grid are stored, mini-batch by mini-batch. Choose one; the answer comes at once. The bars show
+# where the images of the forgotten class go, before repair and after it.
+
+# %%
+MOMENTS = {"after repair": 2.0, "after impair": 1.0, "halfway through impair": 0.5}
+explorer = Explorer(
+    "replay",
+    controls={
+        "source": choice("Noise", ["learned", "gaussian", "none"]),
+        "penalty": choice("λ", weights, recipe.penalty),
+        "rate": choice("Learning rate of impair", rates, recipe.impair_lr),
+        "moment": choice("Bars", list(MOMENTS)),
+    },
+    view=lambda v: figures.replay_chart(
+        grid[v.source, v.penalty, v.rate], MOMENTS[v.moment], before, classes, data.classes
+    ),
+)
+explorer
+
+# %% [markdown]
+# ### Forget what you like
+# The panel drives the same `unsir`. Choose one class or several, the noise, and how the network is treated.
+# "Reference" replays the published notebook with its defects. Batch norm "on" takes the other net; there,
+# noise learned in train mode overwrites the running statistics (defect C). A new request retrains its reference,
+# too.
+
+# %%
+NORMS = ["off", "on, noise in eval mode", "on, noise in train mode"]
+norm = choice("Batch norm", NORMS)
+
+
+def net_of(v):
+    return settings.model if v.norm == NORMS[0] else settings.normed
+
+
+def chosen_recipe(v):
+    """The settings that the controls describe."""
+    mode = {("corrected", NORMS[2]): "C"}.get((v.mode, v.norm), v.mode)
+    return recipe.but(
+        source=v.source,
+        images=v.images,
+        copies=v.copies,
+        penalty=v.penalty,
+        impair_lr=v.impair_lr,
+        repair_lr=v.repair_lr,
+        mode=mode,
+    )
+
+
+panel = UnlearnPanel(
+    "unsir",
+    data,
+    lambda v: trained(net_of(v)),
+    controls={
+        "classes": Thumbnails.of_classes(data.train, "Forget the classes", data.classes, classes),
+        "source": choice("Noise", ["learned", "gaussian", "none"]),
+        "images": whole("Noise images a class", recipe.images, 1, 1024),
+        "copies": whole("Copies of each", recipe.copies, 1, 40),
+        "penalty": number("λ", recipe.penalty, 0.0, 100.0),
+        "impair_lr": number("Learning rate of impair", recipe.impair_lr, 1e-6, 1.0),
+        "repair_lr": number("of repair", recipe.repair_lr, 1e-6, 1.0),
+        "per_class": whole("Retain images a class", settings.per_class, 1, settings.per_class),
+        "norm": norm,
+        "mode": choice("Recipe", ["corrected", "reference"]),
+    },
+    split=lambda v: Split.by_class(data.train, *v.classes),
+    start=lambda v, split: unsir(
+        trained(net_of(v)),
+        v.classes,
+        retain_subset(data.train, v.classes, v.per_class, seed),
+        chosen_recipe(v),
+    ),
+    retrain=lambda split: retrain(
+        build(settings.model if norm.value == NORMS[0] else settings.normed), split, session.recipe
+    ),
+    reference=reference,
+    draw=figures.progress_view,
+)
+panel
+
+# %% [markdown]
+# ### Any two models, sample by sample
+
+# %%
+side_by_side = ComparePanel.following(panel)
+side_by_side
+
+# %% [markdown]
+# ## Exercises
+# ### Exercise 1 (easy, about 5 minutes)
+# Write the objective $J$ with numpy. `logits` are those of the frozen network on the images, one row an image.
+#
+# <details><summary>Hint</summary>CE is the mean of $-\log p_c$, and it enters $J$ with a minus. So $J$ begins
+# with a mean of $+\log p_c$.</details>
+#
+# <details><summary>Second hint</summary>The penalty: the squares of one image are summed over all its pixels.
+# Only then comes the mean, over images.</details>
+
+
+# %%
+def objective(logits, images, c, penalty):
+    # BEGIN SOLUTION
+    log_p = logits[:, c] - np.log(np.exp(logits).sum(1))
+    return log_p.mean() + penalty * (images**2).sum((1, 2, 3)).mean()
+    # END SOLUTION
+
+
+# %%
+def check_objective(function):
+    draw = np.random.default_rng(0)
+    logits, images = draw.normal(size=(5, 4)), draw.normal(size=(5, 1, 3, 3))
+    log_p = (logits[:, 2] - np.log(np.exp(logits).sum(1))).mean()
+    squares = (images**2).sum((1, 2, 3))
+    got = function(logits, images, 2, 0.1)
+    if np.isclose(got, log_p + 0.1 * squares.mean()):
+        return None
+    mistakes = {
+        "the cross-entropy has the wrong sign": -log_p + 0.1 * squares.mean(),
+        "the penalty is the squared norm, not the norm": log_p + 0.1 * np.sqrt(squares).mean(),
+        "sum over the pixels, do not average": log_p + 0.1 * (images**2).mean(),
+        "average over the images, do not sum": log_p + 0.1 * squares.sum(),
+    }
+    for sentence, value in mistakes.items():
+        if np.isclose(got, value):
+            return sentence
+    return f"for the small case {log_p + 0.1 * squares.mean():.4f} is right; got {got!r}"
+
+
+exercise_1 = checks.exercise("objective", objective, check_objective)
+
+# %% [markdown]
+# ### Exercise 2 (medium, about 5 minutes)
+# Was *learning* the noise needed, or only its size? The fair control is Gaussian noise with the same norms.
+# Write `norm_matched`: scale each image of `images` to the norm of the image in its place in `learned`. Both
+# have the shape `[B, C, H, W]`.
+#
+# <details><summary>Hint</summary>`np.linalg.norm(x.reshape(len(x), -1), axis=1)` gives one norm an image; bring
+# the quotient to the shape `[B, 1, 1, 1]`.</details>
+
+
+# %%
+def norm_matched(images, learned):
+    # BEGIN SOLUTION
+    sizes = [np.linalg.norm(x.reshape(len(x), -1), axis=1) for x in (images, learned)]
+    return images * (sizes[1] / sizes[0]).reshape(-1, 1, 1, 1)
+    # END SOLUTION
+
+
+# %%
+def check_matched(function):
+    draw = np.random.default_rng(0)
+    images, learned = (
+        draw.normal(size=(6, 3, 4, 4)),
+        5 * draw.random((6, 1, 1, 1)) * draw.normal(size=(6, 3, 4, 4)),
+    )
+    got = np.asarray(function(images, learned))
+    if got.shape != images.shape:
+        return f"the shape must stay {images.shape}; got {got.shape}"
+    norms = [np.linalg.norm(x.reshape(6, -1), axis=1) for x in (got, learned)]
+    if not np.allclose(*norms):
+        same = np.isclose(np.linalg.norm(got), np.linalg.norm(learned))
+        return "all images together match, each by itself does not" if same else "the norms differ"
+    return None if np.allclose(got / images, (got / images)[:, :1, :1, :1]) else "only the size may change"
+
+
+exercise_2 = checks.exercise("norm_matched", norm_matched, check_matched)
+
+# %% [markdown]
+# ### Exercise 3 (hard, about 10 minutes)
+# **Replay the published bug.** The request is to forget classes 0 and 2, with the other net, for the published
+# notebook uses batch norm as well. Here is what the recipe as published does, at the moderate rates of this
+# lesson.
+
+# %%
+other_net = trained(settings.normed)
+pair = [0, 2]
+R_pair = retain_subset(data.train, pair, settings.per_class, seed)
+gentle = UnsirRecipe.suited_to(other_net, seed=seed, **settings.recipe_changes)
+
+
+def replay(recipe):
+    """Test accuracy on class 0, on class 2 and on all others, after this recipe."""
+    table = confusion(run(unsir(other_net, pair, R_pair, recipe)).model, data.test)
+    return {f"class {c}": scores(table, [c]).forget for c in pair} | {"others": scores(table, pair).retain}
+
+
+replays = {"original": {f"class {c}": scores(confusion(other_net, data.test), [c]).forget for c in pair}}
+replays["original"]["others"] = scores(confusion(other_net, data.test), pair).retain
+replays["as published"] = replay(gentle.but(mode="reference"))
+for label, row in replays.items():
+    print(f"{label:13}", ", ".join(f"{part} {value:.0%}" for part, value in row.items()))
+
+# %% [markdown]
+# Class 2 is not forgotten. Why? The next cell builds the noise half of the impair set just as the published
+# notebook does, in our words. `noise` maps a class to its images, of shape `[B, C, H, W]`. Look at what it makes
+# of 256 color images a class.
+
+
+# %%
+def published_samples(noise, copies=20):
+    samples = []
+    for images in noise.values():
+        for i in range(len(images[0])):
+            samples += [(images[i], 0)] * copies
+    return samples
+
+
+def census(samples):
+    """How many samples, how many different images, and which labels."""
+    different, labels = {image.tobytes() for image, _ in samples}, Counter(c for _, c in samples)
+    return f"{len(samples)} samples, {len(different)} different images, labels {dict(labels)}"
+
+
+toy = {c: np.random.default_rng(c).normal(size=(256, 3, 8, 8)) for c in pair}
+print(census(published_samples(toy)))
+
+# %% [markdown]
+# Write `samples`: every image of every class, each `copies` times, labeled as it should be.
+#
+# <details><summary>Hint</summary>How many samples should there be, and with which labels?</details>
+#
+# <details><summary>Second hint</summary>What is `len(images[0])` for an image of shape `[3, 8, 8]`? And what
+# does the label depend on?</details>
+
+
+# %%
+def samples(noise, copies=1):
+    # BEGIN SOLUTION
+    return [(image, c) for c, images in noise.items() for image in images for _ in range(copies)]
+    # END SOLUTION
+
+
+# %%
+def check_samples(function):
+    small = {c: np.arange(4.0).reshape(4, 1, 1, 1) * np.ones((4, 3, 2, 2)) + 10 * c for c in (0, 2, 7)}
+    got = list(function(small, 2))
+    if len(got) != 24:
+        return f"3 classes with 4 images each, 2 copies: 24 samples are right; got {len(got)}"
+    if labels := {0, 2, 7} - {int(label) for _, label in got}:
+        return f"no sample is labeled {sorted(labels)}: whose noise is it?"
+    if wrong := sum(float(image.flat[0]) // 10 != label for image, label in got):
+        return f"{wrong} samples carry the label of another class"
+    counts = Counter(float(image.flat[0]) for image, _ in got)
+    return None if set(counts.values()) == {2} else "every image must occur twice"
+
+
+exercise_3 = checks.exercise("samples", samples, check_samples)
+
+# %% [markdown]
+# Two defects, then: **A**, the loop runs over the *channels of one image*, so three images of each class are
+# used; **B**, every noise image is labeled class 0. A third is not in this cell: **C**, the noise is learned in
+# train mode, which overwrites batch norm's running statistics.
+#
+# The chart has each defect alone, where the preset affords it. Three images are too few to impair anything, and
+# none of them says "2". The last two groups show why nobody noticed: at the published *rates* the defective
+# recipe forgets both classes. But so does no noise at all.
+
+# %%
+names = {"A": "only A", "B": "only B", "C": "only C", "reference": "as published", "corrected": "repaired"}
+replays |= {names[m]: replay(gentle.but(mode=m)) for m in settings.modes if names[m] not in replays}
+high = {"impair_lr": 0.02, "repair_lr": 0.01}
+replays["as published,<br>high rates"] = replay(gentle.but(mode="reference", **high))
+replays["no noise,<br>high rates"] = replay(gentle.but(source="none", **high))
+show(figures.bug_chart(replays))
+
+# %% [markdown]
+# ## Does it really forget?
+# ### More repair: the rebound
+# Repair never shows the forgotten class. Can it come back all the same? Go on repairing, with both nets.
+
+# %%
+impaired = {}
+for name in nets:
+    trace = contestants(name, seed)["unlearned"].trace
+    longer = stages(trace.noise, trace.recipe.but(repair_epochs=6), trained(name))
+    impaired[name] = follow(longer)[1]
+show(figures.rebound_chart(impaired, classes))
+
+# %% [markdown]
+# ### What recalibrating batch norm brings back
+# In impair every batch is part garbage, and batch norm's running statistics become those of a mixture. Real
+# images are then wrongly normalized at test time. So take the statistics anew from $R$, changing **no weight**.
+# A model that truly forgot has nothing to bring back.
+
+# %%
+with_norm = contestants(settings.normed, seed)
+audited = {
+    "plain net,<br>unlearned": unlearned.model,
+    "batch norm,<br>unlearned": with_norm["unlearned"].model,
+    "batch norm,<br>no noise": with_norm["no noise"].model,
+    "batch norm,<br>retrained": retrained_from_scratch(settings.normed).model,
+}
+as_it_is = {label: scores(confusion(m, data.test), classes) for label, m in audited.items()}
+recalibration = {
+    label: scores(confusion(recalibrated(m, R), data.test), classes) for label, m in audited.items()
+}
+show(figures.recalibration_chart(as_it_is, recalibration))
+
+# %% [markdown]
+# ### Relearn time
+# Train each model again in the ordinary way, on everything, and count the mini-batches until it knows the class
+# as well as the original, to within 5 %. What is truly forgotten must take as long as in a model that never knew
+# it. The quotient is the anamnesis index: 1 is ideal.
+
+# %%
+contenders = {"unlearned": unlearned.model, "no noise": results["no noise"].model, "retrained": retrained}
+tested = Split.by_class(data.test, *classes)
+known = accuracy(original, tested.forget)
+again = relearn_curves(
+    contenders,
+    data.train,
+    tested.forget,
+    RELEARN.but(batch_size=64, epochs=20),
+    seeds=range(seed, seed + settings.relearn),
+    cap=80,
+)
+times = {label: [curve.time(known) for curve in row] for label, row in again.items()}
+show(figures.relearn_chart(again, 0.95 * known))
+index = [anamnesis_index(u, s) for u, s in zip(times["unlearned"], times["retrained"], strict=True)]
+print("anamnesis index, by order of the data:", ", ".join(map(str, index)))
+
+# %% [markdown]
+# ### Can the class still be read off?
+# A linear classifier on what each layer sees: is this image of the forgotten class? Only the difference to the
+# retrained model speaks, for features are shared: it, too, can tell the class apart.
+
+# %%
+probe = linear_probe(unlearned.model, original=original, retrained=retrained, split=request, test=data.test)
+for layer in probe.unlearned:
+    row = (probe.original[layer], probe.unlearned[layer], probe.retrained[layer])
+    print("layer {:12} original {:.1%}, unlearned {:.1%}, retrained {:.1%}".format(layer, *row))
+
+# %% [markdown]
+# ### Two baselines
+# Fine-tuning on $R$ at the rate of ordinary training, for as many steps; and climbing the loss of
+# the forget set, which *reads* the class.
+
+# %%
+steps = unlearned.trace.steps["impair"] + unlearned.trace.steps["repair"]
+ascent = session.recipe.but(lr=session.recipe.lr / 4, weight_decay=0.0)
+baselines = {
+    "fine-tuned": run(finetune(original, R, session.recipe, steps)).model,
+    "ascent, reads the class": run(gradient_ascent(original, request.forget, ascent, 8)).model,
+}
+rivals = {
+    "unlearned": unlearned.model,
+    "no noise": results["no noise"].model,
+    **baselines,
+    "retrained": retrained,
+}
+table_of = {label: scores(confusion(m, data.test), classes) for label, m in rivals.items()}
+show(figures.seeds_chart({settings.model: {label: [s] for label, s in table_of.items()}}))
+
+# %% [markdown]
+# ### Scorecard
+# Every audit of the unlearned model stands beside the original and the retrained one. The noise floor is what two
+# retrained models differ by.
+
+# %%
+card = evaluate(
+    unlearned.model,
+    original=original,
+    retrained=retrained,
+    retrained_seeds=[other],
+    split=request,
+    test=data.test,
+)
+card
+
+# %% [markdown]
+# ## Checkpoint
+
+# %%
+glance_quiz = checks.quiz(
+    "zero glance",
+    "UNSIR never reads an image of the class to forget. Which data does it need?",
+    {
+        "none": "Repair, and half of impair, are training on real images. Without them the network breaks.",
+        "some images of the other classes": "That is R. The method is zero-glance, not data-free.",
+        "the whole retain set": "A few images a class suffice; that is why it is fast.",
+    },
+    correct="some images of the other classes",
+)
+
+# %%
+control_quiz = checks.quiz(
+    "control",
+    "At the published rates, UNSIR forgets the class entirely. What does that show about the noise?",
+    {
+        "that it works": "Without noise the same rates forget as well: this experiment cannot tell.",
+        "nothing": "At such rates the same epochs forget without noise, too.",
+        "that it is harmful": "The control does not show that either.",
+    },
+    correct="nothing",
+)
+
+# %%
+zero_quiz = checks.quiz(
+    "zero",
+    "The class returns when batch norm's statistics are taken anew. Where was the forgetting?",
+    {
+        "in the statistics": "No weight was changed, so the weights still knew much of the class.",
+        "in the weights": "They are the same before and after, and yet the class came back.",
+        "in the test set": "It is the same test set.",
+    },
+    correct="in the statistics",
+)
+
+# %% [markdown]
+# ## Summary
+# - Learned noise, labeled with the class it is not, makes a network drop that class in two short epochs, without
+#   a look at it. $R$, a few images of the other classes, is needed.
+# - $\lambda$ weighs a sum over pixels. On 8x8 digits there is no "shrink, then attack"; what happens depends on
+#   $\lambda$ and on the number of pixels.
+# - At high rates the *rate* forgets. Only at moderate rates do the controls show that the noise matters.
+# - The published notebook uses three noise images a class, labels all of them 0, and learns them in train mode.
+#   At its rates nobody could notice.
+# - With batch norm a part of the forgetting is in the statistics: recalibration and further repair bring the class
+#   back. Without it they do not, but the class is relearned sooner than by a model that never knew it.
+# - Our replica does not show the paper's nets, data sets or tables. On small nets that are far from perfect, as
+#   on a subset of CIFAR-10, the rates alone forget and the noise shows no effect. UNSIR forgets classes, never
+#   single samples, and gives no certificate.
+#
+# ## References
+# - A. K. Tarun, V. S. Chundawat, M. Mandal, M. Kankanhalli, *Fast Yet Effective Machine Unlearning*, IEEE
+#   Transactions on Neural Networks and Learning Systems, 2023, arXiv:2111.08947; authors' notebook:
+#   `vikram2000b/Fast-Machine-Unlearning` on GitHub.
+# - V. S. Chundawat, A. K. Tarun, M. Mandal, M. Kankanhalli, *Zero-Shot Machine Unlearning* (relearn time), IEEE
+#   TIFS 2023, arXiv:2201.05629.
+# - Interactive relatives: *Unlearning Comparator*, arXiv:2508.12730.
+
+# %% tags=["ci-assert"]
+final = {"original": scores(before["original"], classes), "retrained": scores(before["retrained"], classes)}
+final |= {"unlearned": scores(tables["unlearned"], classes)}
+final |= {"control": scores(curves["no noise"][-1].table, classes)}
+record("accuracy", **{f"{role}.{part}": getattr(s, part) for role, s in final.items() for part in s._fields})
+record(
+    "seconds", **{stage: seconds[stage] for stage in ("noise", "impair", "repair")}, retrain=reference.seconds
+)
+record("speedup", seconds=reference.seconds / unlearned.seconds)
+record("relearn", **{role: times[role][0].batches for role in ("unlearned", "retrained")})
+record(
+    "recalibration",
+    before=as_it_is["batch norm,<br>unlearned"].forget,
+    after=recalibration["batch norm,<br>unlearned"].forget,
+)
+record("rebound", **{name: scores(curve[-1].table, classes).forget for name, curve in impaired.items()})
+mean = {
+    name: {label: np.mean([tuple(s) for s in row], 0).tolist() for label, row in found.items()}
+    for name, found in by_net.items()
+}
+record("seeds", **{f"{name}.{label}": row for name, found in mean.items() for label, row in found.items()})
+assert watched, "watching must not change the result"
+assert read[0] == 0, "no image of the class may be read"
+for name, kept in zip((settings.model, settings.normed), settings.kept, strict=True):
+    found = mean[name]
+    assert found["unlearned"][0] <= (0.10 if len(seeds) >= 3 else 0.25), (name, found)
+    assert found["unlearned"][1] >= found["original"][1] - 0.05, (name, found)
+    assert found["no noise"][0] >= kept, (name, found)
+    assert found["Gaussian noise"][0] >= found["unlearned"][0] + settings.gap, (name, found)
+assert final["retrained"].forget == 0
