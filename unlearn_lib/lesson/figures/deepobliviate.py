@@ -74,14 +74,19 @@ def residual_chart(window: Sequence[float], gap: Sequence[float], rule: StopRule
     titles = [
         "residual memory Δ (what the rule watches)",
         "slope of its trend",
-        "model gap G (never settles)",
+        "model gap G (does not die out)",
     ]
     figure = make_subplots(1, 3, horizontal_spacing=0.09, subplot_titles=titles)
     figure.add_scatter(x=x, y=window, name="residual Δ", **style("unlearned", "markers"), row=1, col=1)
     if trend is not None:
         fine = np.linspace(1, len(window), 200)
         figure.add_scatter(
-            x=fine, y=trend(fine), name="trend a·x⁻ʰ + b", **style("original", "lines"), row=1, col=1
+            x=fine,
+            y=trend(fine),
+            name="trend a·x⁻ʰ + b, fitted up to the stop",
+            **style("original", "lines"),
+            row=1,
+            col=1,
         )
     if n_stop is not None:
         mark = {"x": [n_stop, n_stop], "y": [0, max(window)]}
@@ -99,9 +104,9 @@ def residual_chart(window: Sequence[float], gap: Sequence[float], rule: StopRule
         x=x, y=gap, name="gap G", showlegend=False, **style("control", "lines+markers"), row=1, col=3
     )
     figure.update_xaxes(title="blocks since the last deletion, n")
-    figure.update_yaxes(type="log", row=1, col=2)
-    figure.update_yaxes(range=[0, 1.08 * max(window)], row=1, col=1)
-    figure.update_yaxes(range=[0, 1.08 * max(gap)], row=1, col=3)
+    figure.update_yaxes(type="log", tickvals=log_ticks([*slopes, rule.epsilon]), row=1, col=2)
+    figure.update_yaxes(range=[0, 1.08 * (max(window) or 1)], row=1, col=1)
+    figure.update_yaxes(range=[0, 1.08 * (max(gap) or 1)], row=1, col=3)
     numbers: dict[str, object] = {
         "first Δ": window[0],
         "last Δ": window[-1],
@@ -111,10 +116,13 @@ def residual_chart(window: Sequence[float], gap: Sequence[float], rule: StopRule
     if trend is not None:
         numbers |= {"exponent h": trend.h, "floor b": trend.b}
     stopped = f"the rule stops after {n_stop} residuals" if n_stop else "the rule does not stop"
-    alt = (
-        f"Residual memory goes from {window[0]:.3g} to {window[-1]:.3g} in {len(window)} blocks; {stopped}; "
-        f"the gap between the models goes from {gap[0]:.3g} to {gap[-1]:.3g}."
-    )
+    if len(window) == 1:
+        alt = f"One residual, {window[0]:.3g}: too few for a trend; {stopped}. The gap is {gap[0]:.3g}."
+    else:
+        alt = (
+            f"Residual memory goes from {window[0]:.3g} to {window[-1]:.3g} in {len(window)} blocks; "
+            f"{stopped}; the gap between the models goes from {gap[0]:.3g} to {gap[-1]:.3g}."
+        )
     return View(styled(figure, 330), alt, numbers | {"stop at n": n_stop or "never"})
 
 
@@ -180,7 +188,7 @@ def tradeoff_chart(
                 row=1,
                 col=column,
             )
-    figure.update_xaxes(title="epsilon", type="log")
+    figure.update_xaxes(title="epsilon", type="log", tickvals=log_ticks(epsilons))
     figure.update_yaxes(
         tickformat=".1%", range=accuracy_range([*accuracies, *references.values()]), row=1, col=2
     )
@@ -246,13 +254,14 @@ def backdoor_chart(t: Sequence[int], success: Sequence[float], references: Mappi
             y=mine,
             x=[values[names.index(n)] for n in mine],
             text=[f"{values[names.index(n)]:.0%}" for n in mine],
+            textposition="outside",  # or plotly hides the text of an empty bar
             orientation="h",
             name={"forget": "inside the chain"}.get(role, role),
             marker={"color": ROLES[role].color},
         )
     figure.update_xaxes(title="backdoor success on test images", range=[0, 1.1], tickformat=".0%")
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
-    figure.update_layout(barmode="overlay")
+    figure.update_layout(barmode="overlay", legend_traceorder="reversed")
     alt = "Backdoor success: " + ", ".join(f"{n} {v:.0%}" for n, v in zip(names, values, strict=True)) + "."
     return View(styled(figure, 130 + 26 * len(names)), alt)
 
@@ -292,6 +301,20 @@ def style(role: str, mode: str, *, dash: str | None = None) -> dict[str, object]
         "line": {"color": look.color, "dash": dash or look.dash, "width": 2},
         "marker": {"color": look.color, "symbol": look.symbol, "size": 7},
     }
+
+
+def log_ticks(values: Sequence[float]) -> list[float]:
+    """Powers of ten among the values, or 1, 2, 5 and their like where that gives fewer than two."""
+    found = [v for v in values if 0 < v < np.inf]  # nor NaN
+    if not found:
+        return []
+    low, high = min(found), max(found)
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for steps in ([1], [1, 2, 5]):
+        ticks = [float(f"{m}e{k}") for k in decades for m in steps if low <= float(f"{m}e{k}") <= high]
+        if len(ticks) >= 2:
+            break
+    return ticks or [low]
 
 
 def accuracy_range(values: Sequence[float]) -> list[float]:

@@ -1,0 +1,142 @@
+"""Lesson 01 without a browser: every figure draws, live and still, with an alt text that is true."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot as plt
+
+from unlearn_lib.data import Dataset, Examples, Split
+from unlearn_lib.decay import StopRule
+from unlearn_lib.lesson import charts
+from unlearn_lib.lesson.figures import deepobliviate as figures
+from unlearn_lib.lesson.progress import Progress
+from unlearn_lib.methods.deepobliviate import deepobliviate, train_chain
+from unlearn_lib.store import Folder
+from unlearn_lib.train import Recipe, run
+
+WINDOW = [8 * n**-1.5 + 0.5 for n in range(1, 31)]
+GAP = list(np.linspace(9, 6, 30))
+RULE = StopRule(0.003)
+STOP = RULE.first_stop(WINDOW)
+REFERENCES = {"original": 0.95, "retrained": 0.9}
+VIEWS = {
+    "timeline": lambda: figures.timeline_chart(20, 4, 6, 9),
+    "timeline to the end": lambda: figures.timeline_chart(20, 1, 1, 20),
+    "residual": lambda: figures.residual_chart(WINDOW, GAP, RULE),
+    "residual, dfa": lambda: figures.residual_chart(WINDOW, GAP, StopRule(0.003, "dfa")),
+    "residual, fixed": lambda: figures.residual_chart(WINDOW, GAP, StopRule(0.003, "fixed")),
+    "residual, no stop": lambda: figures.residual_chart(WINDOW, GAP, StopRule(0.0)),
+    "residual, any stop": lambda: figures.residual_chart(WINDOW, GAP, StopRule(math.inf)),
+    "residual, one": lambda: figures.residual_chart(WINDOW[:1], GAP[:1], RULE),
+    "residual, all zero": lambda: figures.residual_chart([0.0] * 9, [0.0] * 9, RULE),
+    "tradeoff": lambda: figures.tradeoff_chart(
+        [1e-4, 0.01, 1], [1.5, 3, 6], [0.9, 0.9, 0.8], REFERENCES, 0.01
+    ),
+    "tradeoff, none chosen": lambda: figures.tradeoff_chart([0.1, 0.2], [1, 2], [0.5, 0.5], {}),
+    "reshuffle": lambda: figures.reshuffle_chart(WINDOW, GAP),
+    "distance": lambda: figures.distance_chart([0, 2, 9], [0.3, 0.2, 0.0], 0.25),
+    "backdoor": lambda: figures.backdoor_chart([0, 1], [0.25, 0.0], {"M_5": 1.0, **REFERENCES}),
+    "dfa": lambda: figures.dfa_chart(WINDOW),
+    "dfa, too few": lambda: figures.dfa_chart(WINDOW[:5]),
+}
+SAYS = {
+    "timeline": "the first 3 are kept, 6 are retrained (blocks 4 to 9), the last 11 are stitched",
+    "timeline to the end": "the first 0 are kept, 20 are retrained (blocks 1 to 20), the last 0 are stitched",
+    "residual": f"from {WINDOW[0]:.3g} to {WINDOW[-1]:.3g} in 30 blocks; the rule stops after {STOP} ",
+    "residual, no stop": "the rule does not stop; the gap between the models goes from 9 to 6",
+    "residual, any stop": "the rule stops after 8 residuals",
+    "residual, one": "One residual, 8.5: too few for a trend; the rule does not stop. The gap is 9.",
+    "tradeoff": "from 0.0001 to 1 the speed-up goes 1.5 to 6.0 and test accuracy from 90.0% to 80.0%",
+    "reshuffle": f"about {np.mean(WINDOW[-5:]):.3g}; shuffled anew it stays around {np.mean(GAP[-5:]):.3g}",
+    "distance": "from 0.3 with no block more retrained to 0 at the end of the chain; the original is at 0.25",
+    "backdoor": "M_5 100%, original 95%, retrained 90%, stitched, t = 0 25%, stitched, t = 1 0%",
+    "dfa": "for 30 residuals",
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_figure_draws_live_and_still(name: str) -> None:
+    view = VIEWS[name]()
+    assert SAYS.get(name, "") in view.alt
+    assert "nan" not in view.alt or name == "dfa, too few"
+    assert view.figure.to_json()
+    drawn = charts.still(view.figure)
+    drawn.canvas.draw()
+    assert any(ax.lines or ax.patches for ax in drawn.axes)
+    plt.close("all")
+
+
+def test_every_public_figure_is_tried() -> None:
+    called = {name for view in VIEWS.values() for name in view.__code__.co_names}
+    assert {*figures.__all__} - {"progress_view"} <= called
+
+
+def test_the_timeline_covers_every_block_once() -> None:
+    bars = figures.timeline_chart(20, 4, 6, 9).figure.data
+    spans = [(bar.base[0], bar.base[0] + bar.x[0]) for bar in bars]
+    assert spans == [(0, 3), (3, 6), (6, 9), (9, 20)]
+
+
+def test_the_numbers_of_the_residual_chart_are_those_of_the_rule() -> None:
+    numbers = figures.residual_chart(WINDOW, GAP, RULE).numbers
+    assert numbers["stop at n"] == STOP
+    assert numbers["exponent h"] == pytest.approx(1.5, rel=1e-3)
+    assert numbers["floor b"] == pytest.approx(0.5, rel=1e-3)
+    assert figures.residual_chart(WINDOW, GAP, StopRule(0.0)).numbers["stop at n"] == "never"
+
+
+def test_an_empty_bar_still_says_zero() -> None:
+    bars = figures.backdoor_chart([0], [0.0], REFERENCES).figure.data
+    assert {bar.textposition for bar in bars} == {"outside"}
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([2e-4, 0.05], [0.001, 0.01]),
+        ([0.0025, 0.0065, math.nan], [0.005]),
+        ([0.0, math.inf], []),
+        ([3.0], [3.0]),
+    ],
+)
+def test_log_ticks_are_round_and_inside(values: list[float], ticks: list[float]) -> None:
+    assert figures.log_ticks(values) == ticks
+
+
+def test_the_progress_view_answers_before_during_and_after_a_run(tmp_path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(48, 3, generator=generator), torch.arange(48) % 2
+    train = Examples(x, y, torch.arange(48))
+    data = Dataset("blobs", train, train, ("a", "b"), "random numbers")
+    recipe = Recipe(lr=0.1, epochs=1, batch_size=4)
+    chain = run(train_chain(torch.nn.Linear(3, 2), train, recipe, 4, Folder(tmp_path)))
+    ids = torch.stack(
+        [chain.members[0][0], chain.members[1][0]]
+    )  # so the first block has no residual to test
+    progress = Progress(
+        SimpleNamespace(epsilon=0.0, estimator="fit"), Split.by_ids(train, ids), data, chain.model()
+    )
+    views = [figures.progress_view(progress)]
+
+    def watch(step) -> None:
+        progress(step)
+        views.append(figures.progress_view(progress))
+
+    progress.finish(run(deepobliviate(chain, ids, StopRule(0.0)), watch=[watch]))
+    views.append(figures.progress_view(progress))
+    assert all(charts.still(view.figure) for view in (views[0], views[-1]))
+    retrained = [view.numbers["blocks retrained"] for view in views]
+    assert retrained[0] == 0
+    assert retrained == sorted(retrained)
+    assert retrained[-1] == 4
+    assert views[0].alt == "No residual to test yet; 0 blocks retrained."
+    assert any(view.alt == "No residual to test yet; 1 blocks retrained." for view in views)
+    trace = progress.result.trace
+    assert views[-1].numbers["first Δ"] == trace.window[0]
+    assert views[-1].numbers["last G"] == trace.gap[-1]
+    assert views[-1].numbers["speed-up in blocks"] == trace.speedup == 1.0
