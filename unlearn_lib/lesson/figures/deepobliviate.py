@@ -104,7 +104,9 @@ def residual_chart(window: Sequence[float], gap: Sequence[float], rule: StopRule
         x=x, y=gap, name="gap G", showlegend=False, **style("control", "lines+markers"), row=1, col=3
     )
     figure.update_xaxes(title="blocks since the last deletion, n")
-    figure.update_yaxes(type="log", tickvals=log_ticks([*slopes, rule.epsilon]), row=1, col=2)
+    figure.update_yaxes(
+        type="log", tickvals=log_ticks([*slopes, rule.epsilon]), exponentformat="none", row=1, col=2
+    )
     figure.update_yaxes(range=[0, 1.08 * (max(window) or 1)], row=1, col=1)
     figure.update_yaxes(range=[0, 1.08 * (max(gap) or 1)], row=1, col=3)
     numbers: dict[str, object] = {
@@ -188,7 +190,7 @@ def tradeoff_chart(
                 row=1,
                 col=column,
             )
-    figure.update_xaxes(title="epsilon", type="log", tickvals=log_ticks(epsilons))
+    figure.update_xaxes(title="epsilon", type="log", tickvals=log_ticks(epsilons), exponentformat="none")
     figure.update_yaxes(
         tickformat=".1%", range=accuracy_range([*accuracies, *references.values()]), row=1, col=2
     )
