@@ -310,7 +310,8 @@ for name in repeats[0]:
 # control, the whole update times $s$, keeps about as much or more, and so do random entries. Full amnesiac
 # unlearning simply undoes more than needed here, and *any* way of undoing less helps. What only the largest
 # entries give is **storage**: they forget at the smallest share, hence with the fewest megabytes. Whether each
-# layer has its own budget or all have one makes little difference in so small a network.
+# layer has its own budget or all have one matters little in this small network; in LeNet-5 on MNIST a budget for
+# each layer is the better choice.
 #
 # ### Against the number of batches undone
 # The amnesiac paper reports that accuracy stays close to the original while about one percent of the batches
@@ -444,8 +445,8 @@ for name, ways in runs.items():
 # The answer is not one sentence. In *each* method some share makes partial steps of the largest entries at least
 # as gentle as full steps. On the digits that is clear in ascent and slight in flipping; it is not the same share,
 # and the wrong one harms as much as a full step or more. The controls differ too: on the digits smaller full steps
-# help in ascent only, while for LeNet-5 on MNIST they help in both, as much as a mask does. Random masks are close
-# to the smaller step: on average they *are* one.
+# help in ascent only, while for LeNet-5 on MNIST they help in both, as much as the best of these masks or more.
+# Random masks are close to the smaller step: on average they *are* one.
 
 # %% [markdown]
 # ## Explore
@@ -505,10 +506,12 @@ explorer
 
 # %% [markdown]
 # ### Forget what you like
-# Another class, fewer samples, another layout or optimizer: for partial amnesiac unlearning these are a new
-# training run with a new log, and you see it first learn, then forget (the seconds include both). "SGD" and
-# "Adam" are its optimizer, or that of the steps of the two other methods. Try a handful of samples: accuracy on
-# them hardly moves, and *cannot show* their deletion.
+# Another class, fewer samples, another layout or optimizer: for partial amnesiac unlearning each of these is a new
+# training run with a log of its own, which takes a moment; its model is then the original. "SGD" and "Adam" are
+# the optimizer of that training, or of the steps of the two other methods. The reference keeps the recipe of this
+# lesson. Try a handful of samples: accuracy on them hardly moves, and *cannot show* their deletion. And try class 0
+# of the digits: at these sizes even a share of 1 leaves half of it recognized. What stays, the updates of *other*
+# batches, suffices for that: they were made by a model that had seen the class.
 
 # %%
 AMNESIAC, FLIP, ASCENT = "partial amnesiac", "label flipping", "ascent"
@@ -524,36 +527,36 @@ def request(v):
     return whole_class if v.count >= len(mine) else Split.by_ids(data.train, mine[: v.count])
 
 
-def recording(v, split):
-    """The model and log of this layout; trained if there is none yet."""
-    mine = split.forget.ids
+def recording(v):
+    """The model and the log of this layout; trained if there are none yet."""
+    mine = request(v).forget.ids
     key = (v.label, len(mine), v.layout, v.batches, v.optimizer, v.keep, v.rule)
     if key not in recordings:
         own = {"adam": recipe, "sgd": plain}[v.optimizer]
         order = {PACKED: packed(mine, v.batches, own), SHUFFLED: None}[v.layout]
         model, folder = session.build(), session.folder / f"panel {len(recordings)}"
         options = {"keep": v.keep, "rule": v.rule, "sensitive": mine, "order": order}
-        recordings[key] = model, (yield from record(model, data.train, own, folder, **options))
+        recordings[key] = model, run(record(model, data.train, own, folder, **options))
     return recordings[key]
 
 
 def forgetting(v, split):
     """The generator that the controls describe."""
-    if v.method == AMNESIAC:
-        model, log = yield from recording(v, split)
-        return (yield from amnesiac(model, split.forget.ids, log, purge=False))
+    if v.how == AMNESIAC:
+        model, log = recording(v)
+        return amnesiac(model, split.forget.ids, log, purge=False)
     own = Recipe(v.optimizer, v.rate, batch_size=b, epochs=v.steps, seed=seed)
-    method = {FLIP: label_flip, ASCENT: ascent}[v.method]
+    method = {FLIP: label_flip, ASCENT: ascent}[v.how]
     options = {"keep": v.keep, "select": v.select, "lambda_r": v.lambda_r, "steps": v.steps}
-    return (yield from method(original, split, own, **options))
+    return method(original, split, own, **options)
 
 
 panel = UnlearnPanel(
     "partial",
     data,
-    original,
+    lambda v: recording(v)[0] if v.how == AMNESIAC else original,
     controls={
-        "method": choice("Method", [AMNESIAC, FLIP, ASCENT]),
+        "how": choice("Method", [AMNESIAC, FLIP, ASCENT]),
         "label": choice("Class", [(name, k) for k, name in enumerate(data.classes)], forget_class),
         "count": whole("Samples of it", len(ids), 1, len(ids)),
         "keep": number("Kept share", keep, 0.0, 1.0),
@@ -858,8 +861,8 @@ note("equal", **{name.replace(",", ""): fmean(values) for name, values in equal.
 note("sgd", amnesiac=by_optimizer["SGD"]["largest"][-1].others)
 assert same, "pruning the full log must equal pruning while training"
 assert undone == settings.batches * recipe.epochs
-assert before.forget >= 0.9, before
-assert best.forget <= target, best
+assert before.forget >= 0.5, "nothing to forget: the class was not learned"
+assert best.forget <= target, f"even undoing everything does not forget this class: {best}"
 assert best.others >= full.others, (best, full)
 assert keep < 1, keep
 assert small.nbytes <= 0.75 * log.nbytes, (small.nbytes, log.nbytes)

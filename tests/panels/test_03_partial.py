@@ -144,7 +144,7 @@ def test_every_control_changes_what_amnesiac_unlearning_gives(lesson, control) -
 @pytest.mark.parametrize("method", ["label flipping", "ascent"])
 @pytest.mark.filterwarnings("ignore:the model has not learned")
 def test_every_control_changes_what_partial_steps_give(lesson, method, control) -> None:
-    base = {"method": method, "keep": 0.2, "steps": 8}
+    base = {"how": method, "keep": 0.2, "steps": 8}
     assert not torch.equal(weights(lesson, **base), weights(lesson, **{**base, control: STEPS[control]}))
 
 
@@ -153,19 +153,18 @@ def test_the_panel_gives_the_same_model_as_the_plain_cell(lesson) -> None:
     assert all(torch.equal(*pair) for pair in pairs)
 
 
-def test_a_new_layout_is_recorded_once_and_its_picture_begins_with_the_undoing(lesson) -> None:
-    values = SimpleNamespace(**{**vars(lesson.panel.values), "label": 7})
-    split = lesson.request(values)
-    progress = Progress(values, split, lesson.data, lesson.original)
-    progress.finish(run(lesson.forgetting(values, split), [progress]))
-    assert [name for _, name in progress.phases] == ["train", "undo"]
-    view = figures.progress_view(progress)
-    assert view.numbers["steps of this phase"] == len(progress.result.trace.undone)
+def test_a_new_layout_is_recorded_once_and_its_model_is_the_original(lesson) -> None:
+    panel, values = lesson.panel, SimpleNamespace(**{**vars(lesson.panel.values), "label": 7})
     known = len(lesson.recordings)
-    run(lesson.forgetting(values, split))
-    assert len(lesson.recordings) == known
-    fresh = Progress(values, split, lesson.data, lesson.original)
-    assert figures.progress_view(fresh).numbers == {"steps of this phase": 0}
+    trained = panel.original(values)
+    assert panel.original(values) is trained is not lesson.net
+    assert len(lesson.recordings) == known + 1
+    split = lesson.request(values)
+    progress = Progress(values, split, lesson.data, trained)
+    assert figures.progress_view(progress).numbers == {"steps": 0}
+    progress.finish(run(lesson.forgetting(values, split), [progress]))
+    assert figures.progress_view(progress).numbers["steps"] == len(progress.result.trace.undone)
+    assert panel.original(SimpleNamespace(**{**vars(values), "how": "ascent"})) is lesson.original
 
 
 def test_pruning_afterwards_was_pruning_in_training_and_the_panels_log_is_not_purged(lesson) -> None:

@@ -98,6 +98,7 @@ def update_chart(layers: Layers, update: Float[Tensor, " n"], kept: Bool[Tensor,
             col=column,
         )
     figure.update_xaxes(title="input of the unit")
+    figure.update_yaxes(autorange="reversed")
     figure.update_yaxes(title="unit", col=1)
     numbers = {}
     for name, span in layers.spans.items():
@@ -311,7 +312,7 @@ def plane_chart(
     figure.update_yaxes(tickformat=".0%", range=[low, high])
     figure.update_yaxes(title=title, row=1, col=1)
     words = "; ".join(
-        f"{heading} {name}, {len(path)} steps, to {path[-1].forget:.0%} and {path[-1].others:.1%}".strip()
+        f"{heading} {name}, {len(path)} marks, to {path[-1].forget:.0%} and {path[-1].others:.1%}".strip()
         for heading, ways in groups.items()
         for name, path in ways.items()
         if path
@@ -342,7 +343,7 @@ def membership_chart(attacks: Mapping[str, LossAttack]) -> View:
                 row=1,
                 col=column,
             )
-    figure.update_xaxes(title="loss of a sample, nats", type="log")
+    figure.update_xaxes(title="loss of a sample, nats", type="log", exponentformat="power")
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
     figure.update_yaxes(title="share of the samples", row=1, col=1)
     words = ", ".join(f"{name} {a.auc.value:.2f}" for name, a in attacks.items())
@@ -355,17 +356,13 @@ def membership_chart(attacks: Mapping[str, LossAttack]) -> View:
 
 
 def progress_view(progress: Progress) -> View:
-    """For a panel: the way of the run in the (forget, retain) plane; a recording before it is left out."""
-    start = progress.phases[-1][0] if progress.phases else 0
-    path = [Point(r["forget"], r["retain"]) for r in progress.rows if r["step"] >= start]
-    marks = {
-        role: Point(row["forget"], row["retain"])
-        for role, row in progress.scores.items()
-        if role != "unlearned"
-    }
+    """For a panel: the way of the run in the (forget, retain) plane, one mark a measured step."""
+    path = [Point(row["forget"], row["retain"]) for row in progress.rows]
+    others = {role: row for role, row in progress.scores.items() if role != "unlearned"}
+    marks = {role: Point(row["forget"], row["retain"]) for role, row in others.items()}
     name = progress.phases[-1][1] if progress.phases else "start"
     view = plane_chart({"": {name: path}}, marks, title="accuracy on the retain set")
-    numbers: dict[str, object] = {"steps of this phase": progress.steps - start}
+    numbers: dict[str, object] = {"steps": progress.steps}
     trace = progress.result.trace if progress.result else None
     if isinstance(trace, UndoTrace):
         numbers["batches undone"] = f"{len(trace.undone)} of {trace.batches}"
