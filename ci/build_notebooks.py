@@ -89,6 +89,8 @@ def variant(stem: str, cells: list[Any], bar: str, *, solutions: bool) -> str:
                 "tags": [*tags, *{"remove-cell"}.difference(tags)],
                 "jupyter": {"source_hidden": True},
             }
+        if cell.cell_type == "code" and "checks.quiz(" in text:  # the cell holds the answers
+            metadata["jupyter"] = {"source_hidden": True}
         key = f"{stem}|{cell.cell_type}|{text if number else cell.source}"
         seen[key] += 1  # an inserted cell renames no neighbor
         name = hashlib.sha256(f"{key}|{seen[key]}".encode()).hexdigest()[:12]

@@ -46,6 +46,7 @@ from unlearn_lib.lesson.compare import ComparePanel
 from unlearn_lib.lesson.controls import choice, number, whole
 from unlearn_lib.lesson.figures import deepobliviate as figures
 from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
+from unlearn_lib.lesson.pickers import EmbeddingPicker
 from unlearn_lib.lesson.session import record, show
 from unlearn_lib.methods.deepobliviate import commit, deepobliviate, stitched, train_chain
 from unlearn_lib.metrics.accuracy import accuracy
@@ -261,7 +262,7 @@ explorer
 # them right too. Only a whole class falls to zero.
 
 # %%
-LAYOUTS = ["samples of one block", "samples spread over all blocks", "a whole class"]
+LAYOUTS = ["samples of one block", "samples spread over all blocks", "a whole class", "samples on the map"]
 
 
 def request(v):
@@ -271,6 +272,8 @@ def request(v):
     if v.layout == LAYOUTS[1]:
         blocks = np.linspace(v.block - 1, B - 1, min(v.count, B)).astype(int)
         return Split.by_ids(data.train, [int(chain.members[k][0]) for k in blocks])
+    if v.layout == LAYOUTS[3]:
+        return Split.by_ids(data.train, v.picked)
     return Split.by_ids(data.train, chain.members[v.block - 1][: v.count])
 
 
@@ -285,6 +288,7 @@ panel = UnlearnPanel(
         "label": choice("Class (if a whole class)", [(name, k) for k, name in enumerate(data.classes)]),
         "epsilon": number("Epsilon", epsilon, 0.0, 1.0),
         "estimator": choice("Estimator of h", ["fit", "dfa", "fixed"], estimator),
+        "picked": EmbeddingPicker(data.train, "Samples on the map", data.classes, value=ids.tolist()),
     },
     split=request,
     start=lambda v, split: deepobliviate(chain, split.forget.ids, StopRule(v.epsilon, v.estimator)),
@@ -424,6 +428,27 @@ t = min(2, B - p)
 cured = stitched(backdoored, clean.trace, p + t)
 accuracies = [accuracy(m, data.test) for m in (backdoored.model(), cured, clean.model)]
 print("clean test accuracy: poisoned {:.1%}, stitched {:.1%}, retrained {:.1%}".format(*accuracies))
+
+# %% [markdown]
+# Now press the button yourself. Here "forget accuracy" is the share of poisoned samples that are still called by
+# their *wrong* label: it should fall to what the retrained model says.
+
+# %%
+canary = UnlearnPanel(
+    "backdoor",
+    replace(data, train=dirty),
+    backdoored.model(),
+    controls={
+        "epsilon": number("Epsilon", epsilon, 0.0, 1.0),
+        "estimator": choice("Estimator of h", ["fit", "dfa", "fixed"], estimator),
+    },
+    split=lambda v: Split.by_ids(dirty, poisoned),
+    start=lambda v, split: deepobliviate(backdoored, poisoned, StopRule(v.epsilon, v.estimator)),
+    reference=clean,
+    draw=figures.progress_view,
+    action="Unlearn the poisoned samples",
+)
+canary
 
 # %% [markdown]
 # ### The honest distance

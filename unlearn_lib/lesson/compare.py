@@ -121,6 +121,8 @@ class ComparePanel(Panel):
         return [self.grid.view()._replace(numbers={}), self.view()]
 
     def _draw(self) -> None:
+        if not self.grid.value:
+            return  # between two assignments of `_offer`
         try:
             view, examples = self.view(), self.grid.examples
             image = image_url(examples.select(self.grid.value).x[0], top_of(examples))
