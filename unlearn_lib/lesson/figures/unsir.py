@@ -123,7 +123,7 @@ def noise_gallery(noise: Noise, scale: Scale, top: float, name: str) -> View:
         top: full intensity in stored units.
         name: of the class.
     """
-    drawn = Figure(figsize=(9, 2.6), layout="constrained")
+    drawn = Figure(figsize=(9, 2.35), layout="constrained")
     for ax, (step, images) in zip(
         drawn.subplots(1, len(noise.shown), squeeze=False)[0], sorted(noise.shown.items()), strict=True
     ):
@@ -403,7 +403,7 @@ def recalibration_chart(
                 y=[getattr(s, part) for s in found.values()],
                 name=name,
                 showlegend=column == 1,
-                marker={"color": ROLES[role].color, "pattern": {"shape": hatch, "size": 5}},
+                marker={"color": ROLES[role].color, "pattern": {"shape": hatch, "size": 5, "fgcolor": "white"}},
                 row=1,
                 col=column,
             )
@@ -452,7 +452,7 @@ def bug_chart(found: Mapping[str, Mapping[str, float]]) -> View:
             x=list(found),
             y=[row[part] for row in found.values()],
             name=part,
-            marker={"color": ROLES[role].color, "pattern": {"shape": hatch, "size": 5}},
+            marker={"color": ROLES[role].color, "pattern": {"shape": hatch, "size": 5, "fgcolor": "white"}},
         )
     figure.update_xaxes(type="category")
     figure.update_yaxes(title="test accuracy", range=[0, 1.05], tickformat=".0%")
@@ -525,7 +525,7 @@ def _add_steps(
 def _marker(label: str) -> dict[str, object]:
     """Color and hatch of a label's bars."""
     role, _, hatch = LOOKS[label]
-    return {"color": ROLES[role].color, "pattern": {"shape": hatch, "size": 5}}
+    return {"color": ROLES[role].color, "pattern": {"shape": hatch, "size": 5, "fgcolor": "white"}}
 
 
 def _grouped(values: Mapping[str, Mapping[str, float]], *, percent: bool = True) -> go.Figure:
