@@ -153,7 +153,7 @@ def test_sections_follow_the_template(path: Path) -> None:
     exercises = [i for i, title in enumerate(titles) if title.startswith("Exercise ")]
     assert 2 <= len(exercises) <= 4
     assert all(EXERCISE.match(titles[i]) for i in exercises)
-    assert titles.index("Explore") < exercises[0] <= exercises[-1] < titles.index("Does it really forget?")
+    assert titles.index("Explore") < exercises[0] <= exercises[-1] < titles.index("Checkpoint")
 
 
 @every

@@ -40,7 +40,7 @@ VIEWS = {
     "survival": lambda: figures.survival_chart({"a": [0.1, 0.2], "b": []}),
     "layer": lambda: figures.layer_chart(PARTS, SHARES, RANKS, "sigma", 0.8, ROOM, np.array([20.0])),
     "curves": lambda: figures.curves_chart({"with": ROWS, "without": ROWS}, {"with": 1, "without": None}),
-    "controls": lambda: figures.controls_chart({"PGU": ROWS[1], "random": ROWS[0]}),
+    "controls": lambda: figures.controls_chart({"PGU": ROWS[1], "ascent": {}}),
     "drift": lambda: figures.drift_chart({"nothing": {"protected": 0.0, "forget": 1.0}}),
     "loss": lambda: figures.loss_chart(0.05),
     "entropy": lambda: figures.entropy_chart({"original": np.array([-9.0, 0.5])}, 10),

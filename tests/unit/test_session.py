@@ -92,7 +92,7 @@ def test_the_folder_of_a_session_is_gone_when_python_ends(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("wrong", "listed"),
     [
-        ({"lesson": "deepoblivion"}, "`lesson` must be one of deepobliviate"),
+        ({"lesson": "deepoblivion"}, "`lesson` must be one of start, deepobliviate"),
         ({"preset": "fast"}, "`preset` must be one of quick, lesson, full; got 'fast'."),
         ({"dataset": "imagenet"}, "`dataset` must be one of digits, mnist"),
     ],

@@ -326,7 +326,10 @@ def _bar(ax: Any, trace: Any, index: int, bars: int) -> None:
             ax.bar_label(drawn, [plain(text) for text in trace.text], padding=3)
         return
     places, width = np.arange(len(trace.x)), 0.8 / bars
-    ax.bar(places + (index - (bars - 1) / 2) * width, list(trace.y), width, **look, **_label(trace))
+    places_of_these = places + (index - (bars - 1) / 2) * width
+    drawn = ax.bar(places_of_these, list(trace.y), width, **look, **_label(trace))
+    if trace.text is not None:
+        ax.bar_label(drawn, [plain(text) for text in trace.text], padding=2, fontsize=8)
     ax.set_xticks(places, [plain(str(x)).replace(" (", "\n(") for x in trace.x])
 
 

@@ -146,6 +146,7 @@ class UnlearnPanel(Panel):
             before) to a `View`.
         total: number of steps, from values and request, for the time that remains.
         action: what the main button says.
+        picture_first: the chosen picture stands above the curves, near the controls.
         first: run once when made, so that the panel says something at once; False shows the original only.
     """
 
@@ -163,6 +164,7 @@ class UnlearnPanel(Panel):
         draw: Callable[[Progress], View] | None = None,
         total: Callable[[SimpleNamespace, Split], int] | None = None,
         action: str = "Unlearn",
+        picture_first: bool = False,
         first: bool = True,
     ) -> None:
         super().__init__(name, controls)
@@ -187,14 +189,11 @@ class UnlearnPanel(Panel):
         self.curves, self.picture, self.caption = w.Output(), w.Output(), w.HTML()
         for out in (self.curves, self.picture):
             out.add_class("unlearn-chart")
+        parts = [[self.curves, self.numbers], [self.detail, self.picture, self.caption]]
         self._assemble(
             row([self.bar, self.clock], "unlearn-controls"),
             self.status,
-            self.curves,
-            self.numbers,
-            self.detail,
-            self.picture,
-            self.caption,
+            *(part for group in (parts[::-1] if picture_first else parts) for part in group),
             buttons=[self.run, self.halt, self.back],
         )
         self._reset_asked = self._running = self._made = False

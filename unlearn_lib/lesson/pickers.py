@@ -24,6 +24,9 @@ from unlearn_lib.lesson.charts import MARKERS, View
 from unlearn_lib.lesson.controls import NAMED, KeyGuard, button, picture_of
 from unlearn_lib.lesson.plots import ROLES
 
+COLORS = tuple(role.color for role in ROLES.values())
+AXES, PLANE = ("first principal component", "second"), ("first feature", "second feature")
+
 __all__ = ["EmbeddingPicker", "Thumbnails", "image_array", "image_url"]
 
 
@@ -191,6 +194,8 @@ class Thumbnails(anywidget.AnyWidget):
 class EmbeddingPicker(w.VBox):
     """The samples on their first two principal components: box- or lasso-select some; `value` is their ids.
 
+    Points of the plane are shown where they are. A click selects one, Shift adds to a choice.
+
     Holds the one `FigureWidget` that a notebook can afford (about 5 MB). Beside it stands a field for the ids
     themselves, so that the choice can also be made, and corrected, by keyboard.
 
@@ -200,6 +205,7 @@ class EmbeddingPicker(w.VBox):
         classes: names of the classes.
         value: ids that are chosen at the start.
         shown: drawn samples; any id of `examples` can still be typed.
+        colors: of the classes; default those of the roles.
     """
 
     value = traitlets.Tuple()
@@ -213,11 +219,12 @@ class EmbeddingPicker(w.VBox):
         *,
         value: Iterable[int] = (),
         shown: int = 1_500,
+        colors: Sequence[str] = COLORS,
     ) -> None:
         self.examples, self.classes, self.description = examples, classes, description
         self.drawn = examples.head(shown)
         self.points = principal_components(self.drawn)
-        palette = [role.color for role in ROLES.values()]
+        self.axes = AXES if self.drawn.x[0].numel() > 2 else PLANE
         self.traces = [(self.drawn.y == k).nonzero()[:, 0].numpy() for k in range(len(classes))]
         self.figure = go.FigureWidget(
             [  # every trace here: one added later breaks the saved state
@@ -228,7 +235,7 @@ class EmbeddingPicker(w.VBox):
                     mode="markers",
                     name=str(name),
                     marker={
-                        "color": palette[k % len(palette)],
+                        "color": colors[k % len(colors)],
                         "symbol": self.symbols[k % len(self.symbols)],
                         "size": 7,
                     },
@@ -241,9 +248,10 @@ class EmbeddingPicker(w.VBox):
                 "height": 380,
                 "autosize": True,
                 "dragmode": "select",
+                "clickmode": "event+select",
                 "margin": {"l": 50, "r": 10, "t": 30, "b": 45},
-                "xaxis": {"title": "first principal component"},
-                "yaxis": {"title": "second"},
+                "xaxis": {"title": self.axes[0]},
+                "yaxis": {"title": self.axes[1]},
                 "legend": {"title": {"text": "class"}},
             },
         )
@@ -315,9 +323,9 @@ class EmbeddingPicker(w.VBox):
             look |= {"facecolor": "none"} if trace.marker.symbol.endswith("-open") else {}
             ax.scatter(*self.points[rows].T, alpha=0.25 if wanted else 0.8, **look)
             ax.scatter(*self.points[rows][chosen].T, label=trace.name, **look)
-        ax.set(xlabel="first principal component", ylabel="second")
+        ax.set(xlabel=self.axes[0], ylabel=self.axes[1])
         ax.legend(title="class", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-        alt = f"{len(self.drawn)} samples on their first two principal components; {self.count.value}."
+        alt = f"{len(self.drawn)} samples by {self.axes[0]} and {self.axes[1]}; {self.count.value}."
         return View(figure, alt, {"chosen samples": ids_text(self.value) or "none"})
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
@@ -326,10 +334,15 @@ class EmbeddingPicker(w.VBox):
 
 
 def principal_components(examples: Examples) -> np.ndarray:
-    """The samples [n, 2] along the two directions in which they vary most; the signs are fixed."""
+    """The samples [n, 2] along the two directions in which they vary most; the signs are fixed.
+
+    Points of the plane stay where they are.
+    """
     from sklearn.decomposition import PCA
 
     x = examples.batch(slice(None)).x.flatten(1).cpu().numpy().astype(np.float64)
+    if x.shape[1] == 2:
+        return x
     return np.asarray(PCA(2, svd_solver="full", random_state=0).fit_transform(x))
 
 

@@ -44,15 +44,43 @@ MAX_THREADS = {"quick": 1, "lesson": 1, "full": 4}  # small nets lose time to a 
 
 # Sizes by lesson, data set and preset: quick runs in CI in seconds, lesson in a classroom on two cores,
 # full gives the figures quoted in the text. `train` and `test` are numbers of samples, None means all.
+# Lesson 00: `points` in the plane, some `mislabeled`; `noise` added to images, `forget` of them, `poisoned`
+# ones with a mark; `tuning` epochs, `seeds` of retrained models.
 # Lesson 01: `forget` samples out of block `block`; `poisoned` samples in block `poisoned_block`.
 # Lesson 03: the class stands in `batches` of every epoch; `seeds` repeat a claim; `sgd`, `flip`, `ascent` are
 # learning rates; one of `shares` moves in a partial step, `steps` at most.
 # Lesson 02: `normed` is the net with batch norm; `per_class` retain images; `recipe_changes` of UNSIR;
 # `rates` and `penalties` of the grid, `runs` (seeds) of the contest, `modes` of the published bug; `kept` is
 # what the no-noise control must keep (without and with batch norm), `gap` that of Gaussian noise to UNSIR.
+# Lesson 05: `noise` added to the inputs; of `train` samples `validation` decide when to stop, `forget` and
+# `poisoned` are to go; `seeds` of every contestant; U-LiRA: `shadows`, `base`, `candidates`.
 # Lesson 04: `noise` added to the inputs; `step` is the learning rate of unlearning, `samples` its second
 # request, `kept` the share of retain accuracy to keep, `seeds` of retrained models. `cuda` holds on a GPU.
 PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
+    "start": {
+        "digits": {
+            "quick": {"model": "mlp", "train": 400, "test": None, "points": 160, "mislabeled": 10}
+            | {"noise": 1.0, "forget": 100, "poisoned": 20, "tuning": 5, "seeds": 2}
+            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 30}},
+            "lesson": {"model": "mlp", "train": 400, "test": None, "points": 160, "mislabeled": 10}
+            | {"noise": 1.0, "forget": 100, "poisoned": 20, "tuning": 5, "seeds": 5}
+            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 30}},
+            "full": {"model": "mlp", "train": 400, "test": None, "points": 160, "mislabeled": 10}
+            | {"noise": 1.0, "forget": 100, "poisoned": 20, "tuning": 5, "seeds": 10}
+            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 60}},
+        },
+        "mnist": {
+            "quick": {"model": "mlp", "train": 1_000, "test": 1_000, "points": 160, "mislabeled": 10}
+            | {"noise": 1.0, "forget": 100, "poisoned": 20, "tuning": 5, "seeds": 2}
+            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 15}},
+            "lesson": {"model": "mlp", "train": 1_000, "test": 2_000, "points": 160, "mislabeled": 10}
+            | {"noise": 1.0, "forget": 100, "poisoned": 20, "tuning": 5, "seeds": 5}
+            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 15}},
+            "full": {"model": "mlp", "train": 2_000, "test": None, "points": 160, "mislabeled": 10}
+            | {"noise": 1.0, "forget": 200, "poisoned": 40, "tuning": 5, "seeds": 10}
+            | {"recipe": {"lr": 0.1, "batch_size": 32, "epochs": 20}},
+        },
+    },
     "deepobliviate": {
         "digits": {
             "quick": {"model": "mlp", "train": None, "test": None, "blocks": 40, "block": 4, "forget": 8}
@@ -185,13 +213,29 @@ PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
             | {"samples": 200, "kept": 0.97, "seeds": 3, "recipe": {"lr": 0.1, "epochs": 10}},
         },
         "cifar10": {
-            "quick": {"model": "lenet5", "train": 3_000, "test": 1_000, "noise": 0.0, "step": 0.5}
-            | {"samples": 60, "kept": 0.95, "seeds": 2, "recipe": {"lr": 0.1, "epochs": 20}},
-            "lesson": {"model": "lenet5", "train": 5_000, "test": 2_000, "noise": 0.0, "step": 0.1}
-            | {"samples": 100, "kept": 0.95, "seeds": 2, "recipe": {"lr": 0.1, "epochs": 20}},
+            "quick": {"model": "lenet5", "train": 3_000, "test": 1_000, "noise": 0.0, "step": 0.4}
+            | {"samples": 60, "kept": 0.97, "seeds": 2, "recipe": {"lr": 0.05, "epochs": 30}},
+            "lesson": {"model": "lenet5", "train": 5_000, "test": 2_000, "noise": 0.0, "step": 0.2}
+            | {"samples": 100, "kept": 0.97, "seeds": 2, "recipe": {"lr": 0.05, "epochs": 30}},
             "full": {"model": "lenet5", "train": 10_000, "test": None, "noise": 0.0, "step": 0.2}
-            | {"samples": 100, "kept": 0.95, "seeds": 2, "recipe": {"lr": 0.1, "epochs": 30}}
+            | {"samples": 100, "kept": 0.97, "seeds": 2, "recipe": {"lr": 0.05, "epochs": 30}}
             | {"cuda": {"model": "resnet18", "step": 0.05, "train": 10_000}},
+        },
+    },
+    "side_by_side": {
+        "digits": {
+            "quick": {"model": "mlp", "train": 700, "test": None, "validation": 300, "noise": 1.0}
+            | {"blocks": 8, "forget": 40, "poisoned": 26, "seeds": 3, "shadows": 32}
+            | {"base": 100, "candidates": 20}
+            | {"recipe": {"optimizer": "adam", "lr": 0.003, "batch_size": 16, "epochs": 15}},
+            "lesson": {"model": "mlp", "train": 900, "test": None, "validation": 300, "noise": 1.0}
+            | {"blocks": 12, "forget": 60, "poisoned": 40, "seeds": 5, "shadows": 32}
+            | {"base": 240, "candidates": 24}
+            | {"recipe": {"optimizer": "adam", "lr": 0.003, "batch_size": 16, "epochs": 15}},
+            "full": {"model": "mlp", "train": 900, "test": None, "validation": 300, "noise": 1.0}
+            | {"blocks": 12, "forget": 60, "poisoned": 40, "seeds": 10, "shadows": 64}
+            | {"base": 300, "candidates": 40}
+            | {"recipe": {"optimizer": "adam", "lr": 0.003, "batch_size": 16, "epochs": 15}},
         },
     },
 }

@@ -25,6 +25,7 @@ __all__ = [
     "cka",
     "linear_cka",
     "linear_probe",
+    "probe_scores",
     "recalibrated",
     "retained_drift",
     "seen_by_layers",
@@ -123,19 +124,20 @@ def linear_probe(
     Raises:
         ValueError: not the class setting.
     """
+    return Probe(*(probe_scores(m, split, test) for m in (original, model, retrained)))
+
+
+def probe_scores(model: nn.Module, split: Split, test: Examples) -> dict[str, float]:
+    """`linear_probe` of one model: balanced accuracy by layer."""
     classes = torch.tensor(forgotten_classes(split))
     if not len(classes):
         raise ValueError("`split` must forget whole classes: a probe needs a class to look for.")
     both = split.forget + split.retain
-
-    def scores(net: nn.Module) -> dict[str, float]:
-        fit, judge = seen_by_layers(net, both), seen_by_layers(net, test)
-        return {
-            layer: _probe(fit[layer], torch.isin(both.y, classes), judge[layer], torch.isin(test.y, classes))
-            for layer in fit
-        }
-
-    return Probe(scores(original), scores(model), scores(retrained))
+    fit, judge = seen_by_layers(model, both), seen_by_layers(model, test)
+    return {
+        layer: _probe(fit[layer], torch.isin(both.y, classes), judge[layer], torch.isin(test.y, classes))
+        for layer in fit
+    }
 
 
 def retained_drift(model: nn.Module, original: nn.Module, retain: Examples) -> Drift:

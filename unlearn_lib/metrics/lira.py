@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,8 +23,20 @@ from unlearn_lib.data import Examples, mix
 from unlearn_lib.metrics.accuracy import logits
 from unlearn_lib.metrics.membership import Auc, auc
 
-__all__ = ["Klom", "Lira", "Margins", "gaussian_klom", "lira", "lira_scores", "margins", "mini_ulira", "plan"]
+__all__ = [
+    "Klom",
+    "Lira",
+    "Margins",
+    "gaussian_klom",
+    "in_processes",
+    "lira",
+    "lira_scores",
+    "margins",
+    "mini_ulira",
+    "plan",
+]
 
+T = TypeVar("T")
 UnlearnedOn = Callable[[Tensor, int], nn.Module]
 
 FLOOR = 1e-2  # least variance of a margin: a dozen models may agree by chance
@@ -155,14 +169,22 @@ def mini_ulira(
     inside = torch.cat([plan(shadows, len(candidates), seed), plan(targets, len(candidates), mix(seed, 1))])
     seeds = [mix(seed, 2, t) % 2**31 for t in range(len(inside))]
     job = partial(_margins_of, unlearned, candidates)
-    if workers:
-        spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
-        with ProcessPoolExecutor(workers, spawn, initializer=_one_thread) as pool:
-            phi = list(pool.map(job, inside, seeds))
-    else:
-        phi = list(map(job, inside, seeds))
-    every = Margins(torch.stack(phi), inside)
+    every = Margins(torch.stack(in_processes(job, inside, seeds, workers=workers)), inside)
     return lira(every[:shadows], every[shadows:]), every
+
+
+def in_processes(job: Callable[..., T], *columns: Iterable[Any], workers: int) -> list[T]:
+    """``list(map(job, *columns))`` in so many processes of one thread each; 0 runs here.
+
+    Where the main program is a plain script it runs here too: each new process would run the script again.
+    """
+    main = sys.modules["__main__"]
+    script = hasattr(main, "__file__") and getattr(main, "__spec__", None) is None
+    if not workers or script:
+        return list(map(job, *columns))
+    spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
+    with ProcessPoolExecutor(workers, spawn, initializer=_one_thread) as pool:
+        return list(pool.map(job, *columns))
 
 
 def gaussian_klom(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 from statistics import fmean
 from typing import Literal
@@ -29,7 +30,7 @@ from unlearn_lib.metrics.accuracy import (
 )
 from unlearn_lib.metrics.backdoor import Trigger, backdoor_success
 from unlearn_lib.metrics.card import Closer, Row, Scorecard
-from unlearn_lib.metrics.membership import loss_mia
+from unlearn_lib.metrics.membership import LossAttack, loss_mia
 
 __all__ = ["Outputs", "Row", "Scorecard", "evaluate"]
 
@@ -58,6 +59,11 @@ class Outputs:
     def unseen(self) -> str:
         """The part that an attack compares the forget set with: T_f in the class setting, else T."""
         return "forget test" if "forget test" in self.data else "test"
+
+    @cached_property
+    def attack(self) -> LossAttack:
+        """The loss attack, the costliest audit: run once, however many models are set beside this one."""
+        return loss_mia(*(losses(self.logits[part], self.data[part]) for part in ("forget", self.unseen)))
 
     def p(self, part: str) -> Tensor:
         """Softmax outputs on a part."""
@@ -203,19 +209,11 @@ def _architecture(m: Outputs) -> tuple[tuple[str, torch.Size], ...]:
 
 
 def _loss_mia(models: _Models, unseen: str) -> Iterator[Row]:
-    attacks = {
-        id(m): loss_mia(*(losses(m.logits[part], m.data[part]) for part in ("forget", unseen)))
-        for m in models
-    }
-    row = models.value("loss MIA, AUC", f"forget, {unseen}", lambda m, _: attacks[id(m)].auc.value)
-    blind = attacks[id(models.original)].auc.reading(row.retrained) == "like unseen data"
-    note = (
-        "no test: fails on the original"
-        if blind
-        else attacks[id(models.unlearned)].auc.reading(row.retrained)
-    )
-    yield replace(row, note=note)
-    yield models.value("loss MIA, accuracy", f"forget, {unseen}", lambda m, _: attacks[id(m)].accuracy)
+    row = models.value("loss MIA, AUC", f"forget, {unseen}", lambda m, _: m.attack.auc.value)
+    blind = models.original.attack.auc.reading(row.retrained) == "like unseen data"
+    reading = models.unlearned.attack.auc.reading(row.retrained)
+    yield replace(row, note="no test: fails on the original" if blind else reading)
+    yield models.value("loss MIA, accuracy", f"forget, {unseen}", lambda m, _: m.attack.accuracy)
 
 
 def _backdoor(test: Examples, trigger: Trigger, target: int) -> Value:

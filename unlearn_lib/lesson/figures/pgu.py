@@ -375,7 +375,11 @@ def curves_chart(rows: Mapping[str, Sequence[Mapping[str, float]]], stops: Mappi
 
 
 def controls_chart(results: Mapping[str, Mapping[str, float]]) -> View:
-    """Forget and retain accuracy of the method, its controls and the references, each when it stopped."""
+    """Forget and retain accuracy of the method, its controls and the references, each when it stopped.
+
+    Args:
+        results: by name, "forget" and "retain" in [0, 1]; empty where the weights exploded.
+    """
     names = list(results)[::-1]
     figure = make_subplots(
         1,
@@ -385,12 +389,12 @@ def controls_chart(results: Mapping[str, Mapping[str, float]]) -> View:
         horizontal_spacing=0.04,
     )
     for column, (measure, role) in enumerate((("forget", "forget"), ("retain", "retain")), 1):
-        values = [results[n][measure] for n in names]
+        values = [results[n].get(measure) for n in names]
         figure.add_bar(
-            x=values,
+            x=[v or 0.0 for v in values],
             y=names,
             orientation="h",
-            text=[f"{v:.1%}" for v in values],
+            text=["exploded" if v is None else f"{v:.1%}" for v in values],
             textposition="outside",
             marker={"color": ROLES[role].color, "pattern": {"shape": "/" if column == 1 else ""}},
             showlegend=False,
@@ -399,7 +403,10 @@ def controls_chart(results: Mapping[str, Mapping[str, float]]) -> View:
         )
     figure.update_xaxes(range=[0, 1.15], tickformat=".0%", tickvals=[0, 0.5, 1])
     figure.update_yaxes(automargin=True)
-    words = "; ".join(f"{n}: forget {r['forget']:.1%}, retain {r['retain']:.1%}" for n, r in results.items())
+    words = "; ".join(
+        f"{n}: forget {r['forget']:.1%}, retain {r['retain']:.1%}" if r else f"{n}: exploded"
+        for n, r in results.items()
+    )
     return View(styled(figure, 120 + 32 * len(names)), f"Accuracy when each run stopped, {words}.")
 
 

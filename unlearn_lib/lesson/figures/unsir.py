@@ -403,7 +403,10 @@ def recalibration_chart(
                 y=[getattr(s, part) for s in found.values()],
                 name=name,
                 showlegend=column == 1,
-                marker={"color": ROLES[role].color, "pattern": {"shape": hatch, "size": 5, "fgcolor": "white"}},
+                marker={
+                    "color": ROLES[role].color,
+                    "pattern": {"shape": hatch, "size": 5, "fgcolor": "white"},
+                },
                 row=1,
                 col=column,
             )

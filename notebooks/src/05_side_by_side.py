@@ -1,0 +1,791 @@
+# %% [markdown]
+# # Side by side: every method, one table
+#
+# **Lesson 05.** All methods of this package on the same requests, judged by the same audits: among them Hayes et
+# al., *Inexact Unlearning Needs More Careful Evaluations to Avoid a False Sense of Privacy*, 2024,
+# [arXiv:2403.01218](https://arxiv.org/abs/2403.01218), and Chundawat et al., *Can Bad Teaching Induce
+# Forgetting?*, AAAI 2023, [arXiv:2205.08096](https://arxiv.org/abs/2205.08096). About 60 minutes.
+#
+# ## Learning objectives
+# - **Choose** a method by what it needs, costs and leaves behind, not by one number.
+# - **Count** a cost whole: seconds before and after the request, bytes kept, samples read.
+# - **Read** an audit by its card: formula, direction, what the retrained model scores, how it fools you.
+# - **Provoke** the failure of every method.
+# - **Enter** a method of your own into the same table.
+#
+# ## Prerequisites
+# [Lesson 01](01_deepobliviate.ipynb) explains original, retrained and unlearned. The other lessons explain one
+# method each; a sentence on each stands below.
+#
+# ## You will need
+# A laptop: two cores, one gigabyte of memory, fifty megabytes of disk. No network, no GPU. Every number below is
+# computed while you watch.
+
+# %% tags=["parameters"]
+preset: str = "lesson"  # quick | lesson | full
+seed: int = 0  # random seed
+dataset: str = "digits"  # digits
+forget_class: int = 3  # the class to forget
+export: str = ""  # folder for the numbers as CSV and JSON; empty for a temporary one
+workers: int = 2  # processes that train the shadow models; 0 trains them here
+
+# %% [markdown]
+# ## Set-up
+
+# %%
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from unlearn_lib import models
+from unlearn_lib.lesson import checks
+from unlearn_lib.lesson import session as lesson
+from unlearn_lib.lesson.audit_cards import CARDS, CONTEST, COSTS
+from unlearn_lib.lesson.compare import ComparePanel
+from unlearn_lib.lesson.contest import KINDS, METHODS, Knobs, Task, learner
+from unlearn_lib.lesson.controls import choice, whole
+from unlearn_lib.lesson.figures import side_by_side as figures
+from unlearn_lib.lesson.league import NOTHING, Arena, Grid, Table, ulira
+from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
+from unlearn_lib.lesson.session import record, show
+from unlearn_lib.methods.finetune import finetune, gradient_ascent
+from unlearn_lib.methods.partial import ascent, label_flip
+from unlearn_lib.methods.retrain import retrain
+from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir
+from unlearn_lib.metrics.accuracy import accuracy
+from unlearn_lib.metrics.audits import bn_recalibration
+from unlearn_lib.metrics.backdoor import backdoor_success, edge_trigger, poison
+from unlearn_lib.metrics.baselines import mask_logits, uniform_output
+from unlearn_lib.params import clone
+from unlearn_lib.train import Recipe, run, train
+
+session = lesson.start("side_by_side", preset=preset, dataset=dataset, seed=seed)
+settings, recipe = session.settings, session.recipe
+
+# %% [markdown]
+# ### One data set, three requests
+# On clean digits a model knows nothing about a training image that it would not know about any other, so there is
+# nothing to find out. Noise gives every image details of its own. A **validation** part decides when methods
+# stop; test images judge, and nothing else.
+
+
+# %%
+def noisy(examples, stream):
+    """Network inputs with normal noise."""
+    x = examples.batch(slice(None)).x
+    return replace(examples, x=x + settings.noise * torch.randn(x.shape, generator=stream), scale=None)
+
+
+stream = torch.Generator().manual_seed(seed)
+known, test = noisy(session.dataset.train, stream), noisy(session.dataset.test, stream)
+validation = known.head(settings.validation)
+base = known.without(validation.ids)
+data = replace(session.dataset, train=base, test=test)
+
+trigger, target = edge_trigger(data.shape, float(base.x.max())), 0
+single = base.head(settings.forget, seed=1).ids
+marked = base.where(base.y != target).head(settings.poisoned, seed=2).ids
+requests = {
+    "class": (base, base.ids[base.y == forget_class], None),
+    "samples": (base, single, None),
+    "backdoor": (poison(base, marked, target, trigger), marked, (trigger, target)),
+}
+images = {kind: part.select(ids).x[:10, 0].numpy() for kind, (part, ids, _) in requests.items()}
+show(figures.request_chart(images))
+for kind, (part, ids, _) in requests.items():
+    print(f"{kind:9} forget {len(ids)} of {len(part)} training samples")
+
+# %% [markdown]
+# ## The idea in one picture
+# A method is good if its model is as near to the **retrained** one as two retrained models are to each other, and
+# if all it took is cheaper than retraining:
+#
+# $$\text{gap} = \frac{1}{3}\sum_{x} \lvert x(M_u) - x(M_s) \rvert
+# \qquad \text{speed-up} = \frac{t_{\text{retrain}}}{t_{\text{before}} + t_{\text{request}}}$$
+#
+# $x$ runs over forgotten, retained and test accuracy; $M_u$ is the unlearned model, $M_s$ one retrained from
+# scratch. $t_{\text{before}}$ is the preparation beyond training the original: recording updates, storing models,
+# measuring moments. Who leaves it out compares a bill with half a bill.
+#
+# | word | meaning |
+# |---|---|
+# | forget set, retain set | the samples to delete; all other training samples |
+# | original | trained on both. SISA and DeepObliviate train theirs in their own way, so they have their own |
+# | retrained | trained from scratch on the retain set alone: the **reference** |
+# | floor | how far two retrained models are from each other; a gap below it means nothing |
+#
+# Methods that store something by batch, block or shard get the samples to forget **together**, as if one data
+# holder had sent them. That favors them; their failures below show what happens otherwise. (A class is kept
+# together in batches only: a shard that holds all of a class leaves the others without it.)
+
+# %%
+applies = [[name, *(method.refuses.get(kind, "✓") for kind in KINDS)] for name, method in METHODS.items()]
+Grid("Which method applies to which request, or why it does not", ["method", *KINDS], applies)
+
+# %%
+Grid("What each does", ["method", "in a sentence"], [[name, m.sentence] for name, m in METHODS.items()])
+
+# %% [markdown]
+# ## Predict
+
+# %%
+cured = checks.predict(
+    "cured",
+    "The backdoor: which of these removes it?",
+    ["fine-tuning", "amnesiac unlearning", "both", "neither"],
+)
+
+# %%
+caught = checks.predict(
+    "caught",
+    "Some methods pass an attack on averages. Do they pass an attack on single samples?",
+    ["yes, all of them", "no, it catches at least one"],
+)
+
+# %% [markdown]
+# ## Run
+# ### The references
+# One original and one retrained model for every request and seed. The samples to forget are the same for all
+# seeds; weights and order differ.
+
+# %%
+seeds = range(seed, seed + settings.seeds)
+arenas = {}
+for kind, (part, ids, backdoor) in requests.items():
+    tasks = [
+        Task(
+            kind,
+            part,
+            ids,
+            validation,
+            recipe.but(seed=s),
+            session.build(s),
+            session.folder / f"{kind} {s}",
+            knobs=Knobs(blocks=settings.blocks),
+            backdoor=backdoor,
+        )
+        for s in seeds
+    ]
+    arenas[kind] = Arena.of(tasks, test)
+
+# %% [markdown]
+# ### The contest
+# Every row of the table of methods, on every request that it applies to, with every seed: prepare, run, price,
+# audit. "Do nothing" enters too, for some audits like it.
+
+# %%
+entries, table = {}, Table(())
+for kind, arena in arenas.items():
+    for place in range(len(seeds)):
+        here = {NOTHING: arena.nothing(place)}
+        for name, method in METHODS.items():
+            if kind not in method.refuses:
+                here[name] = arena.enter(name, method, place)
+        for name, entry in here.items():
+            entries[kind, name, place] = entry
+            table += Table(tuple(arena.scores(entry)))
+print(f"{len(entries)} entries, {len(table.scores)} numbers")
+
+# %% [markdown]
+# ### What it gave
+
+
+# %%
+def results(kind):
+    """The main audits of a request, mean and interval."""
+    refused = {name: m.refuses[kind] for name, m in METHODS.items() if kind in m.refuses}
+    return table.grid(kind, {a: CARDS[a].how for a in CONTEST if a in table.audits(kind)}, refused)
+
+
+results("class")
+
+# %%
+results("samples")
+
+# %%
+results("backdoor")
+
+# %% [markdown]
+# Read "retrain" first: no method should be far from it in *any* column. Few seeds give wide intervals, and that is
+# the message: a difference inside them is none.
+#
+# ### What it cost
+# With preparation. Bytes are what must be kept in advance. "Do nothing" costs nothing, which is its only merit.
+
+# %%
+table.grid("samples", {name: card.how for name, card in COSTS.items()}, {})
+
+# %% [markdown]
+# Amnesiac unlearning reads no data at all when the request comes, and pays for it in bytes. PGU reads only the
+# forget set. SISA and DeepObliviate read a part of the retain set. A preparation can serve many requests: then
+# its seconds are shared, its bytes are not.
+
+# %% [markdown]
+# ## Compare
+
+
+# %%
+def mean(kind, name, audit):
+    """Over the seeds."""
+    return table.column(kind, audit)[name].mean
+
+
+removed = [mean("backdoor", name, "backdoor success") < 0.5 for name in ("fine-tune", "amnesiac")]
+checks.compare(cured, cured.choices[{(1, 0): 0, (0, 1): 1, (1, 1): 2}.get(tuple(removed), 3)])
+
+# %% [markdown]
+# Fine-tuning never shows the trigger, so nothing tells the network to unlearn it. Amnesiac unlearning takes back
+# the updates of the poisoned batches. But the optimizer here is Adam, whose step averages over many batches: most
+# of what a batch taught was carried out by the steps *after* it, and those are not taken back.
+#
+# ### Speed-up against gap
+# Right and low is good. The dotted line joins those that no other beats in both.
+
+# %%
+WAYS = ["speed-up", "speed-up, request only"]
+GAPS = ["average gap", "JS to retrained", "activation distance", "weight distance"]
+
+
+def pareto(kind, across, up):
+    """The picture of a request."""
+    fast, far = table.column(kind, across), table.column(kind, up)
+    points = {m: (fast[m].mean, far[m].mean) for m in fast if m in far and m != NOTHING}
+    view = figures.pareto_chart(points, across, up)
+    return view._replace(numbers={"do nothing has the " + up: far[NOTHING].mean})
+
+
+show(pareto("samples", "speed-up", "average gap"))
+
+# %% [markdown]
+# ## Explore
+# ### Another bill, another distance
+# Choose the request, whether the preparation counts, and the distance. Who leaves the front?
+
+# %%
+front = Explorer(
+    "front",
+    controls={
+        "kind": choice("Request", KINDS, "samples"),
+        "across": choice("Across", WAYS),
+        "up": choice("Up", GAPS),
+    },
+    view=lambda v: pareto(v.kind, v.across, v.up),
+)
+front
+
+# %% [markdown]
+# ### Every audit, with its card
+# Mean and interval of every contestant, between the dashed lines that the retrained models span.
+
+
+# %%
+def audit_view(v):
+    """One audit for all methods, with its card."""
+    if v.audit not in table.audits(v.kind):
+        raise ValueError(f"{v.audit} is not measured for this request")
+    values = [x for x in table.values(v.kind, "retrain", v.audit) if x == x]
+    band = (min(values), max(values)) if values else (float("nan"),) * 2
+    card = CARDS[v.audit]
+    view = figures.audit_chart(v.audit, table.column(v.kind, v.audit), band, card.how)
+    return view._replace(numbers=card.lines())
+
+
+audits = Explorer(
+    "audits",
+    controls={
+        "kind": choice("Request", KINDS, "samples"),
+        "audit": choice("Audit", [a for a in CARDS if any(a in table.audits(k) for k in KINDS)], "loss MIA"),
+    },
+    view=audit_view,
+)
+audits
+
+# %% [markdown]
+# ### Watch one work
+# The same rows of the table, live. A method that does not apply says why. Stop rules and settings are those of
+# the contest.
+
+# %%
+kits = {}
+
+
+def kit_of(kind, name):
+    """What a method prepared for the first seed; made once."""
+    if (kind, name) not in kits:
+        task = arenas[kind].tasks[0]
+        fresh = replace(task, folder=session.folder / f"panel {kind} {name}")
+        method = METHODS[name]
+        kits[kind, name] = (fresh, method.prepare(fresh) if kind not in method.refuses else None)
+    return kits[kind, name]
+
+
+def original_of(v):
+    """The model in service; the plain original where the method does not apply."""
+    kit = kit_of(v.kind, v.name)[1]
+    return kit.original if kit else arenas[v.kind].originals[0].model
+
+
+panel = UnlearnPanel(
+    "race",
+    data,
+    original_of,
+    controls={
+        "kind": choice("Request", KINDS, "samples"),
+        "name": choice("Method", list(METHODS), "PGU samples"),
+    },
+    split=lambda v: arenas[v.kind].tasks[0].split,
+    start=lambda v, split: METHODS[v.name].begin(*kit_of(v.kind, v.name)),
+    retrain=lambda split: retrain(session.build(), split, recipe),
+)
+panel
+
+# %% [markdown]
+# ### Sample by sample
+
+# %%
+two = ComparePanel.following(panel)
+two
+
+# %% [markdown]
+# ## Does it really forget?
+# ### An attack that knows every sample
+# The loss attack averages over a population: a few exposed samples vanish in it. **U-LiRA** asks for every single
+# sample $(x, y)$: train many shadow models, half of them with it, let *the same method* forget it, and note the
+# margin
+#
+# $$\varphi = \log \frac{p_y(x)}{1 - p_y(x)}, \qquad
+# \text{score} = \log \mathcal N(\varphi^*; \text{forgot it}) - \log \mathcal N(\varphi^*; \text{never saw it}).$$
+#
+# A score above zero calls the sample of the model under attack a member. An AUC of one half means that forgetting
+# and never having seen cannot be told apart. Ours is **mini**: a few dozen small models, trained in parallel
+# processes, each used by all methods.
+
+# %%
+pool = base.without(single)
+shadow_base = pool.head(settings.base, seed=3)
+candidates = pool.without(shadow_base.ids).head(settings.candidates, seed=4)
+names = [NOTHING, *(name for name, m in METHODS.items() if "samples" not in m.refuses)]
+found = ulira(
+    names,
+    shadow_base,
+    candidates,
+    validation,
+    partial(models.build, settings.model, data.shape, len(data.classes)),
+    recipe,
+    Knobs(blocks=6),
+    shadows=settings.shadows,
+    seed=seed,
+    workers=workers,
+)
+attacks = {name: attack for name, (attack, _) in found.items()}
+average = {name: mean("samples", name, "loss MIA") for name in names}
+show(figures.ulira_chart(attacks, average))
+
+# %%
+gold = attacks["retrain"].auc
+passes = {n for n in names if abs(average[n] - average["retrain"]) < 0.08} - {"retrain"}
+exposed = {n for n in passes if attacks[n].auc.value > max(0.5, gold.value) + 1.96 * gold.error}
+print("pass the loss attack:", ", ".join(sorted(passes)))
+print("of these, caught by U-LiRA:", ", ".join(sorted(exposed)) or "none")
+checks.compare(caught, caught.choices[bool(exposed)])
+
+# %% [markdown]
+# Each sample has its own pair of Gaussians. If they lie apart, the method has left a trace of this sample, or has
+# pushed it too far: *both* give it away.
+
+# %%
+gaussians = Explorer(
+    "gaussians",
+    controls={
+        "name": choice("Method", names, "PGU samples"),
+        "example": whole("Sample", 0, 0, len(candidates) - 1),
+    },
+    view=lambda v: figures.gaussians_chart(v.name, *reversed(found[v.name]), v.example),
+)
+gaussians
+
+# %% [markdown]
+# ### Layer by layer, beside the floor
+# All against one retrained model. The first row is another *retrained* one: read every row against it. In weights
+# they are all about as far: minima differ by seed, so a weight distance proves nothing. CKA compares what the
+# layers see instead. (SISA is missing: several nets have no layers in common with one.)
+
+# %%
+arena = arenas["class"]
+one_shape = [name for name in METHODS if ("class", name, 0) in entries and name != "SISA"]
+layered = {
+    "two retrained (floor)": arena.layers(entries["class", "retrain", 0]),
+    NOTHING: arena.layers(entries["class", NOTHING, 0]),
+    **{name: arena.layers(entries["class", name, 0]) for name in one_shape if name != "retrain"},
+}
+show(figures.layers_chart(*({name: pair[i] for name, pair in layered.items()} for i in (0, 1))))
+
+# %% [markdown]
+# ### Where batch norm matters
+# This lesson's net has no batch norm, so its forgetting is in the weights. A net with it can *look* as if it
+# forgot: running statistics that have seen noise or foreign images are enough. **Recalibration** takes the
+# statistics anew from retained data and changes no weight. If the forget accuracy returns, the zero was not
+# forgetting.
+
+# %%
+split = arena.tasks[0].split
+with_bn = models.build("small_cnn_bn", data.shape, len(data.classes), seed=seed, device=session.device)
+bn_recipe = Recipe("adam", lr=1e-3, batch_size=32, epochs=6, seed=seed)
+bn_original = clone(with_bn)
+run(train(bn_original, base, bn_recipe))
+per_class = min(int((split.retain.y == c).sum()) for c in split.retain.y.unique())
+R = retain_subset(split.retain, [forget_class], per_class, seed)
+noise = UnsirRecipe.suited_to(bn_original, images=64, repair_epochs=0)
+bn_models = {
+    "original": bn_original.eval(),
+    "UNSIR, impaired only": run(unsir(bn_original, [forget_class], R, noise)).model,
+    "retrained": run(retrain(with_bn, split, bn_recipe)).model,
+}
+anew = {name: bn_recalibration(model, split, test) for name, model in bn_models.items()}
+before, after = (
+    {name: getattr(r, when)["forget"] for name, r in anew.items()} for when in ("before", "after")
+)
+show(figures.bn_chart(before, after))
+
+# %% [markdown]
+# ### Impostors
+# "Do nothing", a **masked logit** (one output bias set very low) and a **uniform output** have learned nothing about
+# forgetting, and each wins an audit. So no audit stands alone. (The last two: one seed.)
+
+# %%
+original = arena.originals[0].model
+impostors = {
+    "masked logit": learner(lambda model, split: mask_logits(model, forget_class)),
+    "uniform output": learner(lambda model, split: uniform_output(model)),
+}
+fooled = Table(tuple(s for name, m in impostors.items() for s in arena.scores(arena.enter(name, m, 0))))
+few = ["forget accuracy, train", "retain accuracy, test", "ZRF", "linear probe", "relearn batches"]
+(Table(tuple(s for s in table.scores if s.method in (NOTHING, "retrain"))) + fooled).grid(
+    "class", {a: CARDS[a].how for a in few}, {}
+)
+
+# %% [markdown]
+# ### How each method fails
+# One live failure a method: the same function, with one thing changed.
+
+
+# %%
+def again(kind, name, **knobs):
+    """A row of the table with other knobs, first seed: original and result."""
+    task = arenas[kind].tasks[0]
+    folder = session.folder / f"failure {name}"
+    task = replace(task, knobs=replace(task.knobs, **knobs), folder=folder)
+    kit = METHODS[name].prepare(task)
+    return run(METHODS[name].begin(task, kit))
+
+
+def accuracies(kind, model):
+    """Forget set, and test images that should stay known."""
+    split = arenas[kind].tasks[0].split
+    kept = test.where(test.y != forget_class) if kind == "class" else test
+    return f"forget {accuracy(model, split.forget):.0%}, test {accuracy(model, kept):.0%}"
+
+
+one, some, bad = (arenas[kind].tasks[0] for kind in KINDS)
+start = {kind: arenas[kind].originals[0].model for kind in KINDS}
+sgd = Recipe("sgd", 0.02, batch_size=64, epochs=100, seed=seed)
+tuned = run(finetune(start["backdoor"], bad.split.retain, recipe)).model
+three = retain_subset(one.split.retain, [forget_class], 3, seed)
+strong = UnsirRecipe(penalty=0.1, impair_lr=5e-3, batch_size=16, seed=seed)
+chain = METHODS["DeepObliviate"].prepare(replace(one, folder=session.folder / "spread"))
+spread = run(METHODS["DeepObliviate"].begin(one, chain)).trace
+sharded = again("class", "SISA").trace
+failures = [
+    [
+        "retrain",
+        "nothing",
+        f"{mean('class', 'retrain', 'seconds at request'):.2f} s for every request",
+        "the price",
+    ],
+    [
+        "fine-tune",
+        "trains as long as the original did",
+        f"backdoor success {backdoor_success(tuned, test, trigger, target):.0%}",
+        "what it never shows it cannot unteach",
+    ],
+    [
+        "gradient ascent",
+        "five times the steps, on a class",
+        accuracies("class", run(gradient_ascent(start["class"], one.split.forget, sgd, 20)).model),
+        "no lower bound, no sense of when to stop",
+    ],
+    [
+        "SISA",
+        "a class instead of samples kept together",
+        f"{len(sharded.shards)} of {Knobs().shards} shards redone, {sharded.speedup:.1f}× fewer visits",
+        "every shard holds some of it",
+    ],
+    [
+        "DeepObliviate",
+        "samples in every block",
+        f"{spread.blocks_retrained} of {spread.blocks} blocks retrained",
+        "the first block touched is the first",
+    ],
+    [
+        "UNSIR",
+        "three retained images a class",
+        accuracies("class", run(unsir(start["class"], [forget_class], three, strong)).model),
+        "much noise of one label, few images of others: all is called that",
+    ],
+    [
+        "amnesiac",
+        "the class in two thirds of all batches",
+        accuracies(
+            "class", again("class", "amnesiac", batches=2 * (len(base) // recipe.batch_size) // 3).model
+        ),
+        "a batch is taken back with all that it taught",
+    ],
+    [
+        "partial amnesiac",
+        "a fiftieth of each update kept",
+        accuracies("class", again("class", "partial amnesiac", keep=0.02).model),
+        "too little is undone, and the rest was never stored",
+    ],
+    [
+        "partial label-flip",
+        "goes on until the samples are called wrong",
+        accuracies(
+            "samples",
+            run(label_flip(start["samples"], some.split, sgd.but(lr=0.2), keep=0.05, target=0.0)).model,
+        ),
+        "it learns mistakes, and they generalize",
+    ],
+    [
+        "partial optimization",
+        "moves every entry in a step",
+        accuracies("class", run(ascent(start["class"], one.split, sgd, keep=1.0, steps=20)).model),
+        "the loss has no lower bound: less is moved, less breaks",
+    ],
+    [
+        "PGU class",
+        "protects nearly all directions",
+        accuracies("class", again("class", "PGU class", energy=0.99).model),
+        "what is to go shares its directions with what stays",
+    ],
+    [
+        "PGU samples",
+        "nothing",
+        f"loss attack {average['PGU samples']:.2f}, U-LiRA {attacks['PGU samples'].auc.value:.2f}",
+        "it stops when an average is right, not every sample",
+    ],
+]
+Grid("One live failure a method", ["method", "changed", "measured now", "why"], failures)
+
+# %% [markdown]
+# ## Exercises
+# ### Exercise 1 (easy, about 4 minutes)
+# Write `average_gap`. Each argument has the three accuracies of a model: `forget`, `retain`, `test`.
+#
+# <details><summary>Hint</summary>Differences of opposite sign must not cancel.</details>
+
+
+# %%
+def average_gap(unlearned, retrained):
+    # BEGIN SOLUTION
+    return sum(abs(unlearned[part] - retrained[part]) for part in ("forget", "retain", "test")) / 3
+    # END SOLUTION
+
+
+# %%
+def check_gap(function):
+    low = {"forget": 0.0, "retain": 0.9, "test": 0.7}
+    if abs(function(low, low)) > 1e-9:
+        return "a model has no gap to itself"
+    got = function(low, {"forget": 0.3, "retain": 0.6, "test": 0.7})
+    return None if abs(got - 0.2) < 1e-9 else f"for gaps of -.3, +.3 and 0 it is .2; got {got!r}"
+
+
+exercise_1 = checks.exercise("average_gap", average_gap, check_gap)
+
+# %% [markdown]
+# ### Exercise 2 (medium, about 6 minutes)
+# Two audits can have opposite winners. Write `opposite(columns)`: it gets audit -> {method: distance to the
+# retrained model's value} and returns two audits such that the best method of one is the worst of the other, or
+# `None`.
+#
+# <details><summary>Hint</summary>`min(d, key=d.get)` is the best method of a column d.</details>
+
+
+# %%
+def opposite(columns):
+    # BEGIN SOLUTION
+    for one, best in columns.items():
+        for other, worst in columns.items():
+            if one != other and min(best, key=best.get) == max(worst, key=worst.get):
+                return one, other
+    return None
+    # END SOLUTION
+
+
+# %%
+def check_opposite(function):
+    agreed = {"a": {"m": 0.0, "n": 1.0}, "b": {"m": 0.1, "n": 0.3}}
+    if (got := function(agreed)) is not None:
+        return f"where m wins both, None is right; got {got!r}"
+    got = function({**agreed, "c": {"m": 1.0, "n": 0.0}})
+    return None if got and "c" in got else f"c disagrees with both others; got {got!r}"
+
+
+exercise_2 = checks.exercise("opposite", opposite, check_opposite)
+
+# %% [markdown]
+# ### Exercise 3 (hard, about 15 minutes)
+# Enter the contest. `my_unlearning` gets a copy of the original and the request, and returns the unlearned model.
+# Any function of this package may be used. The goal, for the **class** request: forget accuracy at most ten
+# percent, test accuracy within five points of the retrained model, and less than half of its cost in samples read.
+#
+# <details><summary>Hint</summary>Wrong labels for the forget set, for a few steps; then an epoch on the retain
+# set.</details>
+#
+# <details><summary>Second hint</summary>`replace(split.forget, y=...)` gives samples other labels;
+# `run(train(model, examples, Recipe("adam", lr=0.001, batch_size=32, epochs=3)))` trains in place.</details>
+
+
+# %%
+def my_unlearning(model, split):
+    # BEGIN SOLUTION
+    others = split.retain.y.unique()
+    wrong = others[torch.arange(len(split.forget)) % len(others)]
+    short = Recipe("adam", lr=0.002, batch_size=32, epochs=4)
+    run(train(model, replace(split.forget, y=wrong), short))
+    run(train(model, split.retain + replace(split.forget, y=wrong), short.but(epochs=1)))
+    return model
+    # END SOLUTION
+
+
+# %%
+MINE = "your own"
+
+
+def enter(function, kind="class"):
+    """Your function in the same arena: its numbers, seed by seed."""
+    places = range(len(seeds))
+    mine = [arenas[kind].enter(MINE, learner(function), place) for place in places]
+    return Table(tuple(s for entry in mine for s in arenas[kind].scores(entry)))
+
+
+def check_mine(function):
+    mine = enter(function)
+    got = {audit: mine.column("class", audit)[MINE].mean for audit in mine.audits("class")}
+    if got["forget accuracy, train"] > 0.1:
+        return f"forget accuracy is {got['forget accuracy, train']:.0%}, more than 10 %"
+    wanted = mean("class", "retrain", "retain accuracy, test") - 0.05
+    if got["retain accuracy, test"] < wanted:
+        return f"test accuracy is {got['retain accuracy, test']:.0%}, less than {wanted:.0%}"
+    if got["retain samples read"] > mean("class", "retrain", "retain samples read") / 2:
+        return f"{got['retain samples read']:.0f} retained samples read: more than half of retraining"
+    return None
+
+
+exercise_3 = checks.exercise("my_unlearning", my_unlearning, check_mine)
+
+# %% [markdown]
+# Your row in the table. As long as the exercise is not solved, an entry that fine-tunes for a moment stands in.
+
+
+# %%
+def stand_in(model, split):
+    """What stands in the table until you have written your own."""
+    return run(finetune(model, split.retain, recipe, steps=10)).model
+
+
+try:
+    own = enter(my_unlearning)
+except NotImplementedError:
+    own = enter(stand_in)
+(table + own).grid("class", {a: CARDS[a].how for a in CONTEST if a in table.audits("class")}, {})
+
+# %% [markdown]
+# ### Take the numbers away
+# All of them, flat, as CSV and as JSON, with your own. Name a folder in `export` to keep them.
+
+# %%
+whole_table = table + own
+where = Path(export or session.folder)
+(where / "side_by_side.csv").write_text(whole_table.to_csv(), encoding="utf-8")
+(where / "side_by_side.json").write_text(whole_table.to_json(), encoding="utf-8")
+print(*whole_table.to_csv().splitlines()[:4], "...", sep="\n")
+print("written to the folder", where.name)
+
+# %% [markdown]
+# ## Checkpoint
+
+# %%
+zero_quiz = checks.quiz(
+    "zero",
+    "Single samples are to be forgotten, and a method brings their accuracy to zero. Is that good?",
+    {
+        "yes: none is recognized": "The retrained model recognizes most of them, as it does unseen samples.",
+        "no: the retrained model is far from zero": "Zero makes them stand out: that gives them away.",
+        "it depends on the test accuracy": "Even with perfect test accuracy they would stand out.",
+    },
+    correct="no: the retrained model is far from zero",
+)
+
+# %%
+bill_quiz = checks.quiz(
+    "bill",
+    "A method answers a request in a hundredth of the time of retraining. What must you ask?",
+    {
+        "what it did before, and what it keeps": "Updates, models and moments are on the bill.",
+        "which GPU it used": "That changes seconds, hardly ratios.",
+        "nothing: faster is faster": "Then deleting the model would be the best method.",
+    },
+    correct="what it did before, and what it keeps",
+)
+
+# %%
+attack_quiz = checks.quiz(
+    "attack",
+    "The loss attack has an AUC of one half on an unlearned model. What follows?",
+    {
+        "the samples are forgotten": "On average nothing shows. Single samples may still be exposed.",
+        "nothing without the accuracy, and not for single samples": "A ruined model scores one half too.",
+        "the attack is broken": "It may well work on the original: that is what to check first.",
+    },
+    correct="nothing without the accuracy, and not for single samples",
+)
+
+# %% [markdown]
+# ## Summary
+# - No method wins everywhere. Which applies, what must exist before the request, and what may be read decide first.
+# - Cost counts whole: speed-ups shrink, some below one, once the preparation is on the bill.
+# - Every audit needs the retrained model beside it, and the floor of two retrained models under it.
+# - Averages forgive: a method can pass the loss attack and be caught sample by sample.
+# - What this does not show: large nets, where times and gaps are others; many requests in a row; tuned settings.
+#   Each row has one setting that suits this net; another setting may move it past its neighbor.
+#
+# ## References
+# - J. Hayes, I. Shumailov, E. Triantafillou, A. Khalifa, N. Papernot, *Inexact Unlearning Needs More Careful
+#   Evaluations to Avoid a False Sense of Privacy*, 2024, arXiv:2403.01218.
+# - V. S. Chundawat, A. K. Tarun, M. Mandal, M. Kankanhalli, *Can Bad Teaching Induce Forgetting?*, AAAI 2023,
+#   arXiv:2205.08096; *Zero-Shot Machine Unlearning*, IEEE TIFS 2023, arXiv:2201.05629.
+# - L. Bourtoule et al., *Machine Unlearning* (SISA), IEEE S&P 2021, arXiv:1912.03817.
+# - S. Kornblith et al., *Similarity of Neural Network Representations Revisited* (CKA), ICML 2019,
+#   arXiv:1905.00414.
+# - The papers of the methods stand in their lessons.
+
+# %% tags=["ci-assert"]
+for kind in KINDS:
+    record(f"gap.{kind}", **{name: found.mean for name, found in table.column(kind, "average gap").items()})
+    record(
+        f"speedup.{kind}", **{n: e.mean for n, e in table.column(kind, "speed-up").items() if n != NOTHING}
+    )
+record("backdoor", **{n: e.mean for n, e in table.column("backdoor", "backdoor success").items()})
+record("ulira", **{name: attack.auc.value for name, attack in attacks.items()})
+assert mean("backdoor", NOTHING, "backdoor success") > 0.9
+assert mean("backdoor", "retrain", "backdoor success") < 0.2
+assert mean("class", "retrain", "forget accuracy, train") == 0
+for name in ("SISA", "DeepObliviate"):
+    assert mean("class", name, "forget accuracy, train") == 0, f"{name} has never seen the class"
+for name in ("UNSIR", "amnesiac", "partial label-flip", "partial optimization", "PGU class"):
+    assert mean("class", name, "forget accuracy, train") < 0.3, name
+assert attacks[NOTHING].auc.value > 0.75, "the attack must work on the original, or it is no test"
+assert abs(attacks["retrain"].auc.value - 0.5) < 0.2

@@ -1,0 +1,379 @@
+"""The table of all methods: what each prepares before a request, how it runs, and where it does not apply.
+
+    METHODS["amnesiac"] = Method(sentence, start, prepare, refuses)
+
+A `Task` is one request and all that a method may be given. `begin` refuses what a method cannot do, in a
+sentence; otherwise it gives the generator of the method, as in its own lesson. Nothing here trains: every row
+calls the functions of `unlearn_lib.methods` with settings for small nets on small images.
+
+The three requests:
+    class       every sample of one class;
+    samples     single samples, from all classes;
+    backdoor    samples that carry a trigger and a wrong label (`metrics.backdoor`).
+
+Where a method stores something by batch, block or shard, the samples to forget **stand together**, as if one
+data holder had sent them: the layout in which these methods can work. A class cannot be kept together in a
+chain or in shards, for then most of them would never learn it.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from unlearn_lib.chain import train_chain
+from unlearn_lib.data import Examples, Split, keyed_order
+from unlearn_lib.decay import StopRule
+from unlearn_lib.methods.amnesiac import amnesiac, packed, record
+from unlearn_lib.methods.deepobliviate import deepobliviate
+from unlearn_lib.methods.finetune import finetune, gradient_ascent
+from unlearn_lib.methods.partial import ascent, label_flip
+from unlearn_lib.methods.pgu import CLASS, SAMPLES, forgotten, overtaken, pgu
+from unlearn_lib.methods.retrain import retrain
+from unlearn_lib.methods.sisa import partition, sisa, train_sisa
+from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir
+from unlearn_lib.metrics.accuracy import accuracy, forgotten_classes
+from unlearn_lib.metrics.backdoor import Trigger
+from unlearn_lib.metrics.cost import Counted
+from unlearn_lib.moments import moments
+from unlearn_lib.params import clone
+from unlearn_lib.projection import spectra
+from unlearn_lib.store import Folder
+from unlearn_lib.train import Recipe, Step, Unlearned, run, train
+
+__all__ = ["KINDS", "METHODS", "Kind", "Kit", "Knobs", "Method", "Task", "learner", "plain"]
+
+T = TypeVar("T")
+Kind = Literal["class", "samples", "backdoor"]
+Run = Generator[Step, None, Unlearned[Any]]
+KINDS: tuple[Kind, ...] = ("class", "samples", "backdoor")
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """The settings of the rows, for nets of a few thousand parameters.
+
+    Args:
+        batches: of every epoch that hold the samples to forget.
+        keep: share of every update that partial amnesiac unlearning stores.
+        move: share of every layer that a step of partial label flipping or ascent moves.
+        blocks: of DeepObliviate's chain.
+        block_epochs: passes over each block.
+        shards: of SISA.
+        slices: of each shard.
+        images: of UNSIR's noise.
+        energy: PGU's retention level.
+        target: forget accuracy at which class and backdoor requests count as met.
+    """
+
+    batches: int = 6
+    keep: float = 0.3
+    move: float = 0.05
+    blocks: int = 12
+    block_epochs: int = 8
+    shards: int = 4
+    slices: int = 4
+    images: int = 256
+    energy: float = 0.5
+    target: float = 0.05
+
+
+@dataclass(frozen=True)
+class Task:
+    """One request, and all that a method may be given.
+
+    Args:
+        kind: of the request.
+        data: the training set, poisoned where there is a backdoor. Its reads are counted.
+        ids: of the samples to forget.
+        validation: unseen samples that may decide when to stop; never those that judge.
+        recipe: of the original and the retrained model.
+        initial: the untrained model.
+        folder: an own, empty one, for what methods store.
+        knobs: settings of the methods.
+        backdoor: trigger and target class, of a backdoor request.
+    """
+
+    kind: Kind
+    data: Examples = field(repr=False)
+    ids: Tensor = field(repr=False)
+    validation: Examples = field(repr=False)
+    recipe: Recipe
+    initial: nn.Module = field(repr=False)
+    folder: Path
+    knobs: Knobs = Knobs()
+    backdoor: tuple[Trigger, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"`kind` must be one of {', '.join(KINDS)}; got {self.kind!r}.")
+        if not isinstance(self.data, Counted):
+            object.__setattr__(self, "data", Counted.by(Counter(), self.data))
+        if self.kind == "class" and not forgotten_classes(self.split):
+            raise ValueError('`ids` must be every sample of a class where `kind` is "class".')
+
+    @property
+    def split(self) -> Split:
+        """The request, both sides counted."""
+        return Split.by_ids(self.data, self.ids)
+
+    @property
+    def goal(self) -> float:
+        """Forget accuracy to come down to: for samples that of samples never seen."""
+        if self.kind == "samples":
+            return accuracy(self.original()[0], self.validation)
+        return self.knobs.target
+
+    def original(self) -> tuple[nn.Module, float]:
+        """The model trained on everything, and the seconds that took; trained at the first call only."""
+        found: tuple[nn.Module, float] | None = self.__dict__.get("_original")
+        if found is None:
+            begun, model = time.perf_counter(), clone(self.initial)
+            run(train(model, self.data, self.recipe, order=self.order))
+            found = (model.eval(), time.perf_counter() - begun)
+            self.__dict__["_original"] = found
+        return found
+
+    @property
+    def order(self) -> Callable[[Tensor, int], Tensor]:
+        """Of training: the samples to forget in few batches of every epoch."""
+        least = -(-len(self.ids) // self.recipe.batch_size)
+        return packed(self.ids, max(least, self.knobs.batches), self.recipe)
+
+
+class Kit(NamedTuple):
+    """What a method has before the request comes: the model in service, and its price.
+
+    `seconds` go beyond the training of the plain original; `tools` are the log, chain, ensemble or moments.
+    """
+
+    original: nn.Module
+    stored: int = 0
+    seconds: float = 0.0
+    tools: Any = None
+
+
+def plain(task: Task) -> Kit:
+    """Nothing is prepared."""
+    return Kit(task.original()[0])
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table.
+
+    Args:
+        sentence: what it does.
+        start: its generator.
+        prepare: what must have been done before the request.
+        refuses: kind of request -> why it does not apply there.
+    """
+
+    sentence: str
+    start: Callable[[Task, Kit], Run]
+    prepare: Callable[[Task], Kit] = plain
+    refuses: Mapping[Kind, str] = field(default_factory=dict)
+
+    def begin(self, task: Task, kit: Kit) -> Run:
+        """Its generator for this request.
+
+        Raises:
+            ValueError: the method does not apply to this kind of request.
+        """
+        if task.kind in self.refuses:
+            raise ValueError(f"`kind` must not be {task.kind!r} for this method: {self.refuses[task.kind]}")
+        return self.start(task, kit)
+
+
+# Preparation --------------------------------------------------------------------------------------------
+
+
+def _recorded(share: Callable[[Knobs], float], name: str) -> Callable[[Task], Kit]:
+    """Training again with a log of updates: the same original, to the last bit."""
+
+    def prepare(task: Task) -> Kit:
+        begun, model = time.perf_counter(), clone(task.initial)
+        keep = share(task.knobs)
+        log = run(record(model, task.data, task.recipe, task.folder / name, keep=keep, order=task.order))
+        return Kit(model.eval(), log.nbytes, _beyond(task, begun), log)
+
+    return prepare
+
+
+def _chained(task: Task) -> Kit:
+    begun, recipe = time.perf_counter(), task.recipe.but(epochs=task.knobs.block_epochs)
+    steps = train_chain(task.initial, task.data, recipe, _blocks(task), Folder(task.folder / "chain"))
+    chain = _quietly(steps)
+    return Kit(chain.model(), chain.nbytes, _beyond(task, begun), chain)
+
+
+def _sharded(task: Task) -> Kit:
+    begun, S, R = time.perf_counter(), task.knobs.shards, task.knobs.slices
+    together = None if task.kind == "class" else torch.isin(task.data.ids, task.ids).float()
+    mode: Literal["strat", "prior"] = "strat" if together is None else "prior"
+    cells = partition(task.data, S, R, mode, seed=task.recipe.seed, likely=together)
+    steps = train_sisa(task.initial, task.data, task.recipe, cells, Folder(task.folder / "sisa"))
+    ensemble = _quietly(steps)
+    return Kit(ensemble.vote(), ensemble.nbytes, _beyond(task, begun), ensemble)
+
+
+def _quietly(steps: Generator[Step, None, T]) -> T:
+    """`run`; that a small block or shard lacks a class is known, and its price is in the table."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "[0-9]+ (blocks|shards) ")
+        return run(steps)
+
+
+def _measured(task: Task) -> Kit:
+    original = task.original()[0]
+    begun = time.perf_counter()
+    stored = moments(original, task.data)
+    return Kit(original, sum(stored.nbytes.values()), time.perf_counter() - begun, stored)
+
+
+def _beyond(task: Task, begun: float) -> float:
+    """Seconds since then, less those that training the original takes anyway."""
+    return max(0.0, time.perf_counter() - begun - task.original()[1])
+
+
+def _blocks(task: Task) -> tuple[Tensor, ...]:
+    """Blocks of equal size in keyed order; single samples to forget stand together, past the middle."""
+    ids = task.data.ids[keyed_order(task.data.ids, task.recipe.seed)]
+    count = task.knobs.blocks
+    if task.kind != "class":
+        inside = torch.isin(ids, task.ids)
+        others, ours = ids[~inside], ids[inside]
+        parts = list(others.tensor_split(count))
+        share = max(1, len(others) // count)  # at most half of a block is to be forgotten
+        for k, group in enumerate(ours.split(share)):
+            where = min(2 * count // 3 + k, count - 1)
+            parts[where] = torch.cat([parts[where], group])
+        return tuple(parts)
+    return tuple(ids.tensor_split(count))
+
+
+# Runs ---------------------------------------------------------------------------------------------------
+
+
+def _unsir(task: Task, kit: Kit) -> Run:
+    classes, retain = forgotten_classes(task.split), task.split.retain
+    least = min(int((retain.y == c).sum()) for c in retain.y.unique())
+    R = retain_subset(retain, classes, least, task.recipe.seed)
+    # chosen here by measurement: on noisy images the defaults leave nine tenths of the class
+    settings = UnsirRecipe(
+        images=task.knobs.images, penalty=0.1, impair_lr=5e-3, batch_size=16, seed=task.recipe.seed
+    )
+    return unsir(kit.original, classes, R, settings)
+
+
+def _pgu(recipe: Recipe) -> Callable[[Task, Kit], Run]:
+    def start(task: Task, kit: Kit) -> Run:
+        forget = task.split.forget
+        retained = spectra(kit.tools.without(kit.original, forget))
+        stop = overtaken(task.validation) if task.kind == "samples" else forgotten(task.knobs.target)
+        own = recipe.but(seed=task.recipe.seed)
+        return (yield from pgu(kit.original, retained, forget, own, stop=stop, energy=task.knobs.energy))
+
+    return start
+
+
+def _masked(method: Callable[..., Run], lr: float) -> Callable[[Task, Kit], Run]:
+    def start(task: Task, kit: Kit) -> Run:
+        recipe = Recipe("sgd", lr, batch_size=64, epochs=100, seed=task.recipe.seed)
+        return method(kit.original, task.split, recipe, keep=task.knobs.move, steps=200, target=task.goal)
+
+    return start
+
+
+def _ascended(task: Task, kit: Kit) -> Run:
+    recipe = Recipe("sgd", 0.02, batch_size=64, seed=task.recipe.seed)
+    return gradient_ascent(kit.original, task.split.forget, recipe, steps=4)
+
+
+def _finetuned(task: Task, kit: Kit) -> Run:
+    return finetune(kit.original, task.split.retain, task.recipe.but(epochs=2))
+
+
+METHODS: dict[str, Method] = {
+    "retrain": Method(
+        "trains from scratch on the retain set: the reference, and a contestant that is exact and slow",
+        lambda task, kit: retrain(task.initial, task.split, task.recipe),
+    ),
+    "fine-tune": Method("goes on training on the retain set and hopes", _finetuned),
+    "gradient ascent": Method("raises the loss on the forget set for a few steps", _ascended),
+    "SISA": Method(
+        "isolated models of shards vote; redoes the shards that held a sample",
+        lambda task, kit: sisa(kit.tools, task.ids),
+        _sharded,
+    ),
+    "DeepObliviate": Method(
+        "retrains a few blocks of a stored chain of models and stitches the rest",
+        lambda task, kit: deepobliviate(kit.tools, task.ids, StopRule(0.02, "fixed", n_min=3)),
+        _chained,
+    ),
+    "UNSIR": Method(
+        "learns noise that the class would hate, impairs with it, repairs with some retained images",
+        _unsir,
+        refuses={
+            "samples": "its noise stands for a whole class; single samples have no noise of their own.",
+            "backdoor": "its noise stands for a whole class; poisoned samples share theirs with clean ones.",
+        },
+    ),
+    "amnesiac": Method(
+        "subtracts the recorded updates of every batch that held a sample",
+        lambda task, kit: amnesiac(kit.original, task.ids, kit.tools, purge=False),
+        _recorded(lambda knobs: 1.0, "log"),
+    ),
+    "partial amnesiac": Method(
+        "records and subtracts only the largest entries of each layer of these updates",
+        lambda task, kit: amnesiac(kit.original, task.ids, kit.tools, purge=False),
+        _recorded(lambda knobs: knobs.keep, "pruned log"),
+    ),
+    "partial label-flip": Method(
+        "trains on wrong labels; a step moves the entries with the largest gradient only",
+        _masked(label_flip, 0.02),
+    ),
+    "partial optimization": Method(
+        "raises the loss on the forget set; a step moves the entries with the largest gradient only",
+        _masked(ascent, 0.02),
+    ),
+    "PGU class": Method(
+        "pushes where the retained data do not look, until forget accuracy is low",
+        _pgu(CLASS.but(lr=0.1)),
+        _measured,
+        refuses={
+            "samples": "its stop rule asks for a low forget accuracy; the retrained model has a high one."
+        },
+    ),
+    "PGU samples": Method(
+        "pushes where the retained data do not look, until unseen samples do better",
+        _pgu(SAMPLES.but(lr=0.1)),
+        _measured,
+        refuses={
+            "class": "that unseen samples of all classes do better says nothing about one class.",
+            "backdoor": "unseen samples do better before a wrong label is gone; PGU class has the rule.",
+        },
+    ),
+}
+
+
+def learner(function: Callable[[nn.Module, Split], nn.Module]) -> Method:
+    """A row of one's own: from a trained model and a request to the unlearned model. It gets a copy."""
+
+    def start(task: Task, kit: Kit) -> Run:
+        begun = time.perf_counter()
+        model = function(clone(kit.original), task.split)
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"the function must return the unlearned model; got {type(model).__name__}.")
+        yield from ()
+        return Unlearned(model.eval(), time.perf_counter() - begun, None)
+
+    return Method("your own", start)

@@ -1,0 +1,426 @@
+"""All methods on one request, in one table: run, priced, audited; with intervals, as JSON and CSV.
+
+    arena = Arena.of(tasks, test)                                 # one task a seed: originals and references
+    entry = arena.enter("amnesiac", METHODS["amnesiac"], 0)       # prepared, run, priced
+    table = Table(tuple(arena.scores(entry)))                     # every audit of it
+
+Costs count with preparation. Every distance is a distance to all *other* retrained models, so that the
+row of retraining is the noise floor of its column.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unlearn_lib.data import Examples, mix
+from unlearn_lib.lesson.contest import METHODS, Kind, Knobs, Method, Task, plain
+from unlearn_lib.methods.retrain import retrain
+from unlearn_lib.metrics import divergence as div
+from unlearn_lib.metrics.accuracy import accuracy, logits, losses
+from unlearn_lib.metrics.audits import cka, probe_scores
+from unlearn_lib.metrics.backdoor import backdoor_success
+from unlearn_lib.metrics.cost import Cost, priced
+from unlearn_lib.metrics.fitted_attacks import Judged, entropy_mia
+from unlearn_lib.metrics.lira import Lira, Margins, in_processes, lira, margins, plan
+from unlearn_lib.metrics.membership import auc
+from unlearn_lib.metrics.relearn import relearn
+from unlearn_lib.metrics.scorecard import Outputs
+from unlearn_lib.train import Recipe, run
+
+__all__ = ["NOTHING", "Arena", "Entry", "Estimate", "Grid", "Score", "Table", "estimate", "ulira"]
+
+NOTHING = "do nothing"  # the original as an entry: an impostor that wins some columns
+RELEARN = Recipe("adam", lr=3e-3, batch_size=32, epochs=8)
+ALPHA = 0.05
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds and its 95 % interval; both ends are the mean where there is one seed."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """mean ± t s / √n, with t of n - 1 degrees of freedom: wide for few seeds, as it should be.
+
+    An infinite value (a relearn time not reached) makes the mean infinite; NaNs are left out.
+    """
+    from scipy.stats import t as student
+
+    found = [v for v in values if not math.isnan(v)]
+    if not found:
+        return Estimate(math.nan, math.nan, math.nan)
+    mean = fmean(found)
+    if len(found) == 1 or math.isinf(mean):
+        return Estimate(mean, mean, mean)
+    half = float(student.ppf(0.975, len(found) - 1)) * stdev(found) / math.sqrt(len(found))
+    return Estimate(mean, mean - half, mean + half)
+
+
+class Score(NamedTuple):
+    """One number: an audit of one method on one request with one seed."""
+
+    request: str
+    method: str
+    seed: int
+    audit: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """All numbers of a contest, flat. ``table + table`` joins."""
+
+    scores: tuple[Score, ...]
+
+    def __add__(self, other: Table) -> Table:
+        return Table(self.scores + other.scores)
+
+    @property
+    def methods(self) -> list[str]:
+        """In the order of entry."""
+        return list(dict.fromkeys(s.method for s in self.scores))
+
+    def values(self, request: str, method: str, audit: str) -> list[float]:
+        """By seed; none where the method does not apply."""
+        return [s.value for s in self.scores if s[:2] == (request, method) and s.audit == audit]
+
+    def column(self, request: str, audit: str) -> dict[str, Estimate]:
+        """The estimate of every method that has this audit."""
+        found = {m: self.values(request, m, audit) for m in self.methods}
+        return {m: estimate(values) for m, values in found.items() if values}
+
+    def audits(self, request: str) -> list[str]:
+        """Names of the audits of this request."""
+        return list(dict.fromkeys(s.audit for s in self.scores if s.request == request))
+
+    def grid(self, request: str, audits: Mapping[str, str], refused: Mapping[str, str]) -> Grid:
+        """A table to look at: mean ± half of the interval.
+
+        Args:
+            request: which.
+            audits: name of an audit -> format: "%", "s", "bytes", "x" or a Python format such as ".2f".
+            refused: method -> why it is not there.
+        """
+        columns = {audit: self.column(request, audit) for audit in audits}
+        rows = [
+            [m, *(_cell(columns[a].get(m), how) for a, how in audits.items())]
+            for m in self.methods
+            if any(m in column for column in columns.values())
+        ]
+        rows += [[m, f"does not apply: {why}"] for m, why in refused.items()]
+        seeds = len({s.seed for s in self.scores if s.request == request})
+        words = f"Request: {request}. Mean of {seeds} seeds ± half of the 95 % interval."
+        return Grid(words, ["method", *audits], rows)
+
+    def to_json(self) -> str:
+        """All numbers; what is not finite becomes null."""
+        rows = [s._asdict() | ({} if math.isfinite(s.value) else {"value": None}) for s in self.scores]
+        return json.dumps(rows, indent=0)
+
+    def to_csv(self) -> str:
+        """All numbers, one a line, under a header."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(Score._fields)
+        writer.writerows(self.scores)
+        return out.getvalue()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table that shows in a notebook and in a page; a row shorter than the head spans the rest."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __str__(self) -> str:
+        full = [row for row in (self.head, *self.rows) if len(row) == len(self.head)]
+        widths = [max(len(row[i]) for row in full) for i in range(len(self.head))]
+        lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=False)) for row in self.rows)
+        top = "  ".join(c.ljust(w) for c, w in zip(self.head, widths, strict=True))
+        return "\n".join([self.caption, top, *(line.rstrip() for line in lines)])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col" style="text-align: left">{html.escape(c)}</th>' for c in self.head)
+        body = ""
+        for first, *cells in self.rows:
+            span = f' colspan="{len(self.head) - 1}"' if len(cells) == 1 < len(self.head) - 1 else ""
+            row = "".join(f'<td{span} style="text-align: left">{html.escape(c)}</td>' for c in cells)
+            body += f'<tr><th scope="row" style="text-align: left">{html.escape(first)}</th>{row}</tr>'
+        caption = f"<caption>{html.escape(self.caption)}</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
+
+
+def _cell(found: Estimate | None, how: str) -> str:
+    if found is None or math.isnan(found.mean):
+        return "-"
+    if math.isinf(found.mean):
+        return "not within the cap"
+    mean, half = found.mean, found.high - found.mean
+    if how == "bytes":
+        return f"{mean / 1e6:.2f} MB" if mean >= 1e5 else f"{mean / 1e3:.0f} kB" if mean else "none"
+    factor, unit = (100.0, " %") if how == "%" else (1.0, {"s": " s", "x": "×"}.get(how, ""))
+    digits = {"%": ".0f", "s": ".2f", "x": ".1f"}.get(how, how)
+    return f"{factor * mean:{digits}} ± {factor * half:{digits}}{unit}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a method made of one request with one seed (its place in the list of tasks), and its price."""
+
+    method: str
+    place: int
+    outputs: Outputs = field(repr=False)
+    original: Outputs = field(repr=False)
+    cost: Cost
+    trace: Any = field(repr=False, default=None)
+
+    @property
+    def model(self) -> nn.Module:
+        """The unlearned model."""
+        return self.outputs.model
+
+
+@dataclass(frozen=True)
+class Arena:
+    """One request with several seeds: the tasks, and their originals and retrained models.
+
+    Args:
+        tasks: one a seed; they differ by initial weights and order, never by the samples to forget.
+        test: samples that no model and no stop rule has seen.
+        originals: of the tasks.
+        retrained: entries, the references.
+        teachers: untrained networks for ZRF.
+    """
+
+    tasks: tuple[Task, ...]
+    test: Examples = field(repr=False)
+    originals: tuple[Outputs, ...] = field(repr=False)
+    retrained: tuple[Entry, ...] = field(repr=False)
+    teachers: tuple[nn.Module, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, tasks: Sequence[Task], test: Examples) -> Arena:
+        """Train the originals, and retrain the references."""
+        originals = tuple(Outputs.of(task.original()[0], task.split, test) for task in tasks)
+        references = []
+        for place, (task, original) in enumerate(zip(tasks, originals, strict=True)):
+            result, cost = priced(retrain(task.initial, task.split, task.recipe), task.split)
+            outputs = Outputs.of(result.model, task.split, test)
+            references.append(Entry("retrain", place, outputs, original, cost))
+        teachers = tuple(div.untrained_twin(tasks[0].initial, seed) for seed in range(3))
+        return cls(tuple(tasks), test, originals, tuple(references), teachers)
+
+    @property
+    def kind(self) -> Kind:
+        """Of the request."""
+        return self.tasks[0].kind
+
+    def enter(self, name: str, method: Method, place: int) -> Entry:
+        """Prepare, run and price a method; "retrain" is the reference itself.
+
+        Raises:
+            ValueError: it does not apply to this request.
+        """
+        if name == "retrain":
+            return self.retrained[place]
+        task = self.tasks[place]
+        kit = method.prepare(task) if task.kind not in method.refuses else plain(task)
+        result, cost = priced(
+            method.begin(task, kit), task.split, stored=kit.stored, seconds_before=kit.seconds
+        )
+        own = kit.original is not task.original()[0]
+        original = Outputs.of(kit.original, task.split, self.test) if own else self.originals[place]
+        return Entry(
+            name, place, Outputs.of(result.model, task.split, self.test), original, cost, result.trace
+        )
+
+    def nothing(self, place: int) -> Entry:
+        """The original as an entry."""
+        original = self.originals[place]
+        hardware = self.retrained[place].cost.hardware
+        return Entry(NOTHING, place, original, original, Cost(0.0, 0, 0, 0, 0, 0.0, hardware))
+
+    def scores(self, entry: Entry) -> Iterator[Score]:
+        """Every audit of an entry, and its bill."""
+        seed = self.tasks[entry.place].recipe.seed
+        for audit, value in {**self._audits(entry), **self._bill(entry)}.items():
+            yield Score(self.kind, entry.method, seed, audit, value)
+
+    def layers(self, entry: Entry) -> tuple[dict[str, float], dict[str, float]]:
+        """Weight distance and CKA by layer, against the retrained model of the *next* seed."""
+        other = self.retrained[(entry.place + 1) % len(self.retrained)].model
+        return dict(div.weight_distance(entry.model, other).layers), cka(entry.model, other, self.test)
+
+    def _audits(self, entry: Entry) -> dict[str, float]:
+        task, out = self.tasks[entry.place], entry.outputs
+        others = [r.outputs for r in self.retrained if r.outputs is not out] or [out]
+        kept = "retain test" if "retain test" in out.data else "test"
+
+        def distance(between: Callable[[Outputs, Outputs], float]) -> float:
+            return fmean(between(out, other) for other in others)
+
+        found = {
+            "forget accuracy, train": _accuracy(out, "forget"),
+            "retain accuracy, train": _accuracy(out, "retain"),
+            "retain accuracy, test": _accuracy(out, kept),
+            "average gap": distance(
+                lambda a, b: fmean(abs(_accuracy(a, p) - _accuracy(b, p)) for p in ("forget", "retain", kept))
+            ),
+            "loss MIA": auc(-_losses(out, "forget"), -_losses(out, out.unseen)).value,
+            "JS to retrained": distance(lambda a, b: div.js(a.p("forget"), b.p("forget"))),
+            "agreement": distance(lambda a, b: div.agreement(a.p("forget"), b.p("forget"))),
+            "activation distance": distance(
+                lambda a, b: div.activation_distance(a.p("forget"), b.p("forget"))
+            ),
+        }
+        judged = [Judged(out.p(part), out.data[part].y) for part in ("retain", kept, "forget")]
+        found["entropy MIA"] = entropy_mia(*judged).called_member
+        untrained = [div.probabilities(logits(twin, task.split.forget)) for twin in self.teachers]
+        found["ZRF"] = div.zrf(out.p("forget"), untrained)
+        if _alike(out.model, others[0].model):
+            found["weight distance"] = distance(lambda a, b: div.weight_distance(a.model, b.model).total)
+            found["CKA"] = list(self.layers(entry)[1].values())[-1]
+        if self.kind == "class":
+            found["forget accuracy, test"] = _accuracy(out, "forget test")
+            found["linear probe"] = list(probe_scores(out.model, task.split, self.test).values())[-1]
+        if task.backdoor is not None:
+            found["backdoor success"] = backdoor_success(out.model, self.test, *task.backdoor)
+        found["relearn batches"] = batches = self._relearn(entry)
+        reference = self._relearn(self.retrained[entry.place])
+        if math.isfinite(reference):
+            found["anamnesis index"] = batches / reference
+        return found
+
+    def _relearn(self, entry: Entry) -> float:
+        """r_t on the forget set's test images, or on the forget set; infinite where not within the cap."""
+        known: dict[int, float] = self.__dict__.setdefault("_relearned", {})
+        if id(entry.model) not in known:
+            task, unseen = self.tasks[entry.place], entry.outputs.unseen
+            part = unseen if unseen == "forget test" else "forget"
+            probe = entry.outputs.data[part]
+            start = accuracy(self.originals[entry.place].logits[part], probe)
+
+            def there(value: float) -> bool:
+                return value >= (1 - ALPHA) * start
+
+            curve = run(relearn(entry.model, task.data, probe, RELEARN, until=there))
+            time = curve.time(start, ALPHA)
+            known[id(entry.model)] = math.inf if time.censored else time.batches
+        return known[id(entry.model)]
+
+    def _bill(self, entry: Entry) -> dict[str, float]:
+        cost, full = entry.cost, self.retrained[entry.place].cost.seconds
+        whole = cost.seconds + cost.seconds_before
+        return {
+            "seconds before": cost.seconds_before,
+            "seconds at request": cost.seconds,
+            "speed-up": full / whole if whole else math.nan,
+            "speed-up, request only": full / cost.seconds if whole else math.nan,
+            "steps": cost.steps,
+            "forget samples read": cost.forget_reads,
+            "retain samples read": cost.retain_reads,
+            "bytes stored": cost.stored,
+        }
+
+
+def _alike(a: nn.Module, b: nn.Module) -> bool:
+    return [p.shape for p in a.parameters()] == [p.shape for p in b.parameters()]
+
+
+def _accuracy(m: Outputs, part: str) -> float:
+    return accuracy(m.logits[part], m.data[part])
+
+
+def _losses(m: Outputs, part: str) -> Tensor:
+    return losses(m.logits[part], m.data[part])
+
+
+# U-LiRA for all methods at once ---------------------------------------------------------------------------
+
+
+def ulira(
+    names: Iterable[str],
+    base: Examples,
+    candidates: Examples,
+    validation: Examples,
+    build: Callable[..., nn.Module],
+    recipe: Recipe,
+    knobs: Knobs,
+    *,
+    shadows: int = 32,
+    targets: int = 4,
+    seed: int = 0,
+    workers: int = 0,
+) -> dict[str, tuple[Lira, Margins]]:
+    """`mini_ulira` for many methods: every shadow model is trained once and unlearned by each of them.
+
+    Args:
+        names: methods of the table that apply to samples, or "do nothing".
+        base: what every model is trained on.
+        candidates: every one is in half of the models, at random, and then forgotten.
+        validation: for stop rules.
+        build: ``build(seed=...)`` makes an untrained net; importable, for other processes.
+        recipe: of training.
+        knobs: of the methods.
+        shadows: models, even; each candidate is inside half of them. 32 are 16 a side.
+        targets: models that are attacked, even.
+        seed: of the plan and the models.
+        workers: processes; 0 runs here.
+    """
+    inside = torch.cat([plan(shadows, len(candidates), seed), plan(targets, len(candidates), mix(seed, 1))])
+    seeds = [mix(seed, 2, t) % 2**31 for t in range(len(inside))]
+    job = partial(shadow_margins, tuple(names), base, candidates, validation, build, recipe, knobs)
+    found = in_processes(job, inside, seeds, workers=workers)
+    every = {name: Margins(torch.stack([phi[name] for phi in found]), inside) for name in found[0]}
+    return {name: (lira(m[:shadows], m[shadows:]), m) for name, m in every.items()}
+
+
+def shadow_margins(
+    names: Sequence[str],
+    base: Examples,
+    candidates: Examples,
+    validation: Examples,
+    build: Callable[..., nn.Module],
+    recipe: Recipe,
+    knobs: Knobs,
+    inside: Tensor,
+    seed: int,
+) -> dict[str, Float[Tensor, " n"]]:
+    """One shadow model: trained on the base and its candidates, which every method then forgets."""
+    ours = candidates.where(inside)
+    with tempfile.TemporaryDirectory(prefix="unlearn-") as folder:
+        task = Task(
+            *("samples", base + ours, ours.ids, validation, recipe.but(seed=seed), build(seed=seed)),
+            *(Path(folder), knobs),
+        )
+        models = {
+            name: task.original()[0] if name == NOTHING else _forget(METHODS[name], task) for name in names
+        }
+    return {name: margins(logits(model, candidates), candidates.y) for name, model in models.items()}
+
+
+def _forget(method: Method, task: Task) -> nn.Module:
+    return run(method.begin(task, method.prepare(task))).model

@@ -1,0 +1,72 @@
+"""Data made for a purpose: two moons with a mislabeled tip, and noise that gives samples their own details.
+
+Both are deterministic: the same arguments give the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from unlearn_lib.data import Dataset, Examples
+
+__all__ = ["noisy", "two_moons"]
+
+
+def two_moons(points: int = 160, mislabeled: int = 10, noise: float = 0.2, seed: int = 0) -> Dataset:
+    """Two half circles in the plane, one a class; the left tip of the upper moon carries the wrong label.
+
+    Ids count from left to right. So the `mislabeled` points are those with the first ids; as many of the last
+    ids are the right tip of the lower moon, a mirror image of them in everything but the label.
+
+    Args:
+        points: training points, half of them on each moon; the test set has twice as many.
+        mislabeled: leftmost training points, labeled "lower". Test labels are all right.
+        noise: standard deviation of the points around their half circle, whose radius is 1; >= 0.
+        seed: of the noise.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+    if points < 8 or not 0 <= mislabeled <= points // 8:
+        raise ValueError(
+            "`points` must be at least 8, and `mislabeled` at most an eighth of them, or they are no tip; "
+            f"got {points} and {mislabeled}."
+        )
+    if not 0 <= noise < np.inf:
+        raise ValueError(f"`noise` must be zero or more, and finite; got {noise}.")
+    random = np.random.default_rng(seed)
+    train, test = (_moons(n, noise, random) for n in (points, 2 * points))
+    y = train.y.clone()
+    y[:mislabeled] = 1
+    source = f"computed just now; {mislabeled} of the training labels are wrong on purpose"
+    return Dataset("two moons", replace(train, y=y), test, ("upper", "lower"), source)
+
+
+def _moons(n: int, noise: float, random: np.random.Generator) -> Examples:
+    """Half of the n points on each moon, from left to right."""
+    angle, lower = np.pi * (np.arange(n) // 2 + 0.5) / (n / 2), np.arange(n) % 2
+    x = np.stack([np.cos(angle), np.sin(angle)], 1)
+    x = np.where(lower[:, None] == 1, [1.0, 0.5] - x, x) + noise * random.standard_normal((n, 2))
+    order = np.argsort(x[:, 0])
+    return Examples.of(torch.from_numpy(x[order].astype(np.float32)), torch.from_numpy(lower[order]))
+
+
+def noisy(examples: Examples, amount: float, seed: int = 0) -> Examples:
+    """The samples as network inputs, with normal noise of this standard deviation.
+
+    On clean digits a model answers a sample that it never saw as surely as one that it did. Noise gives every
+    training sample details that a model can only know by having seen them.
+
+    Args:
+        examples: left unchanged.
+        amount: in the units of network inputs, that is, of the data's own standard deviation; >= 0.
+        seed: of the noise.
+    """
+    if not 0 <= amount < np.inf:
+        raise ValueError(f"`amount` must be zero or more, and finite; got {amount}.")
+    x = examples.batch(slice(None)).x
+    stream = torch.Generator().manual_seed(seed)
+    return replace(examples, x=x + amount * torch.randn(x.shape, generator=stream).to(x), scale=None)
