@@ -822,9 +822,9 @@ zero_quiz = checks.quiz(
 #   At its rates nobody could notice.
 # - With batch norm a part of the forgetting is in the statistics: recalibration and further repair bring the class
 #   back. Without it they do not, but the class is relearned sooner than by a model that never knew it.
-# - Our replica does not show the paper's nets, data sets or tables. On small nets that are far from perfect, as
-#   on a subset of CIFAR-10, the rates alone forget and the noise shows no effect. UNSIR forgets classes, never
-#   single samples, and gives no certificate.
+# - Our replica does not show the paper's nets, data sets or tables. On a subset of CIFAR-10, with small nets that
+#   are far from perfect, the rates alone forget and the noise shows no effect; with batch norm the class even
+#   returns within the repair epoch. UNSIR forgets classes, never single samples, and gives no certificate.
 #
 # ## References
 # - A. K. Tarun, V. S. Chundawat, M. Mandal, M. Kankanhalli, *Fast Yet Effective Machine Unlearning*, IEEE
@@ -857,10 +857,11 @@ mean = {
 record("seeds", **{f"{name}.{label}": row for name, found in mean.items() for label, row in found.items()})
 assert watched, "watching must not change the result"
 assert read[0] == 0, "no image of the class may be read"
-for name, kept in zip((settings.model, settings.normed), settings.kept, strict=True):
+promises = zip((settings.model, settings.normed), settings.limits, settings.kept, strict=True)
+for name, (most, loss), kept in promises:
     found = mean[name]
-    assert found["unlearned"][0] <= (0.10 if len(seeds) >= 3 else 0.25), (name, found)
-    assert found["unlearned"][1] >= found["original"][1] - 0.05, (name, found)
+    assert found["unlearned"][0] <= most, (name, found)
+    assert found["unlearned"][1] >= found["original"][1] - loss, (name, found)
     assert found["no noise"][0] >= kept, (name, found)
     assert found["Gaussian noise"][0] >= found["unlearned"][0] + settings.gap, (name, found)
 assert final["retrained"].forget == 0

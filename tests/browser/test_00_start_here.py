@@ -70,6 +70,9 @@ def test_a_click_and_a_lasso_choose_points_and_the_boundary_moves(demo: Any) -> 
     for corner in path[1:]:
         mouse.move(*corner, steps=8)
     mouse.up()
+    demo.page.wait_for_timeout(1500)
+    demo.page.screenshot(path="/tmp/l00/lasso.png")
+    print("GOT", demo.python("print(panel.values.ids)"), place, area.bounding_box())
     demo.until(
         "print(len(panel.values.ids) > 5, 0 in panel.values.ids, 159 in panel.values.ids)", "True True False"
     )
@@ -96,7 +99,6 @@ def test_the_threshold_follows_mouse_and_keyboard(demo: Any) -> None:
     demo.page.mouse.up()
     demo.until("print(membership.values.threshold > 3)", "True")
     expect(out.get_by_text(demo.python("print(membership.shown.alt)"))).to_be_visible()
-    assert len(demo.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets")) > 20
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])

@@ -112,7 +112,7 @@ def test_a_grid_spans_the_reason_and_escapes(table: Table) -> None:
 
 
 def test_a_method_that_does_not_apply_is_refused_in_the_arena(arena: Arena) -> None:
-    with pytest.raises(ValueError, match="does not|must not be 'class'"):
+    with pytest.raises(ValueError, match="must not be 'class'"):
         arena.enter("PGU samples", METHODS["PGU samples"], 0)
 
 

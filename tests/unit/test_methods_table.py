@@ -11,7 +11,7 @@ import torch
 
 from tests.toys import blobs, tiny_net
 from unlearn_lib.data import Examples, Split
-from unlearn_lib.lesson.contest import KINDS, METHODS, Kind, Knobs, Method, Task, learner
+from unlearn_lib.lesson.contest import KINDS, METHODS, Kind, Knobs, Method, Task, learner, plain
 from unlearn_lib.metrics.backdoor import corner_trigger, poison
 from unlearn_lib.params import clone, state
 from unlearn_lib.train import Recipe, Step, run
@@ -87,14 +87,12 @@ def test_every_method_keeps_type_and_device(
 def test_a_method_that_does_not_apply_says_why(kind: Kind, name: str, tmp_path: Path) -> None:
     task = task_of(kind, tmp_path)
     with pytest.raises(ValueError, match=f"`kind` must not be '{kind}' for this method: .{{20}}"):
-        METHODS[name].begin(task, None)  # type: ignore[arg-type]
+        METHODS[name].begin(task, plain(task))
     assert METHODS[name].refuses[kind].endswith(".")
 
 
 def test_a_bad_request_is_refused_before_any_method_sees_it(tmp_path: Path) -> None:
     good = task_of("samples", tmp_path)
-    with pytest.raises(ValueError, match="`kind` must be one of class, samples, backdoor; got 'row'"):
-        replace(good, kind="row")
     with pytest.raises(ValueError, match="every sample of a class"):
         replace(good, kind="class")
     with pytest.raises(ValueError, match="`ids` must be ids of this set"):

@@ -51,7 +51,9 @@ MAX_THREADS = {"quick": 1, "lesson": 1, "full": 4}  # small nets lose time to a 
 # learning rates; one of `shares` moves in a partial step, `steps` at most.
 # Lesson 02: `normed` is the net with batch norm; `per_class` retain images; `recipe_changes` of UNSIR;
 # `rates` and `penalties` of the grid, `runs` (seeds) of the contest, `modes` of the published bug; `kept` is
-# what the no-noise control must keep (without and with batch norm), `gap` that of Gaussian noise to UNSIR.
+# what the no-noise control must keep (without and with batch norm), `gap` that of Gaussian noise to UNSIR,
+# `limits` the most forget accuracy and the most loss of retain accuracy (likewise; 1: nothing is promised, for
+# on a subset of CIFAR-10 the class returns with batch norm, and ResNet-18 has not been measured).
 # Lesson 05: `noise` added to the inputs; of `train` samples `validation` decide when to stop, `forget` and
 # `poisoned` are to go; `seeds` of every contestant; U-LiRA: `shadows`, `base`, `candidates`.
 # Lesson 04: `noise` added to the inputs; `step` is the learning rate of unlearning, `samples` its second
@@ -137,11 +139,25 @@ PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
         "digits": {
             "quick": {"model": "small_cnn", "normed": "small_cnn_bn", "train": None, "test": None}
             | {"per_class": 60, "recipe_changes": {}, "rates": (2e-3, 2e-2), "penalties": (0.1, 1.0)}
-            | {"runs": 1, "relearn": 1, "modes": ("reference", "corrected"), "kept": (0.5, 0.8), "gap": 0.05}
+            | {
+                "runs": 1,
+                "relearn": 1,
+                "modes": ("reference", "corrected"),
+                "kept": (0.5, 0.8),
+                "gap": 0.05,
+                "limits": ((0.25, 0.05), (0.25, 0.05)),
+            }
             | {"recipe": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "epochs": 15}},
             "lesson": {"model": "small_cnn", "normed": "small_cnn_bn", "train": None, "test": None}
             | {"per_class": 60, "recipe_changes": {}, "rates": (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 2e-2)}
-            | {"penalties": (0.1, 0.5, 1.0, 4.8), "runs": 3, "relearn": 2, "kept": (0.6, 0.8), "gap": 0.1}
+            | {
+                "penalties": (0.1, 0.5, 1.0, 4.8),
+                "runs": 3,
+                "relearn": 2,
+                "kept": (0.6, 0.8),
+                "gap": 0.1,
+                "limits": ((0.1, 0.05), (0.1, 0.05)),
+            }
             | {"modes": ("reference", "A", "B", "C", "corrected")}
             | {"recipe": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "epochs": 30}},
             "full": {"model": "small_cnn", "normed": "small_cnn_bn", "train": None, "test": None}
@@ -151,23 +167,34 @@ PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
                 "rates": (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2),
             }
             | {"penalties": (0.01, 0.1, 0.5, 1.0, 4.8, 10.0), "runs": 5, "relearn": 3, "kept": (0.6, 0.8)}
-            | {"modes": ("reference", "A", "B", "C", "corrected"), "gap": 0.1}
+            | {
+                "modes": ("reference", "A", "B", "C", "corrected"),
+                "gap": 0.1,
+                "limits": ((0.1, 0.05), (0.1, 0.05)),
+            }
             | {"recipe": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "epochs": 30}},
         },
         "mnist": {
             "quick": {"model": "lenet5", "normed": "small_cnn_bn", "train": 1_500, "test": 500}
             | {"per_class": 60, "recipe_changes": {"penalty": 0.01, "images": 64}, "rates": (5e-4, 2e-3)}
             | {"penalties": (0.01, 0.1), "runs": 1, "relearn": 1, "modes": ("reference", "corrected")}
-            | {"kept": (0.0, 0.0), "gap": -1.0}
+            | {"kept": (0.0, 0.0), "gap": -1.0, "limits": ((0.25, 0.05), (0.25, 0.05))}
             | {"recipe": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "epochs": 5}},
             "lesson": {"model": "small_cnn", "normed": "small_cnn_bn", "train": 3_000, "test": 1_000}
             | {"per_class": 60, "recipe_changes": {"penalty": 0.01}, "rates": (5e-4, 2e-3, 2e-2)}
             | {"penalties": (0.01, 0.1, 0.39), "runs": 1, "relearn": 1, "modes": ("reference", "corrected")}
-            | {"kept": (0.0, 0.0), "gap": -1.0}
+            | {"kept": (0.0, 0.0), "gap": -1.0, "limits": ((0.25, 0.05), (0.25, 0.05))}
             | {"recipe": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "epochs": 6}},
             "full": {"model": "small_cnn", "normed": "small_cnn_bn", "train": 10_000, "test": 2_000}
             | {"per_class": 200, "recipe_changes": {"penalty": 0.01}, "rates": (5e-4, 1e-3, 2e-3, 2e-2)}
-            | {"penalties": (0.01, 0.1, 0.39), "runs": 3, "relearn": 2, "kept": (0.0, 0.0), "gap": -1.0}
+            | {
+                "penalties": (0.01, 0.1, 0.39),
+                "runs": 3,
+                "relearn": 2,
+                "kept": (0.0, 0.0),
+                "gap": -1.0,
+                "limits": ((0.25, 0.05), (0.25, 0.05)),
+            }
             | {"modes": ("reference", "A", "B", "C", "corrected")}
             | {"recipe": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "epochs": 6}},
         },
@@ -175,21 +202,34 @@ PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
             "quick": {"model": "lenet5", "normed": "small_cnn_bn", "train": 1_500, "test": 500}
             | {"per_class": 60, "recipe_changes": {"penalty": 0.1, "images": 64}, "rates": (5e-4, 2e-3)}
             | {"penalties": (0.1, 1.0), "runs": 1, "relearn": 1, "modes": ("reference", "corrected")}
-            | {"kept": (0.0, 0.0), "gap": -1.0}
+            | {"kept": (0.0, 0.0), "gap": -1.0, "limits": ((0.25, 0.1), (1.0, 1.0))}
             | {"recipe": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "epochs": 8}},
             "lesson": {"model": "small_cnn", "normed": "small_cnn_bn", "train": 3_000, "test": 1_000}
             | {"per_class": 100, "recipe_changes": {"penalty": 0.1}, "rates": (5e-4, 2e-3)}
             | {"penalties": (0.1, 1.0), "runs": 1, "relearn": 1, "modes": ("reference", "corrected")}
-            | {"kept": (0.0, 0.0), "gap": -1.0}
+            | {"kept": (0.0, 0.0), "gap": -1.0, "limits": ((0.25, 0.1), (1.0, 1.0))}
             | {"recipe": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "epochs": 10}},
             # a subset and small nets where there is no GPU, which the first lines on screen say
             "full": {"model": "small_cnn", "normed": "small_cnn_bn", "train": 10_000, "test": 2_000}
             | {"per_class": 200, "recipe_changes": {"penalty": 0.1}, "rates": (5e-4, 1e-3, 2e-3, 2e-2)}
-            | {"penalties": (0.1, 1.0), "runs": 1, "relearn": 1, "kept": (0.0, 0.0), "gap": -1.0}
+            | {
+                "penalties": (0.1, 1.0),
+                "runs": 1,
+                "relearn": 1,
+                "kept": (0.0, 0.0),
+                "gap": -1.0,
+                "limits": ((0.25, 0.1), (1.0, 1.0)),
+            }
             | {"modes": ("reference", "A", "B", "C", "corrected")}
             | {"recipe": {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "epochs": 10}}
             | {
-                "cuda": {"model": "resnet18", "normed": "resnet18", "train": None, "test": None}
+                "cuda": {
+                    "limits": ((1.0, 1.0), (1.0, 1.0)),
+                    "model": "resnet18",
+                    "normed": "resnet18",
+                    "train": None,
+                    "test": None,
+                }
                 | {"per_class": 1_000, "recipe_changes": {"penalty": 0.1, "batch_size": 256}}
                 | {"recipe": {"optimizer": "adam", "lr": 1e-3, "batch_size": 256, "epochs": 20}}
             },

@@ -215,7 +215,7 @@ def layers_chart(distance: Mapping[str, Mapping[str, float]], cka: Mapping[str, 
 
 def ulira_chart(attacks: Mapping[str, Lira], loss_mia: Mapping[str, float]) -> View:
     """AUC of the attack that knows every sample, beside that of the average attack."""
-    names = list(reversed(attacks))
+    names = list(attacks)[::-1]
     figure = go.Figure()
     half = {"color": "#000000", "dash": "dot", "width": 1}
     figure.add_scatter(x=[0.5] * len(names), y=names, mode="lines", name="½: cannot tell", line=half)
