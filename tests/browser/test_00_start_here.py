@@ -50,7 +50,7 @@ def test_a_click_and_a_lasso_choose_points_and_the_boundary_moves(demo: Any) -> 
     out = demo.output("panel = UnlearnPanel(")
     area = out.locator(".js-plotly-plot .nsewdrag").first
     area.scroll_into_view_if_needed()
-    place, mouse = area.bounding_box(), demo.page.mouse
+    mouse = demo.page.mouse
     spot = """e => { const plot = e.closest('.js-plotly-plot'), layout = plot._fullLayout;
         const trace = plot.data.find(t => t.customdata), box = plot.getBoundingClientRect();
         return [box.x + layout.xaxis._offset + layout.xaxis.d2p(trace.x[20]),
@@ -63,6 +63,7 @@ def test_a_click_and_a_lasso_choose_points_and_the_boundary_moves(demo: Any) -> 
     demo.until("print(panel.values.ids)", f"({int(chosen)},)")
 
     out.locator("[data-title='Lasso Select']").first.click()
+    place = area.bounding_box()
     corners = [(0.02, 0.02), (0.02, 0.98), (0.25, 0.98), (0.25, 0.02), (0.02, 0.02)]
     path = [(place["x"] + a * place["width"], place["y"] + b * place["height"]) for a, b in corners]
     mouse.move(*path[0])
