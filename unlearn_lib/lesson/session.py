@@ -52,7 +52,7 @@ MAX_THREADS = {"quick": 1, "lesson": 1, "full": 4}  # small nets lose time to a 
 # Lesson 02: `normed` is the net with batch norm; `per_class` retain images; `recipe_changes` of UNSIR;
 # `rates` and `penalties` of the grid, `runs` (seeds) of the contest, `modes` of the published bug; `kept` is
 # what the no-noise control must keep (without and with batch norm), `gap` that of Gaussian noise to UNSIR,
-# `limits` the most forget accuracy and the most loss of retain accuracy (likewise; 1: nothing is promised, for
+# `limits` the most forget accuracy and the most loss of retain accuracy (likewise; 1: nothing is promised:
 # on a subset of CIFAR-10 the class returns with batch norm, and ResNet-18 has not been measured).
 # Lesson 05: `noise` added to the inputs; of `train` samples `validation` decide when to stop, `forget` and
 # `poisoned` are to go; `seeds` of every contestant; U-LiRA: `shadows`, `base`, `candidates`.
