@@ -119,7 +119,7 @@ def test_code_does_no_hidden_work(path: Path) -> None:
             if isinstance(node, ast.If | ast.IfExp | ast.Match):
                 test = node.subject if isinstance(node, ast.Match) else node.test
                 names = {n.id for n in ast.walk(test) if isinstance(n, ast.Name)}
-                assert not names & {"preset", "HEADLESS"}, "sizes stand in session.PRESETS, not in cells"
+                assert not names & {"preset", "HEADLESS"}, "sizes stand in presets.PRESETS, not in cells"
 
 
 @every

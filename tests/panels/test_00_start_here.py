@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from unlearn_lib.data import Split, load
-from unlearn_lib.lesson import charts, session
+from unlearn_lib.lesson import charts, presets
 from unlearn_lib.lesson.controls import picture_of
 from unlearn_lib.lesson.figures import start as figures
 from unlearn_lib.lesson.pickers import EmbeddingPicker
@@ -125,7 +125,7 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
     path = tmp_path_factory.mktemp("lesson") / "start.py"
     path.write_text(text.split('# %% tags=["ci-assert"]')[0], encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        sizes = session.PRESETS["start"]["digits"]
+        sizes = presets.PRESETS["start"]["digits"]
         patch.setitem(sizes, "quick", {**sizes["quick"], **SMALL})
         patch.setattr(session, "show", lambda view: None)  # drawn above
         yield SimpleNamespace(**runpy.run_path(str(path)))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from unlearn_lib.data import Examples, Scale
-from unlearn_lib.lesson import session
+from unlearn_lib.lesson import presets
 from unlearn_lib.lesson.controls import picture_of
 from unlearn_lib.lesson.figures import unsir as figures
 from unlearn_lib.lesson.figures.unsir import Point, Scores, scores
@@ -100,7 +100,7 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
     path = tmp_path_factory.mktemp("lesson") / "unsir.py"
     path.write_text(text.split('# %% tags=["ci-assert"]')[0], encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        sizes = session.PRESETS["unsir"]["digits"]
+        sizes = presets.PRESETS["unsir"]["digits"]
         patch.setitem(sizes, "quick", {**sizes["quick"], **SMALL})
         patch.setattr(session, "show", lambda view: None)  # drawn above
         for module in ("session", "checks"):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from unlearn_lib.layers import Layers
-from unlearn_lib.lesson import session
+from unlearn_lib.lesson import presets
 from unlearn_lib.lesson.controls import picture_of
 from unlearn_lib.lesson.figures import partial as figures
 from unlearn_lib.lesson.figures.partial import Point
@@ -78,7 +78,7 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
     path = tmp_path_factory.mktemp("lesson") / "partial.py"
     path.write_text(text.split('# %% tags=["ci-assert"]')[0], encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        sizes = session.PRESETS["partial"]["digits"]
+        sizes = presets.PRESETS["partial"]["digits"]
         patch.setitem(sizes, "quick", {**sizes["quick"], **SMALL})
         patch.setattr(session, "show", lambda view: None)  # drawn above
         yield SimpleNamespace(**runpy.run_path(str(path)))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from unlearn_lib.lesson import session
+from unlearn_lib.lesson import presets, session
 from unlearn_lib.lesson.controls import picture_of
 from unlearn_lib.lesson.figures import pgu as figures
 from unlearn_lib.lesson.progress import Progress
@@ -72,7 +72,7 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
     path = tmp_path_factory.mktemp("lesson") / "pgu.py"
     path.write_text(text.split('# %% tags=["ci-assert"]')[0], encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        sizes = session.PRESETS["pgu"]["digits"]
+        sizes = presets.PRESETS["pgu"]["digits"]
         patch.setitem(sizes, "quick", {**sizes["quick"], **SMALL})
         patch.setattr(session, "show", lambda view: None)  # drawn above
         yield SimpleNamespace(**runpy.run_path(str(path)))
@@ -143,8 +143,8 @@ def test_the_exercises_are_solved_in_the_master_and_their_checks_can_fail(lesson
 
 @pytest.mark.parametrize(("device", "model"), [("cpu", "lenet5"), ("cuda", "resnet18")])
 def test_a_gpu_gets_the_sizes_that_are_meant_for_it(monkeypatch, device, model) -> None:
-    sizes = {**session.PRESETS["pgu"]["cifar10"]["full"], "test": 40}
+    sizes = {**presets.PRESETS["pgu"]["cifar10"]["full"], "test": 40}
     sizes["cuda"] = {**sizes["cuda"], "train": 50}
-    monkeypatch.setitem(session.PRESETS["pgu"]["digits"], "full", {**sizes, "train": 50})
+    monkeypatch.setitem(presets.PRESETS["pgu"]["digits"], "full", {**sizes, "train": 50})
     found = session.start("pgu", preset="full", device=device)
     assert (found.settings.model, hasattr(found.settings, "cuda")) == (model, False)

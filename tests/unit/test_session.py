@@ -18,7 +18,7 @@ import torch
 from matplotlib.figure import Figure
 
 from unlearn_lib.data import DataError
-from unlearn_lib.lesson import session
+from unlearn_lib.lesson import presets, session
 from unlearn_lib.train import Recipe
 
 ALT = "A line that rises from one to two."
@@ -41,7 +41,7 @@ def line() -> Figure:
 def test_start_says_with_what_the_lesson_runs(capsys: pytest.CaptureFixture[str]) -> None:
     found = session.start("deepobliviate", preset="quick", dataset="digits", seed=3, device="cpu")
     said = capsys.readouterr().out
-    sizes = session.PRESETS["deepobliviate"]["digits"]["quick"]
+    sizes = presets.PRESETS["deepobliviate"]["digits"]["quick"]
     for word in ("torch", "cpu", "quick", f"blocks {sizes['blocks']}", "360 test", "scikit-learn", "seed 3"):
         assert word in said
     assert (found.preset, found.seed, found.device) == ("quick", 3, torch.device("cpu"))
@@ -52,8 +52,8 @@ def test_start_says_with_what_the_lesson_runs(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_dataset_is_cut_to_the_sizes_of_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {**session.PRESETS["deepobliviate"]["digits"]["quick"], "train": 200, "test": None}
-    monkeypatch.setitem(session.PRESETS["deepobliviate"]["digits"], "quick", sizes)
+    sizes = {**presets.PRESETS["deepobliviate"]["digits"]["quick"], "train": 200, "test": None}
+    monkeypatch.setitem(presets.PRESETS["deepobliviate"]["digits"], "quick", sizes)
     found = session.start("deepobliviate", preset="quick").dataset
     assert (len(found.train), len(found.test)) == (200, 360)
     assert len(found.train.y.unique()) == 10
@@ -114,7 +114,7 @@ def test_missing_data_say_where_they_were_looked_for(tmp_path: Any) -> None:
 
 
 def test_every_lesson_has_every_preset_for_every_data_set_with_the_same_settings() -> None:
-    for lesson, by_data in session.PRESETS.items():
+    for lesson, by_data in presets.PRESETS.items():
         every = [sizes for by_preset in by_data.values() for sizes in by_preset.values()]
         names = {frozenset(sizes) - {"cuda"} for sizes in every}
         assert len(names) == 1, f"{lesson}: the presets do not set the same things"
