@@ -133,7 +133,7 @@ class Moments:
         layers: M [D, D] by weight name: float64, symmetric, not centered, not averaged.
         ids: the samples in the sums.
         model: fingerprint of the model that saw them.
-        seconds: what each layer cost in the pass that made this.
+        seconds: what each layer cost in the pass that made this, with the forward pass up to it.
 
     Raises:
         ValueError: a moment is not finite; names the layer.
@@ -214,17 +214,19 @@ def moments(model: nn.Module, data: Examples, *, batch_size: int = 256) -> Momen
 def _accumulate(
     M: dict[str, Tensor], model: nn.Module, data: Examples, sign: float, batch_size: int
 ) -> dict[str, float]:
-    """M += sign * sum p p^T over the data, in place; seconds per layer."""
+    """M += sign * sum p p^T over the data, in place; seconds per layer, with the forward pass up to it."""
     seconds: dict[str, float] = {}
+    clock = time.perf_counter()
 
     def watch(name: str) -> Callable[..., None]:
         def add_inputs(layer: Layer, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
-            begun = time.perf_counter()
+            nonlocal clock
             x = (args or tuple(kwargs.values()))[0].to(M[name].device)
             size = max(1, CHUNK // (8 * columns(layer, x[:1]).numel()))
             for part in x.split(size):
                 _rank_update(M[name], columns(layer, part.double()), sign)
-            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - begun
+            begun, clock = clock, time.perf_counter()
+            seconds[name] = seconds.get(name, 0.0) + clock - begun
 
         return add_inputs
 

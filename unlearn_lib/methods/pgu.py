@@ -22,7 +22,7 @@ References:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -35,7 +35,8 @@ from unlearn_lib.data import Batch, Examples
 from unlearn_lib.moments import layers, require_model
 from unlearn_lib.params import Params, assign, clone, state
 from unlearn_lib.projection import Projector, Rule, Spectra, Spectrum, per_layer, rank
-from unlearn_lib.train import LossFn, Recipe, Step, Unlearned, device_of, evaluating, train
+from unlearn_lib.stopping import Score, StopRule, forgotten, matched, overtaken, retain_dropped
+from unlearn_lib.train import LossFn, Recipe, Step, Unlearned, device_of, train
 
 __all__ = [
     "CLASS",
@@ -98,97 +99,6 @@ def forget_loss(
 def ascent_loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
     """Control: minus the cross-entropy. Stalls on memorized samples, explodes on forgotten ones."""
     return -F.cross_entropy(model(batch.x), batch.y)
-
-
-# When to stop -------------------------------------------------------------------------------------------
-
-
-class Score(NamedTuple):
-    """What a stop rule watches: `value` falls from epoch to epoch until it reaches `goal`."""
-
-    value: float
-    goal: float
-
-
-@dataclass(frozen=True)
-class StopRule:
-    """Stop at the first epoch whose value has come down to its goal.
-
-    Args:
-        measure: scores a model on the forget data; called once before the first epoch and after each.
-        reason: the rule in words.
-        strict: the value must pass the goal.
-        closest: return the better of the last two epochs, by the distance to the goal.
-    """
-
-    measure: Callable[[nn.Module, Examples], Score]
-    reason: str
-    strict: bool = False
-    closest: bool = False
-
-    def decide(self, scores: Sequence[Score]) -> int | None:
-        """The epoch whose model to return, given the scores of epochs 0, 1, 2, ...; None to go on."""
-        gaps = [value - goal for value, goal in scores]
-        last = len(gaps) - 1
-        if gaps[last] > 0 or (self.strict and gaps[last] == 0):
-            return None
-        return last - int(self.closest and last > 0 and abs(gaps[last - 1]) < abs(gaps[last]))
-
-
-def forgotten(accuracy: float = 0.05) -> StopRule:
-    """Forget accuracy at most `accuracy`: the rule for classes, and for swapped labels (our decision)."""
-    return StopRule(
-        lambda model, forget: Score(_accuracy(model, forget), accuracy), f"forget accuracy <= {accuracy}"
-    )
-
-
-def overtaken(validation: Examples) -> StopRule:
-    """Validation accuracy above forget accuracy: the published rule for samples.
-
-    It assumes a clean i.i.d. forget set. It also forgets too much (measured on noisy digits: the losses of
-    forgotten samples are *higher* than those of unseen ones), because where accuracies agree losses do not.
-    Report results on test data disjoint from `validation`.
-    """
-    return StopRule(
-        lambda model, forget: Score(_accuracy(model, forget), _accuracy(model, validation)),
-        "validation accuracy > forget accuracy",
-        strict=True,
-        closest=True,
-    )
-
-
-def matched(validation: Examples, auc: float = 0.5) -> StopRule:
-    """Losses of forget and validation samples can no longer be told apart (our decision).
-
-    The value is the share of (forget, validation) pairs in which the forget sample has the lower loss, ties
-    half: .5 where the two agree, as they do for a model that saw neither. Report membership on test data
-    disjoint from `validation`; here it is the thing that is tuned.
-
-    Args:
-        validation: unseen samples from the distribution of the forget set (for a class, of that class).
-        auc: the target, for example what a retrained model measures.
-    """
-
-    def measure(model: nn.Module, forget: Examples) -> Score:
-        ours, theirs = _losses(model, forget), _losses(model, validation).sort().values
-        below, up_to = (
-            torch.searchsorted(theirs, ours, right=ties).double().mean() for ties in (False, True)
-        )
-        return Score(1 - float(below + up_to) / (2 * len(theirs)), auc)
-
-    return StopRule(measure, f"share of lower forget losses <= {auc}", closest=True)
-
-
-def retain_dropped(retain: Examples, accuracy: float, points: float = 0.05) -> StopRule:
-    """Retain accuracy more than `points` below `accuracy`, the original's: the published rule for classes.
-
-    For study: it **reads the retained data**, and has no criterion on the forget side.
-    """
-    return StopRule(
-        lambda model, forget: Score(_accuracy(model, retain), accuracy - points),
-        f"retain accuracy < {accuracy:.4g} - {points:.4g}",
-        strict=True,
-    )
 
 
 # The method ---------------------------------------------------------------------------------------------
@@ -305,23 +215,21 @@ def pgu(
     """
     begun = time.perf_counter()
     _check(model, original, retained, forget, last_lr, loose)
-    model = clone(model)
-    trainable = {p: p.requires_grad for p in model.parameters()}
+    given, model = model, clone(model)
     weights = _let_move(model, freeze, loose)
     gamma = per_layer("energy", energy, weights)
     k = {name: _rank(name, retained.layers[name], gamma[name], rule) for name in weights}
-    P = {
-        name: _projector(retained.layers[name], k[name], directions, recipe.seed).to(weight)
-        for name, weight in weights.items()
+    outside = {  # I - U_k U_k^T
+        name: _projector(retained.layers[name], k[name], directions, recipe.seed).to(W)
+        for name, W in weights.items()
     }
     survival: dict[str, list[float]] = {name: [] for name in weights}
 
-    def project(batch: Batch, delta: Params) -> Params | None:
-        projected = {name: P[name](delta[name]) for name in P}
-        rho = torch.stack([projected[n].norm() / delta[n].norm().clamp(min=1e-30) for n in P]).tolist()
-        for name, share in zip(P, rho, strict=True):
-            survival[name].append(share)
-        return None if directions == "none" else {**delta, **projected}
+    def project(batch: Batch, dW: Params) -> Params | None:
+        projected = {name: outside[name](dW[name]) for name in weights}
+        for name, dW_out in projected.items():
+            survival[name].append(float(dW_out.norm() / dW[name].norm().clamp(min=1e-30)))  # rho
+        return None if directions == "none" else {**dW, **projected}
 
     def frozen_loss(model: nn.Module, batch: Batch) -> Tensor:
         _freeze_modes(model, loose)
@@ -329,43 +237,38 @@ def pgu(
 
     forget = forget.to(device_of(model))
     alpha = (last_lr / recipe.lr) ** (1 / max(1, recipe.epochs))
-    scores, lrs = [stop.measure(model, forget)], []
-    before = state(model)
-    chosen = stop.decide(scores)
-    for epoch in range(1, recipe.epochs + 1):
-        if chosen is not None:
-            break
-        before = state(model)
+    lrs: list[float] = []
+    scores, before = [stop.measure(model, forget)], state(model)
+    while (chosen := stop.decide(scores)) is None and len(lrs) < recipe.epochs:
+        epoch, before = len(scores), state(model)
         lrs.append(recipe.lr * alpha**epoch)
-        once = recipe.but(lr=lrs[-1], epochs=1)
-        for step in train(
-            model, forget, once, loss_fn=frozen_loss, on_update=project, phase="unlearn", block=epoch
-        ):
+        steps = train(
+            model,
+            forget,
+            recipe.but(lr=lrs[-1], epochs=1),
+            loss_fn=frozen_loss,
+            on_update=project,
+            phase="unlearn",
+            block=epoch,
+        )
+        for step in steps:
             rho = {name: shares[-1] for name, shares in survival.items()}
             yield step._replace(epoch=epoch, info={"survival": rho})
         scores.append(stop.measure(model, forget))
-        chosen = stop.decide(scores)
 
     if chosen is None:
-        stopped = f"all {recipe.epochs} epochs done; not reached: {stop.reason}"
-    elif len(scores) == 1:
-        stopped = f"already closed at epoch 0: {stop.reason}"
-    else:
-        stopped = stop.reason
-    epoch = len(lrs) if chosen is None else chosen
-    if epoch < len(lrs):
+        chosen = len(lrs)
+    elif chosen < len(lrs):
         assign(model, before)
-    for p, flag in trainable.items():
-        p.requires_grad_(flag)
-    model.zero_grad(set_to_none=True)
+    _give_back(model, given)
     costs = {name: _cost(retained, name, k[name]) for name in weights}
     seconds = {
         "moments": sum(retained.moment_seconds.values()),
         "eigen": sum(spectrum.seconds for spectrum in retained.layers.values()),
         "unlearn": time.perf_counter() - begun,
     }
-    trace = ProjectionTrace(costs, survival, scores, lrs, epoch, stopped, seconds)
-    return Unlearned(model.eval(), sum(seconds.values()), trace)
+    trace = ProjectionTrace(costs, survival, scores, lrs, chosen, stop.why(scores), seconds)
+    return Unlearned(model, sum(seconds.values()), trace)
 
 
 def _check(
@@ -419,6 +322,13 @@ def _let_move(model: nn.Module, freeze: Collection[str], loose: Collection[str])
     return weights
 
 
+def _give_back(model: nn.Module, given: nn.Module) -> None:
+    """In eval mode, without gradients, each parameter as trainable as in the given model."""
+    model.eval().zero_grad(set_to_none=True)
+    for p, as_given in zip(model.parameters(), given.parameters(), strict=True):
+        p.requires_grad_(as_given.requires_grad)
+
+
 def _freeze_modes(model: nn.Module, loose: Collection[str]) -> None:
     """Batch norm and dropout off, at every step, because `train` starts in train mode."""
     model.eval()
@@ -442,35 +352,16 @@ def _rank(name: str, spectrum: Spectrum, energy: float, rule: Rule) -> int:
 
 def _projector(spectrum: Spectrum, k: int, directions: str, seed: int) -> Projector:
     """The projector of these directions; a random one has the same rank, in a random orientation."""
-    if directions == "none":
-        k = 0
-    elif directions == "random":
+    if directions == "random":
         stream = torch.Generator().manual_seed(seed)
         noise = torch.randn(spectrum.vectors.shape, generator=stream, dtype=torch.float64)
         return Projector.of(torch.linalg.qr(noise).Q, k)
-    elif directions != "retained":
+    if directions not in ("retained", "none"):
         raise ValueError(f'`directions` must be "retained", "random" or "none"; got {directions!r}.')
-    return spectrum.projector(k)
+    return spectrum.projector(k if directions == "retained" else 0)
 
 
 def _cost(retained: Spectra, name: str, k: int) -> ProjectedLayer:
     spectrum = retained.layers[name]
     D = len(spectrum.values)
     return ProjectedLayer(D, k, 8 * D * D, retained.moment_seconds[name], spectrum.seconds)
-
-
-def _outputs(model: nn.Module, data: Examples, batch_size: int = 256) -> tuple[Tensor, Tensor]:
-    """Logits and labels of all samples."""
-    device = device_of(model)
-    batches = [data.batch(slice(i, i + batch_size)) for i in range(0, len(data), batch_size)]
-    with evaluating(model):
-        return torch.cat([model(batch.x.to(device)) for batch in batches]), data.y.to(device)
-
-
-def _accuracy(model: nn.Module, data: Examples) -> float:
-    logits, y = _outputs(model, data)
-    return float((logits.argmax(1) == y).double().mean())
-
-
-def _losses(model: nn.Module, data: Examples) -> Tensor:
-    return F.cross_entropy(*_outputs(model, data), reduction="none")

@@ -1,4 +1,4 @@
-"""Pictures of lesson 04: the toy, spectra and their cut, angles, what survives, curves, what goes wrong."""
+"""Pictures of lesson 04: the toy, runs and their controls, what is left; `pgu_layers` has the geometry."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from plotly.subplots import make_subplots
 
 from unlearn_lib.lesson.charts import View, styled
 from unlearn_lib.lesson.figures.deepobliviate import style
+from unlearn_lib.lesson.figures.pgu_layers import (
+    a_few,
+    angles_chart,
+    cumulative_chart,
+    layer_chart,
+    spectra_chart,
+    survival_chart,
+)
 from unlearn_lib.lesson.plots import ROLES
 from unlearn_lib.lesson.progress import Progress
 
@@ -31,15 +39,6 @@ __all__ = [
     "survival_chart",
     "toy_chart",
 ]
-
-COLUMNS = 4  # more layers than these are not legible side by side
-
-
-def a_few(names: Sequence[str]) -> list[str]:
-    """At most four of these layers, from the first to the last."""
-    places = np.linspace(0, len(names) - 1, min(COLUMNS, len(names)))
-    return [names[round(float(i))] for i in places]
-
 
 # The toy ------------------------------------------------------------------------------------------------
 
@@ -108,7 +107,7 @@ def toy_chart(
         "largest move of a retained output": moved["retained"],
         "largest move of a forgotten output": moved["forget"],
     }
-    return View(styled(figure, 430), alt, numbers)
+    return View(styled(figure, 450).update_layout(margin_t=95, legend_y=1.15), alt, numbers)
 
 
 def _points(points: np.ndarray) -> dict[str, list[float]]:
@@ -125,205 +124,6 @@ def _arrow(start: np.ndarray, tip: np.ndarray) -> dict[str, list[float]]:
     return _points(
         np.stack([start, tip, tip + head * (unit + 0.5 * side), tip, tip + head * (unit - 0.5 * side)])
     )
-
-
-# Geometry, layer by layer -------------------------------------------------------------------------------
-
-
-def _by_layer(titles: Sequence[str], *, shared: bool = True) -> go.Figure:
-    return make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=0.05, shared_yaxes=shared)
-
-
-def _whole(n: int) -> list[int]:
-    """A few whole numbers up to n, for an axis that counts."""
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if n <= 4 * s or s == 5000)
-    return list(range(step, n + 1, step))
-
-
-def spectra_chart(sigmas: Mapping[str, Mapping[str, np.ndarray]], ranks: Mapping[str, int]) -> View:
-    """Singular values of the inputs of every layer: of all data, the retained and the forgotten ones.
-
-    Args:
-        sigmas: by layer, then by "full", "retained" and "forget": descending, >= 0.
-        ranks: by layer, the number of directions that are protected.
-    """
-    figure = _by_layer(list(sigmas), shared=False)
-    for column, (layer, parts) in enumerate(sigmas.items(), 1):
-        _spectrum(figure, parts, ranks[layer], column, legend=column == 1)
-        figure.update_xaxes(tickvals=_whole(len(parts["full"])), row=1, col=column)
-    figure.update_yaxes(type="log", exponentformat="power", dtick=1)
-    figure.update_xaxes(title="direction")
-    figure.update_yaxes(title="singular value σ", col=1)
-    words = "; ".join(f"{name}: {ranks[name]} of {len(parts['full'])}" for name, parts in sigmas.items())
-    alt = f"Singular values of the inputs, falling with the direction; protected directions are, {words}."
-    return View(styled(figure, 330), alt, {f"protected, {n}": ranks[n] for n in sigmas})
-
-
-def _spectrum(
-    figure: go.Figure, parts: Mapping[str, np.ndarray], rank: int, column: int, *, legend: bool
-) -> None:
-    top = max(float(values[0]) for values in parts.values())
-    low = min(float(values[values > 1e-3 * top].min()) for values in parts.values())
-    looks = {
-        "full": ("all data", "original"),
-        "retained": ("retained", "retain"),
-        "forget": ("to forget", "forget"),
-    }
-    for part, values in parts.items():
-        name, role = looks[part]
-        shown = values[values >= low]
-        figure.add_scatter(
-            x=list(range(1, len(shown) + 1)),
-            y=shown.tolist(),
-            name=name,
-            showlegend=legend,
-            legendgroup=part,
-            **style(role, "lines"),
-            row=1,
-            col=column,
-        )
-    line = {"x": [rank, rank], "y": [low, top], "name": "cut k", "showlegend": legend, "legendgroup": "cut"}
-    figure.add_scatter(**line, **style("neutral", "lines", dash="dot"), row=1, col=column)
-
-
-def cumulative_chart(
-    shares: Mapping[str, Mapping[str, np.ndarray]], ranks: Mapping[str, Mapping[str, int]], energy: float
-) -> View:
-    """Cumulative fraction of sigma and of sigma squared for every layer, and the rank that each rule gives.
-
-    Args:
-        shares: by layer, then by rule: fraction of the first k directions, k = 1 ... D.
-        ranks: by layer, then by rule: k.
-        energy: the level gamma in [0, 1].
-    """
-    titles = [
-        f"{n}<br>k = {ranks[n]['sigma']} or {ranks[n]['sigma2']} of {len(shares[n]['sigma'])}" for n in shares
-    ]
-    figure = _by_layer(titles)
-    for column, (layer, rules) in enumerate(shares.items(), 1):
-        _fractions(figure, rules, ranks[layer], energy, column, legend=column == 1)
-    figure.update_xaxes(title="share of directions, k / D", range=[0, 1.03])
-    figure.update_yaxes(range=[0, 1.05], tickformat=".0%")
-    figure.update_yaxes(title="cumulative fraction", col=1)
-    words = "; ".join(f"{n}: {k['sigma']} by σ, {k['sigma2']} by σ²" for n, k in ranks.items() if n in shares)
-    alt = f"At level {energy:g} the rules protect so many directions, {words}."
-    numbers = {f"{n}, {rule}": k for n in shares for rule, k in ranks[n].items()}
-    return View(styled(figure, 370).update_layout(margin_t=100, legend_y=1.24), alt, numbers)
-
-
-def _fractions(
-    figure: go.Figure,
-    rules: Mapping[str, np.ndarray],
-    ranks: Mapping[str, int],
-    energy: float,
-    column: int,
-    *,
-    legend: bool,
-) -> None:
-    for rule, role, sign in (("sigma", "unlearned", "σ (PGU)"), ("sigma2", "control", "σ² (GPM)")):
-        share, k = rules[rule], ranks[rule]
-        figure.add_scatter(
-            x=(np.arange(1, len(share) + 1) / len(share)).tolist(),
-            y=share.tolist(),
-            name=f"fraction of {sign}",
-            legendgroup=rule,
-            showlegend=legend,
-            **style(role, "lines"),
-            row=1,
-            col=column,
-        )
-        cut = {"x": [k / len(share)], "y": [float(share[k - 1]) if k else 0.0], "showlegend": False}
-        figure.add_scatter(**cut, name=f"k by {sign}", **style(role, "markers"), row=1, col=column)
-    level = {"x": [0, 1], "y": [energy] * 2, "name": "level γ", "legendgroup": "level", "showlegend": legend}
-    figure.add_scatter(**level, **style("neutral", "lines", dash="dot"), row=1, col=column)
-
-
-def angles_chart(angles: Mapping[str, np.ndarray]) -> View:
-    """Principal angles between the protected and the forgotten inputs' directions, in degrees, by layer."""
-    figure = _by_layer(list(angles))
-    for column, values in enumerate(angles.values(), 1):
-        x = list(range(1, len(values) + 1))
-        figure.add_scatter(
-            x=x, y=values.tolist(), showlegend=False, **style("forget", "lines+markers"), row=1, col=column
-        )
-        figure.update_xaxes(tickvals=_whole(len(x)), row=1, col=column)
-    figure.update_xaxes(title="number of the angle")
-    figure.update_yaxes(range=[-3, 93], tickvals=[0, 30, 60, 90])
-    figure.update_yaxes(title="principal angle, degrees", col=1)
-    largest = {n: float(v.max()) if len(v) else 0.0 for n, v in angles.items()}
-    words = ", ".join(f"{n} {v:.0f}°" for n, v in largest.items())
-    alt = f"Principal angles between forgotten and retained directions; the largest are {words}."
-    return View(styled(figure, 300), alt, {f"largest angle, {n}": v for n, v in largest.items()})
-
-
-def survival_chart(survival: Mapping[str, Sequence[float]], unit: str = "epoch") -> View:
-    """rho, the share of the update's length that the projection leaves, by layer, over the run."""
-    figure = _by_layer(list(survival))
-    for column, values in enumerate(survival.values(), 1):
-        x = list(range(1, len(values) + 1))
-        figure.add_scatter(
-            x=x, y=list(values), showlegend=False, **style("unlearned", "lines+markers"), row=1, col=column
-        )
-        figure.update_xaxes(tickvals=_whole(len(x)), row=1, col=column)
-    figure.update_xaxes(title=unit)
-    figure.update_yaxes(range=[0, 1.03], tickformat=".0%")
-    figure.update_yaxes(title="share that survives, ρ", col=1)
-    means = {n: float(np.mean(v)) if len(v) else 0.0 for n, v in survival.items()}
-    words = ", ".join(f"{n} {v:.0%}" for n, v in means.items())
-    alt = f"Share of the update that survives the projection, mean over the run: {words}."
-    return View(styled(figure, 290), alt, {f"survives, {n}": f"{v:.0%}" for n, v in means.items()})
-
-
-def layer_chart(
-    sigmas: Mapping[str, np.ndarray],
-    shares: Mapping[str, np.ndarray],
-    ranks: Mapping[str, int],
-    rule: str,
-    energy: float,
-    room: Mapping[str, np.ndarray],
-    angles: np.ndarray,
-) -> View:
-    """One layer: spectrum with its cut, the fractions, what the cut leaves to move, and the angles.
-
-    Args:
-        sigmas: as in `spectra_chart`, for one layer.
-        shares: as in `cumulative_chart`.
-        ranks: likewise.
-        rule: the one that cuts.
-        energy: gamma.
-        room: for k = 0 ... D: "forget energy outside", "update that survives" and "retained energy outside",
-            shares in [0, 1].
-        angles: at the cut, in degrees.
-    """
-    k, D = ranks[rule], len(shares["sigma"])
-    titles = ["singular values", "cumulative fraction", "outside the protected space", "principal angles"]
-    figure = _by_layer(titles, shared=False)
-    _spectrum(figure, sigmas, k, 1, legend=True)
-    _fractions(figure, shares, ranks, energy, 2, legend=True)
-    looks = zip(room.items(), ("forget", "unlearned", "retain"), strict=True)
-    for (name, values), role in looks:
-        x = (np.arange(D + 1) / D).tolist()
-        figure.add_scatter(x=x, y=values.tolist(), name=name, **style(role, "lines"), row=1, col=3)
-    cut = {"x": [k / D] * 2, "y": [0, 1], "showlegend": False}
-    figure.add_scatter(**cut, **style("neutral", "lines", dash="dot"), row=1, col=3)
-    x = list(range(1, len(angles) + 1))
-    figure.add_scatter(
-        x=x, y=angles.tolist(), showlegend=False, **style("forget", "lines+markers"), row=1, col=4
-    )
-    figure.update_yaxes(type="log", exponentformat="power", dtick=1, row=1, col=1)
-    figure.update_xaxes(title="direction", tickvals=_whole(D), row=1, col=1)
-    for column in (2, 3):
-        figure.update_xaxes(title="k / D", range=[0, 1.03], row=1, col=column)
-        figure.update_yaxes(range=[0, 1.05], tickformat=".0%", row=1, col=column)
-    figure.update_xaxes(title="number of the angle", tickvals=_whole(len(angles)), row=1, col=4)
-    figure.update_yaxes(range=[-3, 93], tickvals=[0, 30, 60, 90], title="degrees", row=1, col=4)
-    numbers: dict[str, object] = {"protected directions k": f"{k} of {D}"}
-    numbers |= {name: f"{values[k]:.1%}" for name, values in room.items()}
-    numbers |= {"largest angle, degrees": float(angles.max()) if len(angles) else "no angle"}
-    alt = (
-        f"{k} of {D} directions are protected; " + ", ".join(f"{n} {v[k]:.1%}" for n, v in room.items()) + "."
-    )
-    return View(styled(figure, 400).update_layout(margin_t=120, legend_y=1.16), alt, numbers)
 
 
 # Runs ---------------------------------------------------------------------------------------------------
@@ -380,34 +180,18 @@ def controls_chart(results: Mapping[str, Mapping[str, float]]) -> View:
     Args:
         results: by name, "forget" and "retain" in [0, 1]; empty where the weights exploded.
     """
-    names = list(results)[::-1]
-    figure = make_subplots(
-        1,
-        2,
-        shared_yaxes=True,
-        subplot_titles=["forget accuracy", "retain accuracy"],
-        horizontal_spacing=0.04,
-    )
-    for column, (measure, role) in enumerate((("forget", "forget"), ("retain", "retain")), 1):
-        values = [results[n].get(measure) for n in names]
-        figure.add_bar(
-            x=[v or 0.0 for v in values],
-            y=names,
-            orientation="h",
-            text=["exploded" if v is None else f"{v:.1%}" for v in values],
-            textposition="outside",
-            marker={"color": ROLES[role].color, "pattern": {"shape": "/" if column == 1 else ""}},
-            showlegend=False,
-            row=1,
-            col=column,
-        )
-    figure.update_xaxes(range=[0, 1.15], tickformat=".0%", tickvals=[0, 0.5, 1])
-    figure.update_yaxes(automargin=True)
+    figure = _bars(["forget accuracy", "retain accuracy"])
+    for column, part in enumerate(("forget", "retain"), 1):
+        look = {"color": ROLES[part].color, "pattern": {"shape": "/" if part == "forget" else ""}}
+        for name, found in list(results.items())[::-1]:
+            text = f"{found[part]:.1%}" if found else "exploded"
+            _bar(figure, name, found.get(part, 0.0), text, look, column)
+        _percent(figure, column)
     words = "; ".join(
         f"{n}: forget {r['forget']:.1%}, retain {r['retain']:.1%}" if r else f"{n}: exploded"
         for n, r in results.items()
     )
-    return View(styled(figure, 120 + 32 * len(names)), f"Accuracy when each run stopped, {words}.")
+    return View(styled(figure, 120 + 32 * len(results)), f"Accuracy when each run stopped, {words}.")
 
 
 def drift_chart(drifts: Mapping[str, Mapping[str, float]]) -> View:
@@ -426,7 +210,7 @@ def drift_chart(drifts: Mapping[str, Mapping[str, float]]) -> View:
         look["marker"] = {**look["marker"], "size": 13}  # type: ignore[dict-item]
         figure.add_scatter(x=list(drifts), y=y, name=name, **look)
     figure.update_yaxes(title="largest change of a logit", type="log", exponentformat="power", dtick=3)
-    figure.update_xaxes(title="what may move besides the projected weights")
+    figure.update_xaxes(title="what is let loose")
     words = "; ".join(
         f"{n}: protected {r['protected']:.2g}, forgotten {r['forget']:.2g}" for n, r in drifts.items()
     )
@@ -506,7 +290,7 @@ def entropy_chart(log_entropies: Mapping[str, np.ndarray], classes: int) -> View
         figure.add_scatter(x=x.tolist(), y=y.tolist(), name=role, **style(role, "lines"))
     line = {"x": [high, high], "y": [0, top], "name": "uniform output"}
     figure.add_scatter(**line, **style("neutral", "lines", dash="dot"))
-    figure.update_xaxes(title="log entropy of the output (below −8 counts as −8)")
+    figure.update_xaxes(title="log entropy of the output (below −8 counts as −8)", range=[low, high + 0.1])
     figure.update_yaxes(title="share of forgotten samples", tickformat=".0%")
     medians = {role: float(np.median(values)) for role, values in log_entropies.items()}
     words = ", ".join(f"{role} {v:.2f}" for role, v in medians.items())
@@ -521,32 +305,37 @@ def membership_chart(scores: Mapping[str, tuple[float, float]], retain: Mapping[
         scores: by model, AUC and its standard error under chance.
         retain: by model, retain accuracy.
     """
-    names = list(scores)[::-1]
-    figure = make_subplots(
-        1, 2, shared_yaxes=True, horizontal_spacing=0.05,
-        subplot_titles=["loss attack, AUC (½: nothing to see)", "retain accuracy"],
-    )  # fmt: skip
-    for column, values in enumerate(([scores[n][0] for n in names], [retain[n] for n in names]), 1):
-        for name, value in zip(names, values, strict=True):
-            figure.add_bar(
-                x=[value],
-                y=[name],
-                text=[f"{value:.2f}" if column == 1 else f"{value:.1%}"],
-                textposition="outside",
-                orientation="h",
-                marker={"color": ROLES[_role(name)].color},
-                showlegend=False,
-                row=1,
-                col=column,
-            )
-    line = {"x": [0.5, 0.5], "y": [names[0], names[-1]], "name": "chance"}
-    figure.add_scatter(**line, **style("neutral", "lines", dash="dot"), row=1, col=1)
-    figure.update_layout(barmode="overlay")
-    figure.update_yaxes(categoryorder="array", categoryarray=names, automargin=True)
-    figure.update_xaxes(range=[0, 1.15], tickvals=[0, 0.5, 1])
-    figure.update_xaxes(tickformat=".0%", row=1, col=2)
+    figure = _bars(["loss attack, AUC (½: nothing to see)", "retain accuracy"])
+    for name, (auc, _) in list(scores.items())[::-1]:
+        look = {"color": ROLES[_role(name)].color}
+        _bar(figure, name, auc, f"{auc:.2f}", look, 1, base=0.5)
+        _bar(figure, name, retain[name], f"{retain[name]:.1%}", look, 2)
+    chance = {"x": [0.5] * len(scores), "y": list(scores), "showlegend": False}
+    figure.add_scatter(**chance, **style("neutral", "lines", dash="dot"), row=1, col=1)
+    figure.update_xaxes(range=[-0.15, 1.15], tickvals=[0, 0.5, 1], row=1, col=1)
+    _percent(figure, 2)
     words = "; ".join(f"{n}: AUC {a:.2f} ± {e:.2f}, retain {retain[n]:.1%}" for n, (a, e) in scores.items())
-    return View(styled(figure, 120 + 34 * len(names)), f"Loss attack on the forgotten samples, {words}.")
+    return View(styled(figure, 120 + 34 * len(scores)), f"Loss attack on the forgotten samples, {words}.")
+
+
+def _bars(titles: Sequence[str]) -> go.Figure:
+    """Room for horizontal bars, from the bottom up, in columns that share their names."""
+    figure = make_subplots(1, len(titles), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
+    figure.update_yaxes(automargin=True)
+    return figure.update_layout(barmode="overlay")
+
+
+def _bar(
+    figure: go.Figure, name: str, value: float, text: str, look: object, column: int, base: float = 0.0
+) -> None:
+    """A bar from `base` to the value, with its text at the end."""
+    bar = {"x": [value - base], "base": [base], "y": [name], "text": [text], "marker": look}
+    more = {"orientation": "h", "textposition": "outside", "showlegend": False}
+    figure.add_bar(**bar, **more, row=1, col=column)
+
+
+def _percent(figure: go.Figure, column: int) -> None:
+    figure.update_xaxes(range=[0, 1.15], tickformat=".0%", tickvals=[0, 0.5, 1], row=1, col=column)
 
 
 def _role(name: str) -> str:

@@ -1,0 +1,127 @@
+"""When an unlearning run has gone far enough: stop rules, which look at the model between two epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearn_lib.data import Examples
+from unlearn_lib.train import device_of, evaluating
+
+__all__ = ["Score", "StopRule", "forgotten", "matched", "overtaken", "retain_dropped"]
+
+
+class Score(NamedTuple):
+    """What a stop rule watches: `value` falls from epoch to epoch until it reaches `goal`."""
+
+    value: float
+    goal: float
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """Stop at the first epoch whose value has come down to its goal.
+
+    Args:
+        measure: scores a model on the forget data; called once before the first epoch and after each.
+        reason: the rule in words.
+        strict: the value must pass the goal.
+        closest: return the better of the last two epochs, by the distance to the goal.
+    """
+
+    measure: Callable[[nn.Module, Examples], Score]
+    reason: str
+    strict: bool = False
+    closest: bool = False
+
+    def decide(self, scores: Sequence[Score]) -> int | None:
+        """The epoch whose model to return, given the scores of epochs 0, 1, 2, ...; None to go on."""
+        gaps = [value - goal for value, goal in scores]
+        last = len(gaps) - 1
+        if gaps[last] > 0 or (self.strict and gaps[last] == 0):
+            return None
+        return last - int(self.closest and last > 0 and abs(gaps[last - 1]) < abs(gaps[last]))
+
+    def why(self, scores: Sequence[Score]) -> str:
+        """Why a run with these scores ended."""
+        if self.decide(scores) is None:
+            return f"all {len(scores) - 1} epochs done; not reached: {self.reason}"
+        return self.reason if len(scores) > 1 else f"already closed at epoch 0: {self.reason}"
+
+
+def forgotten(accuracy: float = 0.05) -> StopRule:
+    """Forget accuracy at most `accuracy`: the rule for classes, and for swapped labels (our decision)."""
+    return StopRule(
+        lambda model, forget: Score(_accuracy(model, forget), accuracy), f"forget accuracy <= {accuracy}"
+    )
+
+
+def overtaken(validation: Examples) -> StopRule:
+    """Validation accuracy above forget accuracy: the published rule for samples.
+
+    It assumes a clean i.i.d. forget set. Where accuracies agree losses need not: on a few hundred noisy
+    digits the losses of forgotten samples end up *higher* than those of unseen ones: too much is forgotten.
+    Report results on test data disjoint from `validation`.
+    """
+    return StopRule(
+        lambda model, forget: Score(_accuracy(model, forget), _accuracy(model, validation)),
+        "validation accuracy > forget accuracy",
+        strict=True,
+        closest=True,
+    )
+
+
+def matched(validation: Examples, auc: float = 0.5) -> StopRule:
+    """Losses of forget and validation samples can no longer be told apart (our decision).
+
+    The value is the share of (forget, validation) pairs in which the forget sample has the lower loss, ties
+    half: .5 where the two agree, as they do for a model that saw neither. Report membership on test data
+    disjoint from `validation`; here it is the thing that is tuned.
+
+    Args:
+        validation: unseen samples from the distribution of the forget set (for a class, of that class).
+        auc: the target, for example what a retrained model measures.
+    """
+
+    def measure(model: nn.Module, forget: Examples) -> Score:
+        ours, theirs = _losses(model, forget), _losses(model, validation).sort().values
+        below, up_to = (
+            torch.searchsorted(theirs, ours, right=ties).double().mean() for ties in (False, True)
+        )
+        return Score(1 - float(below + up_to) / (2 * len(theirs)), auc)
+
+    return StopRule(measure, f"share of lower forget losses <= {auc}", closest=True)
+
+
+def retain_dropped(retain: Examples, accuracy: float, points: float = 0.05) -> StopRule:
+    """Retain accuracy more than `points` below `accuracy`, the original's: the published rule for classes.
+
+    For study: it **reads the retained data**, and has no criterion on the forget side.
+    """
+    return StopRule(
+        lambda model, forget: Score(_accuracy(model, retain), accuracy - points),
+        f"retain accuracy < {accuracy:.4g} - {points:.4g}",
+        strict=True,
+    )
+
+
+def _outputs(model: nn.Module, data: Examples, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+    """Logits and labels of all samples."""
+    device = device_of(model)
+    batches = [data.batch(slice(i, i + batch_size)) for i in range(0, len(data), batch_size)]
+    with evaluating(model):
+        return torch.cat([model(batch.x.to(device)) for batch in batches]), data.y.to(device)
+
+
+def _accuracy(model: nn.Module, data: Examples) -> float:
+    logits, y = _outputs(model, data)
+    return float((logits.argmax(1) == y).double().mean())
+
+
+def _losses(model: nn.Module, data: Examples) -> Tensor:
+    return F.cross_entropy(*_outputs(model, data), reduction="none")
