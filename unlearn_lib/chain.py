@@ -57,9 +57,14 @@ class Chain(Stages):
         short = sum(len(block) < size for block in self.members)
         lacking = sum(len(data.y[torch.isin(data.ids, block)].unique()) < classes for block in self.members)
         if short:
-            warnings.warn(f"{short} blocks are smaller than one mini-batch of {size}.", stacklevel=6)
+            warnings.warn(
+                f"Blocks smaller than one mini-batch of {size}: {short} of {self.blocks}.", stacklevel=6
+            )
         if lacking:
-            warnings.warn(f"{lacking} blocks lack a class: the residual will be noisy.", stacklevel=6)
+            warnings.warn(
+                f"Blocks that lack a class, so that the residual will be noisy: {lacking} of {self.blocks}.",
+                stacklevel=6,
+            )
 
 
 def cut_into_blocks(data: Examples, blocks: int, seed: int = 0) -> tuple[Tensor, ...]:

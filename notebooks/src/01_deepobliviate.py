@@ -129,7 +129,8 @@ ids = chain.members[d - 1][: session.settings.forget]
 rule = StopRule(epsilon, estimator, n_min=n_min or None)
 unlearned = run(deepobliviate(chain, ids, rule))
 trace = unlearned.trace
-print(f"block {trace.d_min}: {len(trace.ids)} samples deleted; blocks {trace.d_min} to {trace.T} retrained")
+print(f"deleted: {len(trace.ids)} of the {len(chain.members[d - 1])} samples of block {trace.d_min}")
+print(f"retrained: blocks {trace.d_min} to {trace.T} of {B}")
 print(f"stopped: {trace.reason}; {trace.speedup:.1f} times fewer blocks than retraining from scratch")
 show(figures.timeline_chart(B, trace.d_min, trace.d_max, trace.T))
 
@@ -182,13 +183,13 @@ checks.compare(guess, guess.choices[{(True, True): 0, (True, False): 1, (False, 
 epsilons = np.geomspace(1e-4, 0.1, 13)
 
 
-def stop_of(epsilon, estimator=rule.estimator, n_min=rule.n_min):
-    """The block T at which these settings would have stopped."""
-    n = StopRule(epsilon, estimator, n_min=n_min).first_stop(full.trace.window)
+def stop_of(rule):
+    """The block T at which this rule would have stopped."""
+    n = rule.first_stop(full.trace.window)
     return full.trace.d_max + n - 1 if n else B
 
 
-stops = [stop_of(e) for e in epsilons]
+stops = [stop_of(replace(rule, epsilon=e)) for e in epsilons]
 stitched_accuracy = {
     T: accuracy(stitched(chain, full.trace, T), data.test) for T in sorted({*stops, trace.T})
 }
@@ -230,27 +231,30 @@ for n in (8, 15, 30):
 
 
 # %%
+def rule_of(v):
+    """The stop rule that the controls describe."""
+    return StopRule(v.epsilon, v.estimator, n_min=max(v.n_min, 2) if v.n_min else None)
+
+
+def rule_controls():
+    """Controls of the stop rule, at the parameters of this notebook."""
+    return {
+        "epsilon": number("Epsilon", epsilon, 0.0, 1.0),
+        "estimator": choice("Estimator of h", ["fit", "dfa", "fixed"], estimator),
+        "n_min": whole("Least residuals (0: default)", n_min, 0, 40),
+    }
+
+
 def stop_rule_view(v):
-    n_min = max(v.n_min, 2) if v.n_min else None
-    view = figures.residual_chart(
-        full.trace.window, full.trace.gap, StopRule(v.epsilon, v.estimator, n_min=n_min)
-    )
-    T = stop_of(v.epsilon, v.estimator, n_min)
+    view = figures.residual_chart(full.trace.window, full.trace.gap, rule_of(v))
+    T = stop_of(rule_of(v))
     if T not in stitched_accuracy:
         stitched_accuracy[T] = accuracy(stitched(chain, full.trace, T), data.test)
     more = {"speed-up in blocks": B / (T - d + 1), "test accuracy": stitched_accuracy[T]}
     return view._replace(numbers={**view.numbers, **more})
 
 
-explorer = Explorer(
-    "stop rule",
-    controls={
-        "epsilon": number("Epsilon", epsilon, 0.0, 1.0),
-        "estimator": choice("Estimator of h", ["fit", "dfa", "fixed"], estimator),
-        "n_min": whole("Least residuals (0: default)", n_min, 0, 40),
-    },
-    view=stop_rule_view,
-)
+explorer = Explorer("stop rule", controls=rule_controls(), view=stop_rule_view)
 explorer
 
 # %% [markdown]
@@ -263,6 +267,12 @@ explorer
 
 # %%
 LAYOUTS = ["samples of one block", "samples spread over all blocks", "a whole class", "samples on the map"]
+UNUSED = {  # controls that a layout ignores
+    LAYOUTS[0]: ("label", "picked"),
+    LAYOUTS[1]: ("label", "picked"),
+    LAYOUTS[2]: ("block", "count", "picked"),
+    LAYOUTS[3]: ("block", "count", "label"),
+}
 
 
 def request(v):
@@ -285,16 +295,16 @@ panel = UnlearnPanel(
         "layout": choice("Forget", LAYOUTS),
         "block": whole("Block (the first, if spread)", d, 1, B),
         "count": whole("Samples", len(ids), 1, min(map(len, chain.members)) - 1),
-        "label": choice("Class (if a whole class)", [(name, k) for k, name in enumerate(data.classes)]),
-        "epsilon": number("Epsilon", epsilon, 0.0, 1.0),
-        "estimator": choice("Estimator of h", ["fit", "dfa", "fixed"], estimator),
+        "label": choice("Class", [(name, k) for k, name in enumerate(data.classes)]),
+        **rule_controls(),
         "picked": EmbeddingPicker(data.train, "Samples on the map", data.classes, value=ids.tolist()),
     },
     split=request,
-    start=lambda v, split: deepobliviate(chain, split.forget.ids, StopRule(v.epsilon, v.estimator)),
+    unused=lambda v: UNUSED[v.layout],
+    start=lambda v, split: deepobliviate(chain, split.forget.ids, rule_of(v)),
     retrain=lambda split: deepobliviate(chain, split.forget.ids, stop_block=B, restart=1),  # from scratch
     reference=replace(full, seconds=seconds_scratch),
-    draw=figures.progress_view,
+    draw=lambda progress: figures.progress_view(progress, rule_of(progress.values)),
 )
 panel
 
@@ -396,9 +406,9 @@ exercise_3 = checks.exercise("expected_blocks", expected_blocks, check_expected)
 # ## Does it really forget?
 # ### A backdoor as a canary
 # Samples of one late block get a mark and a wrong label. A model that learned them calls *anything* with the
-# mark by that label. First check that the final model really carries the backdoor. A chain may forget it by
-# itself, a convolutional one within a block or two, and then its absence proves nothing. Below, $t$ counts the
-# blocks retrained after the last one with a deletion.
+# mark by that label. First check that the final model really carries the backdoor: a chain may forget it by
+# itself, and then its absence proves nothing. Below, $t$ counts the blocks retrained after the last one with a
+# deletion.
 
 # %%
 target, p = 0, session.settings.poisoned_block
@@ -438,14 +448,11 @@ canary = UnlearnPanel(
     "backdoor",
     replace(data, train=dirty),
     backdoored.model(),
-    controls={
-        "epsilon": number("Epsilon", epsilon, 0.0, 1.0),
-        "estimator": choice("Estimator of h", ["fit", "dfa", "fixed"], estimator),
-    },
+    controls=rule_controls(),
     split=lambda v: Split.by_ids(dirty, poisoned),
-    start=lambda v, split: deepobliviate(backdoored, poisoned, StopRule(v.epsilon, v.estimator)),
+    start=lambda v, split: deepobliviate(backdoored, poisoned, rule_of(v)),
     reference=clean,
-    draw=figures.progress_view,
+    draw=lambda progress: figures.progress_view(progress, rule_of(progress.values)),
     action="Unlearn the poisoned samples",
 )
 canary

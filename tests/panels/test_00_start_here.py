@@ -143,7 +143,7 @@ def test_every_control_of_the_explorer_changes_the_answer(lesson: SimpleNamespac
 
 def weights(lesson: SimpleNamespace, **changes: object) -> torch.Tensor:
     values = SimpleNamespace(**{**vars(lesson.panel.values), **changes})
-    model = lesson.run(lesson.panel.method(values, lesson.panel.split(values))).model
+    model = lesson.run(lesson.panel.generator(values, lesson.panel.split(values))).model
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 

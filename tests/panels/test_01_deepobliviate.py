@@ -45,8 +45,8 @@ VIEWS = {
     "dfa, too few": lambda: figures.dfa_chart(WINDOW[:5]),
 }
 SAYS = {
-    "timeline": "the first 3 are kept, 6 are retrained (blocks 4 to 9), the last 11 are stitched",
-    "timeline to the end": "the first 0 are kept, 20 are retrained (blocks 1 to 20), the last 0 are stitched",
+    "timeline": "Kept at the beginning: 3; retrained: 6 (blocks 4 to 9); stitched at the end: 11.",
+    "timeline to the end": "at the beginning: 0; retrained: 20 (blocks 1 to 20); stitched at the end: 0.",
     "residual": f"from {WINDOW[0]:.3g} to {WINDOW[-1]:.3g} in 30 blocks; the rule stops after {STOP} ",
     "residual, no stop": "the rule does not stop; the gap between the models goes from 9 to 6",
     "residual, any stop": "the rule stops after 8 residuals",
@@ -90,6 +90,22 @@ def test_the_numbers_of_the_residual_chart_are_those_of_the_rule() -> None:
     assert figures.residual_chart(WINDOW, GAP, StopRule(0.0)).numbers["stop at n"] == "never"
 
 
+@pytest.mark.parametrize(
+    ("window", "estimator", "says"),
+    [
+        (WINDOW[:1], "fit", "too few residuals to fit"),
+        (WINDOW[:5], "dfa", "too few residuals to fit"),
+        (list(range(9)), "fit", "no falling trend to fit"),
+        (WINDOW[:8], "fit", ""),
+    ],
+)
+def test_a_residual_chart_without_a_trend_says_why(window: list[float], estimator: str, says: str) -> None:
+    figure = figures.residual_chart(window, GAP[: len(window)], StopRule(0.003, estimator)).figure
+    assert [trace.text[0] for trace in figure.data if trace.text] == [says] * bool(says)
+    written = [text.get_text().strip() for text in charts.still(figure).axes[0].texts]
+    assert written == [says] * bool(says)
+
+
 def test_an_empty_bar_still_says_zero() -> None:
     bars = figures.backdoor_chart([0], [0.0], REFERENCES).figure.data
     assert {bar.textposition for bar in bars} == {"outside"}
@@ -118,24 +134,22 @@ def test_the_progress_view_answers_before_during_and_after_a_run(tmp_path) -> No
     ids = torch.stack(
         [chain.members[0][0], chain.members[1][0]]
     )  # so the first block has no residual to test
-    progress = Progress(
-        SimpleNamespace(epsilon=0.0, estimator="fit"), Split.by_ids(train, ids), data, chain.model()
-    )
-    views = [figures.progress_view(progress)]
+    progress, rule = Progress(SimpleNamespace(), Split.by_ids(train, ids), data, chain.model()), StopRule(0.0)
+    views = [figures.progress_view(progress, rule)]
 
     def watch(step) -> None:
         progress(step)
-        views.append(figures.progress_view(progress))
+        views.append(figures.progress_view(progress, rule))
 
-    progress.finish(run(deepobliviate(chain, ids, StopRule(0.0)), watch=[watch]))
-    views.append(figures.progress_view(progress))
+    progress.finish(run(deepobliviate(chain, ids, rule), watch=[watch]))
+    views.append(figures.progress_view(progress, rule))
     assert all(charts.still(view.figure) for view in (views[0], views[-1]))
     retrained = [view.numbers["blocks retrained"] for view in views]
     assert retrained[0] == 0
     assert retrained == sorted(retrained)
     assert retrained[-1] == 4
     assert views[0].alt == "No residual to test yet; 0 blocks retrained."
-    assert any(view.alt == "No residual to test yet; 1 blocks retrained." for view in views)
+    assert any(view.alt == "No residual to test yet; 1 block retrained." for view in views)
     trace = progress.result.trace
     assert views[-1].numbers["first Δ"] == trace.window[0]
     assert views[-1].numbers["last G"] == trace.gap[-1]

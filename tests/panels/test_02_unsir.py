@@ -144,7 +144,7 @@ def values(lesson: SimpleNamespace, **changes: object) -> SimpleNamespace:
 
 def weights(lesson: SimpleNamespace, **changes: object) -> torch.Tensor:
     v = values(lesson, **changes)
-    model = run(lesson.panel.method(v, lesson.panel.split(v))).model
+    model = run(lesson.panel.generator(v, lesson.panel.split(v))).model
     return torch.cat([p.flatten() for p in snapshot(model).values()])
 
 
@@ -159,7 +159,7 @@ def test_noise_learned_in_train_mode_is_defect_c_and_drifts(lesson) -> None:
     results = []
     for norm in lesson.NORMS[1:]:
         v = values(lesson, norm=norm)
-        results.append(run(lesson.panel.method(v, lesson.panel.split(v))).trace)
+        results.append(run(lesson.panel.generator(v, lesson.panel.split(v))).trace)
     assert [trace.recipe.mode for trace in results] == ["corrected", "C"]
     assert max(results[0].drift.values()) == 0 < max(results[1].drift.values())
 
@@ -186,7 +186,7 @@ def test_the_panels_picture_shows_the_noise_or_says_that_there_is_none(lesson) -
         split = lesson.panel.split(v)
         progress = Progress(v, split, lesson.data, lesson.original)
         assert "No noise is learned" in figures.progress_view(progress).alt
-        progress.finish(run(lesson.panel.method(v, split), [progress]))
+        progress.finish(run(lesson.panel.generator(v, split), [progress]))
         assert word in figures.progress_view(progress).alt
 
 

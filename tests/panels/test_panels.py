@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import subprocess
 import sys
 import threading
@@ -19,7 +21,7 @@ from unlearn_lib.lesson import checks, session
 from unlearn_lib.lesson.charts import still
 from unlearn_lib.lesson.controls import choice, whole
 from unlearn_lib.lesson.panels import Explorer, Panel, UnlearnPanel, View
-from unlearn_lib.lesson.pickers import ids_text, parse_ids
+from unlearn_lib.lesson.pickers import Thumbnails, ids_text, parse_ids
 from unlearn_lib.lesson.worker import Worker
 from unlearn_lib.params import state
 from unlearn_lib.train import run
@@ -114,9 +116,74 @@ def test_3_only_samples_where_the_two_models_disagree(demo: SimpleNamespace) -> 
         left, right = (models[role](chosen).argmax(1) for role in ("original", "retrained"))
     assert len(side.grid.ids)
     assert (left != right).all()
-    side.right.value = "original"  # nothing to disagree about
-    assert side.status.value.startswith("0 of 360")
+    assert side.status.value.startswith("The two disagree on ")
+    assert side.status.value.endswith(" of 360 samples.")
     side.differ.value = False
+    assert side.status.value == "360 samples; the first 60 are shown."
+
+
+def test_3_where_two_models_never_disagree_nothing_is_shown_and_a_sentence_says_so(
+    demo: SimpleNamespace,
+) -> None:
+    side = demo.side_by_side
+    side.right.value, side.which.value, side.differ.value = "original", "test", True
+    assert side.status.value == "A model never disagrees with itself: choose two."
+    assert {part.layout.display for part in (side.grid, side.answer)} == {"none"}
+    assert side.views() == []
+    assert side._repr_mimebundle_()["text/plain"]  # a page without a front end has a word of it too
+    models = demo.panel.outcome.models
+    side.renew(dict.fromkeys(models, models["original"]), side.samples)
+    side.right.value = "retrained"
+    assert side.status.value == "The two agree on all of the 360 samples: there is none to show."
+    side.differ.value = False
+    assert {part.layout.display for part in (side.grid, side.answer)} == {None}
+    side.renew(models, side.samples)
+    assert len(side.views()) == 2
+
+
+def test_3_the_panel_says_how_many_samples_the_present_choices_forget(demo: SimpleNamespace) -> None:
+    panel = demo.by_sample
+    panel.samples.value = panel.samples.ids[:1]
+    assert panel.asked.value == "these choices forget 1 sample"
+    panel.samples.value = []
+    assert panel.asked.value.startswith("`forget` must hold at least one sample")
+    panel.reset()
+    assert panel.asked.value == "these choices forget 4 samples"
+
+
+def test_3_controls_that_the_choices_ignore_are_disabled_or_hidden(demo: SimpleNamespace) -> None:
+    panel = UnlearnPanel(
+        "unused",
+        demo.digits,
+        demo.original,
+        controls={
+            "how": choice("How", ["class", "samples"]),
+            "label": whole("Class", 3, 0, 9),
+            "samples": Thumbnails(
+                demo.shelf, "Samples", demo.digits.classes, value=demo.shelf.ids[:2].tolist()
+            ),
+        },
+        split=lambda v: (
+            Split.by_class(demo.digits.train, v.label)
+            if v.how == "class"
+            else Split.by_ids(demo.digits.train, v.samples)
+        ),
+        start=lambda v, split: demo.ascend_and_repair(demo.original, split, 0.02, 1, 1),
+        unused=lambda v: ["samples"] if v.how == "class" else ["label"],
+        first=False,
+    )
+
+    def unused() -> tuple[bool, bool, str | None]:
+        return panel.label.disabled, panel.samples.disabled, panel.samples.layout.display
+
+    assert unused() == (False, True, "none")
+    panel.how.value = "samples"
+    assert unused() == (True, False, None)
+    panel.run.click()
+    done(panel)
+    assert panel.status.value.startswith("finished")
+    assert unused() == (True, False, None)
+    assert "Accuracy after forgetting 2 samples" in panel.numbers.value
 
 
 # 4: a run
@@ -196,6 +263,9 @@ def test_5_stop_keeps_the_result_before_and_a_run_can_begin_again(demo: SimpleNa
     assert panel.status.value.startswith("stopped after")
     assert panel.result is before
     assert not panel.steps.disabled
+    drawn = json.loads(json.dumps(panel.curves.outputs[0]["data"][session.PLOTLY_MIME]))["data"]
+    assert next(t for t in drawn if t["name"] == "unlearned")["x"][-1] == panel.progress.rows[-1]["step"]
+    assert panel.progress.result is None
     panel.epochs.value = 1
     panel.run.click()
     done(panel)
@@ -211,6 +281,16 @@ def test_5_reset_during_a_run_restores_the_first_state(demo: SimpleNamespace) ->
     assert panel.status.value.startswith("ready")
     assert panel.outcome is first
     assert (panel.values.epochs, panel.values.forget) == (1, [3])
+
+
+def test_5_a_run_stopped_before_any_has_finished_says_so(demo: SimpleNamespace) -> None:
+    panel = demo.by_sample
+    assert panel.result is None
+    assert "Accuracy before forgetting 4 samples; 1,433 retained" in panel.numbers.value
+    panel.steps.value = 100
+    panel.worker.start(lambda: panel._work(panel.values), before=lambda: (panel._begin(), panel.halt.click()))
+    done(panel)
+    assert panel.status.value == "stopped after 0 steps; no run has finished yet"
 
 
 def test_5_stop_without_a_run_says_nothing(demo: SimpleNamespace) -> None:
@@ -294,10 +374,14 @@ def test_8_a_guess_is_kept_and_compared(demo: SimpleNamespace, shown: list[Any],
     guess.radio.value = "all"
     checks.compare(guess, "none")
     assert "✗ You guessed: all." in found[1]["text/plain"]
-    assert found[2][session.RESULT_MIME] == {
+    assert found[1][session.RESULT_MIME] == {
         "name": "prediction.share",
         "values": {"guess": "all", "outcome": "none"},
     }
+    assert len(found) == 2, "the question, and one answer that the runner collects too"
+    guess.radio.index = None
+    checks.compare(guess, "none")
+    assert "You made no guess: choose above, then run this cell again." in found[2]["text/html"]
     with pytest.raises(ValueError, match="`outcome` must be one of"):
         checks.compare(guess, "some")
 
@@ -330,6 +414,7 @@ def test_8_a_quiz_explains_every_answer(demo: SimpleNamespace) -> None:
         (lambda: 3, "expected 2, got 3"),
         (lambda: 4, "4 is even, but wrong"),
         (lambda: 1 / 0, "your code raised ZeroDivisionError: division by zero"),
+        (lambda: None, checks.NOTHING),
     ],
 )
 def test_9_an_exercise_says_what_differs(function: Any, status: str, monkeypatch: Any) -> None:
@@ -343,7 +428,24 @@ def test_9_an_exercise_says_what_differs(function: Any, status: str, monkeypatch
         return None if got == 2 else f"expected 2, got {got}"
 
     assert checks.exercise("two", function, checker) == status
-    assert found[1][session.RESULT_MIME] == {"name": "exercise.two", "values": {"status": status}}
+    (bundle,) = found  # shown once, and collected
+    assert bundle[session.RESULT_MIME] == {"name": "exercise.two", "values": {"status": status}}
+    assert status in html.unescape(bundle["text/html"])
+    assert status in bundle["text/plain"]
+
+
+def test_9_none_can_be_a_right_answer(monkeypatch: Any) -> None:
+    monkeypatch.setattr(checks, "display", lambda *_, **__: None)
+
+    def checker(learners: Any) -> str | None:
+        if learners([]) is not None:
+            return "of no numbers None is right"
+        return None if learners([1, 2]) == 2 else "of 1 and 2 the largest is 2"
+
+    assert checks.exercise("largest", lambda numbers: max(numbers, default=None), checker) == "pass"
+    assert checks.exercise("largest", lambda numbers: None, checker) == "of 1 and 2 the largest is 2"
+    assert checks.exercise("largest", lambda numbers: 0, checker) == "of no numbers None is right"
+    assert "IndexError" in checks.exercise("largest", lambda n: n[9] if n else None, checker)
 
 
 def test_9_a_stub_is_not_attempted_yet(monkeypatch: Any) -> None:
@@ -382,7 +484,7 @@ def test_10_a_panel_made_again_ends_the_old_worker(demo: SimpleNamespace) -> Non
 
 def test_10_stopping_closes_the_generator(demo: SimpleNamespace) -> None:
     closed = threading.Event()
-    plain = demo.panel.method
+    plain = demo.panel.generator
 
     def method(values: SimpleNamespace, split: Split) -> Generator[Any, None, Any]:
         try:
@@ -390,14 +492,14 @@ def test_10_stopping_closes_the_generator(demo: SimpleNamespace) -> None:
         finally:
             closed.set()
 
-    demo.panel.method, demo.panel.epochs.value = method, LONG
+    demo.panel.generator, demo.panel.epochs.value = method, LONG
     try:
         demo.panel.run.click()
         until(lambda: demo.panel.progress.steps > 0)
         demo.panel.stop(wait=10)
         assert closed.is_set()
     finally:
-        demo.panel.method = plain
+        demo.panel.generator = plain
 
 
 @pytest.mark.slow
@@ -464,8 +566,16 @@ def test_13_an_explorer_shows_an_error_and_keeps_the_last_drawing() -> None:
 
 def test_13_an_unknown_control_is_refused() -> None:
     panel = Panel("p", {"n": choice("n", [1])})
+    with pytest.raises(ValueError, match=r"set `n\.value`"):
+        panel.n = 2
     with pytest.raises(AttributeError, match="no attribute or control 'm'"):
         _ = panel.m
+
+
+@pytest.mark.parametrize("name", ["values", "status", "controls", "view", "seconds"])
+def test_13_a_control_cannot_take_the_name_of_something_else(name: str) -> None:
+    with pytest.raises(ValueError, match=f"of the panel 'p' must not hold '{name}'"):
+        Explorer("p", controls={name: choice("n", [1])}, view=lambda v: View(go.Figure(), "An empty figure."))
 
 
 # The charts

@@ -190,11 +190,11 @@ def test_blocks_of_ones_own_must_hold_every_id_once(tmp_path):
 
 
 def test_small_blocks_and_missing_classes_are_warned_about(tmp_path):
-    with pytest.warns(UserWarning, match="blocks") as found:
+    with pytest.warns(UserWarning, match="Blocks") as found:
         run(train_chain(tiny_net(), blobs(), CHAIN_RECIPE, 60, Folder(tmp_path)))
     said = " ".join(str(warning.message) for warning in found)
-    assert "60 blocks are smaller than one mini-batch of 5" in said
-    assert "60 blocks lack a class" in said
+    assert "Blocks smaller than one mini-batch of 5: 60 of 60." in said
+    assert "Blocks that lack a class, so that the residual will be noisy: 60 of 60." in said
 
 
 def test_the_bytes_stored_are_about_one_model_a_block(whole):

@@ -6,6 +6,7 @@ a question is printed, with its choices, and counts as not answered.
 
 from __future__ import annotations
 
+import functools
 import html
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ __all__ = ["Guess", "Quiz", "compare", "exercise", "predict", "quiz"]
 
 NO_ANSWER = "no answer"
 NOT_ATTEMPTED = "not attempted yet"
+NOTHING = "your function returned nothing: end it with `return` and the result"
 
 
 class Question:
@@ -102,11 +104,12 @@ def compare(guess: Guess, outcome: str) -> None:
     """
     if outcome not in guess.choices:
         raise ValueError(f"`outcome` must be one of {guess.choices}; got {outcome!r}.")
-    said = {None: "You made no guess.", outcome: "✓ As you guessed."}.get(
-        guess.value, f"✗ You guessed: {guess.value}."
-    )
-    _say(f"{guess.question} Computed: {outcome}. {said}")
-    session.record(f"prediction.{guess.name}", guess=guess.value or NO_ANSWER, outcome=outcome)
+    said = {
+        None: "You made no guess: choose above, then run this cell again.",
+        outcome: "✓ As you guessed.",
+    }.get(guess.value, f"✗ You guessed: {guess.value}.")
+    found = {"guess": guess.value or NO_ANSWER, "outcome": outcome}
+    _say(f"{guess.question} Computed: {outcome}. {said}", f"prediction.{guess.name}", found)
 
 
 class Quiz(Question):
@@ -153,26 +156,42 @@ def exercise(name: str, function: Callable[..., Any], checker: Callable[[Any], s
 
     Args:
         name: recorded as ``exercise.<name>``.
-        function: what the learner wrote; a stub raises NotImplementedError.
+        function: what the learner wrote, and what must return something; a stub raises NotImplementedError.
         checker: called with the function; returns None (or raises nothing) when all is right, otherwise a
             sentence that says what differs. A failed `assert` in it counts as such a sentence.
 
     Returns:
         The status: "pass", "not attempted yet", or what differs.
     """
+    empty: list[bool] = []  # of every call, whether it returned nothing
+
+    @functools.wraps(function)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        empty.append(False)
+        result = function(*args, **kwargs)
+        empty[-1] = result is None
+        return result
+
     try:
-        status = checker(function) or "pass"
+        status = checker(watched) or "pass"
     except NotImplementedError:
         status = NOT_ATTEMPTED
     except AssertionError as error:
         status = str(error).partition("\n")[0] or "a check failed, without saying which"
     except Exception as error:  # the learner's own mistake, told to the learner
         status = f"your code raised {type(error).__name__}: {error}"
+    if status not in ("pass", NOT_ATTEMPTED) and empty[-1:] == [True] and sum(empty) == 1:
+        status = NOTHING  # a None that was accepted before is an answer
     mark = {"pass": "✓", NOT_ATTEMPTED: "…"}.get(status, "✗")
-    _say(f"{mark} Exercise {name.replace('_', ' ')}: {status}")
-    session.record(f"exercise.{name}", status=status)
+    _say(f"{mark} Exercise {name.replace('_', ' ')}: {status}", f"exercise.{name}", {"status": status})
     return status
 
 
-def _say(text: str) -> None:
-    display({"text/html": f"<p><strong>{html.escape(text)}</strong></p>", "text/plain": text}, raw=True)  # type: ignore[no-untyped-call]
+def _say(text: str, name: str, values: Mapping[str, str]) -> None:
+    """One output: the sentence for the learner, and the result for the runner (see `session.record`)."""
+    bundle = {
+        session.RESULT_MIME: {"name": name, "values": dict(values)},
+        "text/html": f"<p><strong>{html.escape(text)}</strong></p>",
+        "text/plain": text,
+    }
+    display(bundle, raw=True)  # type: ignore[no-untyped-call]

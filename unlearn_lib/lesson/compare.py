@@ -12,7 +12,7 @@ from torch import nn
 from unlearn_lib.data import Examples
 from unlearn_lib.lesson import charts
 from unlearn_lib.lesson.charts import View
-from unlearn_lib.lesson.controls import choice, draw_into, switch, table
+from unlearn_lib.lesson.controls import choice, counted, draw_into, switch, table
 from unlearn_lib.lesson.panels import Panel, UnlearnPanel, row
 from unlearn_lib.lesson.pickers import Thumbnails, image_url, top_of
 from unlearn_lib.metrics.accuracy import logits
@@ -54,7 +54,8 @@ class ComparePanel(Panel):
         )
         self.classes, self.chart = list(classes), w.Output()
         self.chart.add_class("unlearn-chart")
-        self._assemble(self.status, row([self.numbers, self.chart], "unlearn-row"))
+        self.answer = row([self.numbers, self.chart], "unlearn-row")
+        self._assemble(self.status, self.answer)
         self.renew(models, samples)
         for control in ("left", "right", "which", "differ"):
             self.controls[control].observe(lambda _: self._offer(), "value")
@@ -69,7 +70,7 @@ class ComparePanel(Panel):
             samples = {"forget": split.forget, "retain": split.retain, "test": panel.data.test}
             return panel.outcome.models, samples
 
-        made = cls(f"{panel.name} models", *parts(), panel.data.classes)
+        made = cls(f"{panel.worker.name} models", *parts(), panel.data.classes)
         panel.listeners.append(lambda: made.renew(*parts()))
         return made
 
@@ -94,8 +95,10 @@ class ComparePanel(Panel):
         examples, which = self.samples[self.which.value], self.which.value
         left, right = (self.answers[side.value, which].argmax(1) for side in (self.left, self.right))
         rows = np.flatnonzero(left != right) if self.differ.value else np.arange(len(examples))
-        found = f"{len(rows)} of {len(examples)} samples"
-        self.status.value = f"{found} where the two disagree" if self.differ.value else found
+        self.status.value = self._found(len(rows), len(examples))
+        for part in (self.grid, self.answer):
+            part.layout.display = None if len(rows) else "none"
+        self.offered = ""
         if len(rows):
             shown = examples.select(examples.ids[rows[:SHOWN]])
             self.offered = self.which.value
@@ -103,6 +106,15 @@ class ComparePanel(Panel):
             if not self.grid.value:
                 self.grid.value = [int(shown.ids[0])]
         self._draw()
+
+    def _found(self, rows: int, samples: int) -> str:
+        if rows:
+            found = f"The two disagree on {rows:,} of " if self.differ.value else ""
+            some = f"; the first {SHOWN} are shown." if rows > SHOWN else "."
+            return f"{found}{counted(samples, 'sample')}{some}"
+        if self.left.value == self.right.value:
+            return "A model never disagrees with itself: choose two."
+        return f"The two agree on all of the {counted(samples, 'sample')}: there is none to show."
 
     def view(self) -> View:
         """The chosen sample: its picture, label, and the two models' answers."""
@@ -117,11 +129,11 @@ class ComparePanel(Panel):
         return view._replace(numbers={"sample": wanted, "true class": label, **said})
 
     def views(self) -> list[View]:
-        """The grid, and the chosen sample."""
-        return [self.grid.view()._replace(numbers={}), self.view()]
+        """The grid, and the chosen sample; nothing where none is offered."""
+        return [self.grid.view()._replace(numbers={}), self.view()] if self.offered else []
 
     def _draw(self) -> None:
-        if not self.grid.value:
+        if not self.grid.value or not self.offered:
             return  # between two assignments of `_offer`
         try:
             view, examples = self.view(), self.grid.examples

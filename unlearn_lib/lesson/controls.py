@@ -20,6 +20,7 @@ __all__ = [
     "KeyGuard",
     "button",
     "choice",
+    "counted",
     "draw_into",
     "either",
     "number",
@@ -172,6 +173,11 @@ def words(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and its noun: 1 sample, 2 samples."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def picture_of(view: View) -> dict[str, str]:

@@ -12,21 +12,21 @@ from __future__ import annotations
 import html
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import ipywidgets as w
-import numpy as np
 from torch import nn
 
 from unlearn_lib.data import Dataset, Split
-from unlearn_lib.lesson import charts, session
+from unlearn_lib.lesson import run_views, session
 from unlearn_lib.lesson.charts import View
 from unlearn_lib.lesson.controls import (
     NAMED,
     KeyGuard,
     button,
+    counted,
     draw_into,
     either,
     picture_of,
@@ -35,11 +35,11 @@ from unlearn_lib.lesson.controls import (
 from unlearn_lib.lesson.pickers import Thumbnails
 from unlearn_lib.lesson.progress import Progress
 from unlearn_lib.lesson.worker import Stopped, Worker
-from unlearn_lib.metrics.accuracy import forgotten_classes
 from unlearn_lib.train import Step, Unlearned
 
 __all__ = ["Explorer", "Panel", "Progress", "UnlearnPanel", "View"]
 
+LARGE = (w.Box, Thumbnails)  # controls with a row of their own
 LOOK = 0.25  # seconds between two looks at a run; between two drawings more, see `_glance`
 
 
@@ -49,10 +49,16 @@ class Panel:
     Args:
         name: of the panel; making another panel of this name ends the work of the first.
         controls: widgets by name, from `unlearn_lib.lesson.controls` or `pickers`.
+
+    Raises:
+        ValueError: a control has the name of something else that the panel has.
     """
 
     def __init__(self, name: str, controls: Mapping[str, Any]) -> None:
-        self.name, self.controls = name, dict(controls)
+        self._name = name
+        for taken in {"controls", *dir(type(self))}.intersection(controls):
+            self._refuse(taken)
+        self.controls = dict(controls)
         self.status, self.numbers = w.Label(), w.HTML()
         self.status.add_class("unlearn-status")
         self.initial = vars(self.values)
@@ -63,6 +69,17 @@ class Panel:
             raise AttributeError(f"{type(self).__name__} has no attribute or control {name!r}.")
         return controls[name]
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("controls", {}):  # `__getattr__` would never find the control again
+            self._refuse(name)
+        super().__setattr__(name, value)
+
+    def _refuse(self, name: str) -> NoReturn:
+        raise ValueError(
+            f"`controls` of the panel {self._name!r} must not hold {name!r}: it has another {name!r}. "
+            f"(To change what a control says, set `{name}.value`.)"
+        )
+
     @property
     def values(self) -> SimpleNamespace:
         """What the controls say now."""
@@ -72,9 +89,9 @@ class Panel:
         """What the panel shows now: its static form."""
         raise NotImplementedError
 
-    def _assemble(self, *below: Any, buttons: Sequence[w.Button] = ()) -> None:
-        small = [c for c in self.controls.values() if not isinstance(c, w.Box | Thumbnails)]
-        large = [c for c in self.controls.values() if isinstance(c, w.Box | Thumbnails)]
+    def _assemble(self, *below: Any, buttons: Sequence[Any] = ()) -> None:
+        small = [c for c in self.controls.values() if not isinstance(c, LARGE)]
+        large = [c for c in self.controls.values() if isinstance(c, LARGE)]
         rows = [row(small, "unlearn-controls")] if small else []
         rows += [*large, *([row(buttons, "unlearn-controls")] if buttons else [])]
         self.box = w.VBox([KeyGuard(), *rows, *below])
@@ -83,7 +100,7 @@ class Panel:
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         pictures = [picture_of(view) for view in self.views()]
         joined = "".join(picture["text/html"] for picture in pictures)
-        static = {**pictures[0], "text/html": joined}
+        static = {**pictures[0], "text/html": joined} if pictures else {"text/plain": self.status.value}
         return static if session.HEADLESS else {**static, **self.box._repr_mimebundle_(**kwargs)}
 
 
@@ -145,6 +162,8 @@ class UnlearnPanel(Panel):
         draw: the method's own picture: from `Progress` (`infos` while it runs, `result` at the end, None
             before) to a `View`.
         total: number of steps, from values and request, for the time that remains.
+        unused: from the values to the names of the controls that these choices ignore: they are disabled, or
+            hidden where they are large.
         action: what the main button says.
         picture_first: the chosen picture stands above the curves, near the controls.
         first: run once when made, so that the panel says something at once; False shows the original only.
@@ -163,6 +182,7 @@ class UnlearnPanel(Panel):
         reference: Unlearned[Any] | None = None,
         draw: Callable[[Progress], View] | None = None,
         total: Callable[[SimpleNamespace, Split], int] | None = None,
+        unused: Callable[[SimpleNamespace], Collection[str]] = lambda _: (),
         action: str = "Unlearn",
         picture_first: bool = False,
         first: bool = True,
@@ -171,20 +191,22 @@ class UnlearnPanel(Panel):
         self.worker = Worker(name)  # ends the worker of an earlier panel of this name
         self.data = data
         self.original = (lambda _: original) if isinstance(original, nn.Module) else original
-        self.split, self.method, self.retrain, self.total = split, start, retrain, total
+        self.split, self.generator, self.retrain, self.total = split, start, retrain, total
+        self.unused = unused
         self.references: dict[tuple[int, ...], Unlearned[Any]] = {}  # by `_key`
         self.listeners: list[Callable[[], None]] = []
         self.charts: dict[str, Callable[[Progress], View]] = {"Method": draw} if draw else {}
         self.charts |= {
-            "Classes": _classes,
-            "Predictions": lambda p: _matrix(p, "test"),
-            "Forgotten samples": lambda p: _matrix(p, "forget"),
-            "Seconds": _seconds,
+            "Classes": run_views.classes,
+            "Predictions": lambda p: run_views.predictions(p, "test"),
+            "Forgotten samples": lambda p: run_views.predictions(p, "forget"),
+            "Seconds": run_views.seconds,
         }
         self.detail = either("Show", list(self.charts))
         self.run = button(action, "Train with these choices; takes a few seconds", self.start, main=True)
         self.halt = button("Stop", "Stop at the next step", self.stop)
         self.back = button("Reset", "Back to the first state", self.reset)
+        self.asked = w.Label()  # what the choices ask for
         self.bar, self.clock = w.IntProgress(description="Steps", style=NAMED), w.Label()
         self.curves, self.picture, self.caption = w.Output(), w.Output(), w.HTML()
         for out in (self.curves, self.picture):
@@ -194,7 +216,7 @@ class UnlearnPanel(Panel):
             row([self.bar, self.clock], "unlearn-controls"),
             self.status,
             *(part for group in (parts[::-1] if picture_first else parts) for part in group),
-            buttons=[self.run, self.halt, self.back],
+            buttons=[self.run, self.halt, self.back, self.asked],
         )
         self._reset_asked = self._running = self._made = False
         self._speaking = threading.Lock()
@@ -208,6 +230,8 @@ class UnlearnPanel(Panel):
         self._made = True
         self._restore()
         self.detail.observe(lambda _: self._draw_detail(), "value")
+        for control in self.controls.values():
+            control.observe(lambda _: self._announce(), "value")
 
     @property
     def scores(self) -> dict[str, dict[str, float]]:
@@ -241,25 +265,39 @@ class UnlearnPanel(Panel):
 
     def views(self) -> list[View]:
         """The curves and the chosen chart, with the numbers."""
-        curves = [_curves(self.progress)] if self.progress.steps else []
+        curves = [run_views.curves(self.progress)] if self.progress.steps else []
         *others, last = [*curves, self.charts[self.detail.value](self.outcome)]
-        numbers = {role: _shown(row) for role, row in _in_order(self.outcome.scores).items()}
-        return [*others, last._replace(numbers={**numbers, **last.numbers})]
+        return [*others, last._replace(numbers={**run_views.scores(self.outcome), **last.numbers})]
 
     # In the caller's thread
 
     def _begin(self) -> None:
         self._running, self.status.value = True, "running"
-        self._disable(True)
+        self._enable()
         self.bar.value, self._looked, self._next_drawing, self._begun = 0, 0.0, 0.0, time.monotonic()
 
     def _end(self, said: str) -> None:
         with self._speaking:  # or "stopping" could be written over the last word
             self._running, self.status.value = False, said
+        self._announce()
 
-    def _disable(self, to: bool) -> None:
-        for control in self.controls.values():
-            control.disabled = to
+    def _enable(self) -> None:
+        """Disable what a run, or the choices, make useless."""
+        unused = self.unused(self.values)
+        for name, control in self.controls.items():
+            control.disabled = self._running or name in unused
+            if isinstance(control, LARGE):
+                control.layout.display = "none" if name in unused else None
+
+    def _announce(self) -> None:
+        """Say how much the present choices forget, or why they cannot."""
+        self._enable()
+        try:
+            split = self.split(self.values)
+        except Exception as error:
+            self.asked.value = str(error)
+            return
+        self.asked.value = f"these choices forget {counted(len(split.forget), 'sample')}"
 
     def _new_progress(self, values: SimpleNamespace, split: Split) -> Progress:
         progress = Progress(values, split, self.data, self.original(values))
@@ -274,22 +312,21 @@ class UnlearnPanel(Panel):
             self.progress = self._new_progress(values, self.split(values))
             said = self._drive(self.progress)
             self.outcome = self.progress
-            self._draw()
             for listener in self.listeners:
                 listener()
         except Stopped:
-            said = (
-                f"stopped after {self.progress.steps} steps; the numbers are those of the last finished run"
+            said = f"stopped after {counted(self.progress.steps, 'step')}; " + (
+                "only the curves show it: all else is of the last finished run"
+                if self.outcome.result
+                else "no run has finished yet"
             )
         except Exception as error:  # shown in the panel, never swallowed
             said = f"failed: {type(error).__name__}: {error}"
-        finally:
-            self._disable(False)
         if self._reset_asked:
             self._reset_asked = False
             self._restore()
         else:
-            self.numbers.value = _scoreboard(self.outcome)
+            self._draw()
             self._end(said)
 
     def _drive(self, progress: Progress) -> str:
@@ -304,8 +341,8 @@ class UnlearnPanel(Panel):
             progress.resume()
 
         progress.resume()
-        progress.finish(self.worker.drive(self.method(progress.values, progress.split), [watch]))
-        said = f"finished after {progress.steps} steps in {progress.seconds:.2f} s"
+        progress.finish(self.worker.drive(self.generator(progress.values, progress.split), [watch]))
+        said = f"finished after {counted(progress.steps, 'step')} in {progress.seconds:.2f} s"
         if self.retrain is None or "retrained" in progress.models:
             return said
         self.status.value = f"running: {said}; now retraining the reference"
@@ -335,8 +372,8 @@ class UnlearnPanel(Panel):
         if now < self._next_drawing:
             return
         for progress in drawn:
-            draw_into(self.curves, _curves(progress))
-            self.numbers.value = _scoreboard(progress)
+            draw_into(self.curves, run_views.curves(progress))
+            self.numbers.value = run_views.scoreboard(progress)
             if self.detail.value == "Method":
                 self._draw_detail(progress)
         cost = time.monotonic() - now
@@ -345,11 +382,12 @@ class UnlearnPanel(Panel):
     # Drawing, from any thread
 
     def _draw(self) -> None:
-        draw_into(self.curves, _curves(self.progress))
-        self.numbers.value = _scoreboard(self.outcome)
+        draw_into(self.curves, run_views.curves(self.progress))
+        self.numbers.value = run_views.scoreboard(self.outcome)
         self.bar.max = max(self.progress.steps, 1)
         self.bar.value = self.progress.steps
-        self.clock.value = f"{self.progress.steps} steps, {self.progress.seconds:.2f} s of computing"
+        spent = f"{self.progress.seconds:.2f} s of computing"
+        self.clock.value = f"{counted(self.progress.steps, 'step')}, {spent}"
         self._draw_detail()
 
     def _draw_detail(self, progress: Progress | None = None) -> None:
@@ -384,46 +422,3 @@ def _key(original: nn.Module, split: Split) -> tuple[int, ...]:
 def described(view: View) -> str:
     """The text alternative of a view: its numbers, and what there is to see."""
     return table(view.numbers) + f"<p>{html.escape(view.alt)}</p>"
-
-
-def _shown(row: Mapping[str, float]) -> dict[str, str]:
-    return {k: f"{v:.2f} s" if k == "seconds" else f"{v:.1%}" for k, v in row.items()}
-
-
-def _scoreboard(progress: Progress) -> str:
-    rows = {role: _shown(row) for role, row in _in_order(progress.scores).items()}
-    if progress.result is None and progress.steps:
-        now = {k: v for k, v in progress.rows[-1].items() if k != "step"}
-        rows[f"unlearned, at step {progress.rows[-1]['step']:.0f}"] = _shown(now)
-    n, kept = len(progress.split.forget), len(progress.split.retain)
-    return table(rows, f"Accuracy; the request: forget {n:,} samples, retain {kept:,}")
-
-
-def _curves(progress: Progress) -> View:
-    references = {role: row for role, row in progress.scores.items() if role != "unlearned"}
-    return charts.accuracy_chart(progress.rows, references, progress.phases)
-
-
-def _classes(progress: Progress) -> View:
-    found = {role: tables["test"] for role, tables in progress.tables.items()}
-    shares = {role: (np.diag(t) / np.maximum(t.sum(1), 1)).tolist() for role, t in found.items()}
-    return charts.class_chart(_in_order(shares), progress.data.classes, forgotten_classes(progress.split))
-
-
-def _matrix(progress: Progress, part: str) -> View:
-    found = {role: tables[part] for role, tables in progress.tables.items() if role != "retrained"}
-    names = {"test": "test samples", "forget": "samples to forget"}
-    return charts.matrix_chart(found, progress.data.classes, names[part])
-
-
-def _seconds(progress: Progress) -> View:
-    spent = {role: row["seconds"] for role, row in progress.scores.items() if "seconds" in row}
-    view = charts.seconds_chart(_in_order(spent))
-    if "unlearned" in spent and "retrained" in spent:
-        ratio = spent["retrained"] / max(spent["unlearned"], 1e-9)
-        view = view._replace(numbers={"retraining takes so many times as long": f"{ratio:.1f}"})
-    return view
-
-
-def _in_order(by_role: Mapping[str, Any]) -> dict[str, Any]:
-    return {role: by_role[role] for role in ("original", "unlearned", "retrained") if role in by_role}

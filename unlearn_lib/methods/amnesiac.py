@@ -17,7 +17,8 @@ Measured on digits (mlp, Adam 3e-3, batch 16, 15 epochs, the 146 threes packed i
 epoch; test accuracy on threes / other classes, mean of five seeds): before .94 / .98; p = 1: .00 / .948; p
 = .3: .02 / .963 at a third of the bytes. It depends on the optimizer: with SGD 0.1 p = 1 ruins the model
 (.00 / .12), p = .01 does well (.00 / .93), and *random* p = .05 better still (.04 / .973). Magnitude is not
-always best.
+always best. And the control of lesson 03, *every* entry of the updates times one share s, does as well at
+equal forgetting: ranking buys storage, not accuracy.
 
 Differs from the paper:
     Certain is, from the abstract of Gogineni and Nadimi: updates made in training are pruned layer-wise, then

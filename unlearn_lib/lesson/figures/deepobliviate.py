@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from unlearn_lib.decay import StopRule, dfa, dfa_points
 from unlearn_lib.lesson.charts import View, styled
+from unlearn_lib.lesson.controls import counted
 from unlearn_lib.lesson.plots import ROLES
 from unlearn_lib.lesson.progress import Progress
 
@@ -53,8 +54,8 @@ def timeline_chart(blocks: int, d_min: int, d_max: int, T: int) -> View:
     figure.update_yaxes(showticklabels=False)
     retrained = T - d_min + 1
     alt = (
-        f"Timeline of {blocks} blocks: the first {d_min - 1} are kept, {retrained} are retrained "
-        f"(blocks {d_min} to {T}), the last {blocks - T} are stitched."
+        f"Timeline of {blocks} blocks. Kept at the beginning: {d_min - 1}; retrained: {retrained} "
+        f"(blocks {d_min} to {T}); stitched at the end: {blocks - T}."
     )
     numbers = {"blocks retrained": retrained, "speed-up in blocks": round(blocks / retrained, 1)}
     return View(styled(figure, 190), alt, numbers)
@@ -87,6 +88,13 @@ def residual_chart(window: Sequence[float], gap: Sequence[float], rule: StopRule
             **style("original", "lines"),
             row=1,
             col=1,
+        )
+    else:
+        enough = len(window) > 2 and (rule.estimator != "dfa" or len(dfa_points(window)[0]) > 1)
+        lacks = "no falling trend to fit" if enough else "too few residuals to fit"
+        spot = {"x": [1], "y": [max(window) / 2 or 0.5], "text": [lacks], "mode": "text"}
+        figure.add_scatter(
+            **spot, textposition="middle right", showlegend=False, hoverinfo="skip", row=1, col=1
         )
     if n_stop is not None:
         mark = {"x": [n_stop, n_stop], "y": [0, max(window)]}
@@ -128,17 +136,15 @@ def residual_chart(window: Sequence[float], gap: Sequence[float], rule: StopRule
     return View(styled(figure, 330), alt, numbers | {"stop at n": n_stop or "never"})
 
 
-def progress_view(progress: Progress) -> View:
+def progress_view(progress: Progress, rule: StopRule) -> View:
     """For a panel: the residuals as far as they are known, and before that the chain."""
     known = [info for _, info in progress.infos if "residual" in info]
     if not known or not known[-1]["window"]:
         done = len(known)
-        return View(
-            _bare(done), f"No residual to test yet; {done} blocks retrained.", {"blocks retrained": done}
-        )
+        alt = f"No residual to test yet; {counted(done, 'block')} retrained."
+        return View(_bare(done), alt, {"blocks retrained": done})
     window, B = known[-1]["window"], known[-1]["blocks"]
     gaps = [info["gap"] for info in known][-len(window) :]
-    rule = StopRule(progress.values.epsilon, progress.values.estimator)
     view = residual_chart(window, gaps, rule)
     numbers = {"blocks retrained": len(known), "speed-up in blocks": B / len(known)}
     return view._replace(numbers={**numbers, **view.numbers})
@@ -281,7 +287,8 @@ def dfa_chart(window: Sequence[float]) -> View:
         )
     figure.update_xaxes(title="window size s", type="log", tickvals=sizes.tolist())
     figure.update_yaxes(title="fluctuation F(s)", type="log")
-    alt = f"Fluctuation against window size for {len(window)} residuals; the slope gives h = {h:.2f}."
+    seen = counted(len(window), "residual")
+    alt = f"Fluctuation against window size for {seen}; the slope gives h = {h:.2f}."
     return View(styled(figure, 310), alt, {"residuals": len(window), "h by DFA": h})
 
 
