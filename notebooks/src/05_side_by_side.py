@@ -40,24 +40,24 @@ from pathlib import Path
 import torch
 
 from unlearn_lib import models
-from unlearn_lib.lesson import checks
+from unlearn_lib.lesson import audit_cards, checks
 from unlearn_lib.lesson import session as lesson
 from unlearn_lib.lesson.audit_cards import CARDS, CONTEST, COSTS
 from unlearn_lib.lesson.compare import ComparePanel
-from unlearn_lib.lesson.contest import KINDS, METHODS, Knobs, Task, learner
+from unlearn_lib.lesson.contest import KINDS, METHODS, Knobs, Task, learner, noisy, three_requests
 from unlearn_lib.lesson.controls import choice, whole
+from unlearn_lib.lesson.failures import failures
 from unlearn_lib.lesson.figures import side_by_side as figures
 from unlearn_lib.lesson.league import NOTHING, Arena, Grid, Table, ulira
 from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
 from unlearn_lib.lesson.session import record, show
-from unlearn_lib.methods.finetune import finetune, gradient_ascent
-from unlearn_lib.methods.partial import ascent, label_flip
+from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir
-from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.metrics.audits import bn_recalibration
-from unlearn_lib.metrics.backdoor import backdoor_success, edge_trigger, poison
+from unlearn_lib.metrics.backdoor import backdoor_success
 from unlearn_lib.metrics.baselines import mask_logits, uniform_output
+from unlearn_lib.metrics.divergence import weight_distance
 from unlearn_lib.params import clone
 from unlearn_lib.train import Recipe, run, train
 
@@ -67,32 +67,20 @@ settings, recipe = session.settings, session.recipe
 # %% [markdown]
 # ### One data set, three requests
 # On clean digits a model knows nothing about a training image that it would not know about any other, so there is
-# nothing to find out. Noise gives every image details of its own. A **validation** part decides when methods
-# stop; test images judge, and nothing else.
-
+# nothing to find out. Noise gives every image details of its own (`noise` above; other data sets go without). A
+# **validation** part decides when methods stop; test images judge, and nothing else.
 
 # %%
-def noisy(examples, stream):
-    """Network inputs with normal noise."""
-    x = examples.batch(slice(None)).x
-    return replace(examples, x=x + settings.noise * torch.randn(x.shape, generator=stream), scale=None)
-
-
 stream = torch.Generator().manual_seed(seed)
-known, test = noisy(session.dataset.train, stream), noisy(session.dataset.test, stream)
+known, test = (noisy(part, settings.noise, stream) for part in (session.dataset.train, session.dataset.test))
 validation = known.head(settings.validation)
 base = known.without(validation.ids)
 data = replace(session.dataset, train=base, test=test)
 
-trigger, target = edge_trigger(data.shape, float(base.x.max())), 0
-single = base.head(settings.forget, seed=1).ids
-marked = base.where(base.y != target).head(settings.poisoned, seed=2).ids
-requests = {
-    "class": (base, base.ids[base.y == forget_class], None),
-    "samples": (base, single, None),
-    "backdoor": (poison(base, marked, target, trigger), marked, (trigger, target)),
-}
-images = {kind: part.select(ids).x[:10, 0].numpy() for kind, (part, ids, _) in requests.items()}
+requests = three_requests(base, forget_class, settings.forget, settings.poisoned)
+trigger, target = requests["backdoor"].backdoor
+single = requests["samples"].ids
+images = {kind: part.select(ids).x[:10].mean(1).numpy() for kind, (part, ids, _) in requests.items()}
 show(figures.request_chart(images))
 for kind, (part, ids, _) in requests.items():
     print(f"{kind:9} forget {len(ids)} of {len(part)} training samples")
@@ -152,6 +140,7 @@ caught = checks.predict(
 
 # %%
 seeds = range(seed, seed + settings.seeds)
+knobs = Knobs(**settings.knobs)
 arenas = {}
 for kind, (part, ids, backdoor) in requests.items():
     tasks = [
@@ -163,7 +152,7 @@ for kind, (part, ids, backdoor) in requests.items():
             recipe.but(seed=s),
             session.build(s),
             session.folder / f"{kind} {s}",
-            knobs=Knobs(blocks=settings.blocks),
+            knobs=knobs,
             backdoor=backdoor,
         )
         for s in seeds
@@ -176,16 +165,22 @@ for kind, (part, ids, backdoor) in requests.items():
 # audit. "Do nothing" enters too, for some audits like it.
 
 # %%
-entries, table = {}, Table(())
-for kind, arena in arenas.items():
-    for place in range(len(seeds)):
-        here = {NOTHING: arena.nothing(place)}
-        for name, method in METHODS.items():
-            if kind not in method.refuses:
-                here[name] = arena.enter(name, method, place)
-        for name, entry in here.items():
-            entries[kind, name, place] = entry
-            table += Table(tuple(arena.scores(entry)))
+entries, table, counter = {}, Table(()), lesson.Counter()
+places = range(len(seeds))
+jobs = [
+    (kind, name, place)
+    for kind in KINDS
+    for place in places
+    for name in (NOTHING, *METHODS)
+    if name == NOTHING or kind not in METHODS[name].refuses
+]
+for done, (kind, name, place) in enumerate(jobs):
+    counter(done, len(jobs), f"{kind}, {name}")
+    arena = arenas[kind]
+    entry = arena.nothing(place) if name == NOTHING else arena.enter(name, METHODS[name], place)
+    entries[kind, name, place] = entry
+    table += Table(tuple(arena.scores(entry)))
+counter(len(jobs), len(jobs))
 print(f"{len(entries)} entries, {len(table.scores)} numbers")
 
 # %% [markdown]
@@ -209,8 +204,12 @@ results("backdoor")
 
 # %% [markdown]
 # Read "retrain" first: no method should be far from it in *any* column. Few seeds give wide intervals, and that is
-# the message: a difference inside them is none.
-#
+# the message: a difference inside them is none. What each column means, and how it can fool you:
+
+# %%
+audit_cards.grid(CONTEST)
+
+# %% [markdown]
 # ### What it cost
 # With preparation. Bytes are what must be kept in advance. "Do nothing" costs nothing, which is its only merit.
 
@@ -218,9 +217,13 @@ results("backdoor")
 table.grid("samples", {name: card.how for name, card in COSTS.items()}, {})
 
 # %% [markdown]
-# Amnesiac unlearning reads no data at all when the request comes, and pays for it in bytes. PGU reads only the
-# forget set. SISA and DeepObliviate read a part of the retain set. A preparation can serve many requests: then
-# its seconds are shared, its bytes are not.
+# Amnesiac unlearning reads no data at all when the request comes, and pays for it in bytes. PGU and the partial
+# methods read the forget set, and validation samples that tell when to stop: data that others may train on. SISA
+# and DeepObliviate read a part of the retain set. A preparation can serve many requests: then its seconds are
+# shared, its bytes are not.
+
+# %%
+audit_cards.grid(COSTS)
 
 # %% [markdown]
 # ## Compare
@@ -237,23 +240,81 @@ checks.compare(cured, cured.choices[{(1, 0): 0, (0, 1): 1, (1, 1): 2}.get(tuple(
 
 # %% [markdown]
 # Fine-tuning never shows the trigger, so nothing tells the network to unlearn it. Amnesiac unlearning takes back
-# the updates of the poisoned batches. A likely reason, not tested here: Adam's step averages over many batches: most
-# of what a batch taught was carried out by the steps *after* it, and those are not taken back.
+# the updates of the poisoned batches. But Adam's step averages over many batches: most of what a batch taught may
+# be carried out by the steps *after* it, which are not taken back. Plain SGD has no such memory. The same request,
+# with SGD:
+
+# %%
+plain_sgd = replace(
+    arenas["backdoor"].tasks[0],
+    recipe=Recipe("sgd", lr=0.1, batch_size=16, epochs=recipe.epochs, seed=seed),
+    folder=session.folder / "sgd",
+)
+kit = METHODS["amnesiac"].prepare(plain_sgd)
+undone = run(METHODS["amnesiac"].begin(plain_sgd, kit)).model
+by_sgd = [backdoor_success(model, test, trigger, target) for model in (kit.original, undone)]
+print(f"with SGD: backdoor success {by_sgd[0]:.0%} before amnesiac unlearning, {by_sgd[1]:.0%} after")
+print(f"with {recipe.optimizer}: {mean('backdoor', 'amnesiac', 'backdoor success'):.0%} after")
+
+# %% [markdown]
+# Where SGD's backdoor is gone and Adam's is not, the memory of the optimizer was the reason. It is a price of the
+# method that no accuracy tells.
+
+# %% [markdown]
+# ### A published claim: DeepObliviate against SISA
+# DeepObliviate's abstract reports, against "the state of the art" (we read: SISA), over five data sets on average:
+# 5.8 % more accuracy, prediction 32.5 times as fast, and a comparable speed-up of retraining. Here SISA's shards
+# times slices are DeepObliviate's blocks, so that both store as many models. "Own original" is the model that each
+# had in service before the request.
+
+# %%
+DUEL = ("retrain", "SISA", "DeepObliviate")
+asked = (
+    "own original, test",
+    "retain accuracy, test",
+    "average gap",
+    "prediction time",
+    "speed-up, request only",
+    "bytes stored",
+)
+duel = Table(tuple(s for s in table.scores if s.method in DUEL))
+duel.grid("samples", {a: {**CARDS, **COSTS}[a].how for a in asked}, {})
+
+# %%
+duel.grid("class", {a: {**CARDS, **COSTS}[a].how for a in asked}, {})
+
+# %%
+claim = {}
+for kind in KINDS:
+    deep, sisa_ = ({a: mean(kind, name, a) for a in asked} for name in ("DeepObliviate", "SISA"))
+    claim[kind] = {
+        "accuracy_gain": deep["retain accuracy, test"] - sisa_["retain accuracy, test"],
+        "prediction": sisa_["prediction time"] / deep["prediction time"],
+        "request": deep["speed-up, request only"] / sisa_["speed-up, request only"],
+    }
+    gain, prediction, request = claim[kind].values()
+    print(f"{kind:9} accuracy {gain:+.1%}, prediction {prediction:.1f}×, speed of a request {request:.2f}×")
+
+# %% [markdown]
+# A vote costs as many predictions as there are shards. The small shards cost accuracy, the chain of small blocks
+# does too: which costs more depends on their number. And SISA's row is **exact**: its ensemble is, bit for bit, the
+# trained without the samples. Its gap is the price of sharding. DeepObliviate's gap is mostly that of its chain,
+# as its own original shows, and then that of stopping early.
 #
 # ### Speed-up against gap
-# Right and low is good. The dotted line joins those that no other beats in both.
+# Right and low is good. The dotted line joins those that no other beats in both; the thin lines are intervals.
 
 # %%
 WAYS = ["speed-up", "speed-up, request only"]
-GAPS = ["average gap", "JS to retrained", "activation distance", "weight distance"]
+GAPS = ["average gap", "JS to retrained", "activation distance"]
 
 
 def pareto(kind, across, up):
     """The picture of a request."""
     fast, far = table.column(kind, across), table.column(kind, up)
-    points = {m: (fast[m].mean, far[m].mean) for m in fast if m in far and m != NOTHING}
+    points = {m: (fast[m], far[m]) for m in fast if m in far and m != NOTHING}
     view = figures.pareto_chart(points, across, up)
-    return view._replace(numbers={"do nothing has the " + up: far[NOTHING].mean})
+    return view._replace(numbers={f"{up} of doing nothing": far[NOTHING].mean})
 
 
 show(pareto("samples", "speed-up", "average gap"))
@@ -283,8 +344,6 @@ front
 # %%
 def audit_view(v):
     """One audit for all methods, with its card."""
-    if v.audit not in table.audits(v.kind):
-        raise ValueError(f"{v.audit} is not measured for this request")
     values = [x for x in table.values(v.kind, "retrain", v.audit) if x == x]
     band = (min(values), max(values)) if values else (float("nan"),) * 2
     card = CARDS[v.audit]
@@ -366,30 +425,47 @@ two
 pool = base.without(single)
 shadow_base = pool.head(settings.base, seed=3)
 candidates = pool.without(shadow_base.ids).head(settings.candidates, seed=4)
-names = [NOTHING, *(name for name, m in METHODS.items() if "samples" not in m.refuses)]
-found = ulira(
-    names,
+judged = [NOTHING, *(name for name, m in METHODS.items() if "samples" not in m.refuses)]
+exposed = ulira(
+    judged,
     shadow_base,
     candidates,
     validation,
     partial(models.build, settings.model, data.shape, len(data.classes)),
     recipe,
-    Knobs(blocks=6),
+    replace(knobs, blocks=6, batches=1),
     shadows=settings.shadows,
     seed=seed,
     workers=workers,
+    watch=lesson.Counter(),
 )
-attacks = {name: attack for name, (attack, _) in found.items()}
-average = {name: mean("samples", name, "loss MIA") for name in names}
-show(figures.ulira_chart(attacks, average))
+show(figures.ulira_chart(exposed))
+
+# %% [markdown]
+# The grey marks are the attack on averages, on the very same models. Read the accuracy too: these models have few
+# samples to learn from, and a ruined one hides every sample.
 
 # %%
-gold = attacks["retrain"].auc
-passes = {n for n in names if abs(average[n] - average["retrain"]) < 0.08} - {"retrain"}
-exposed = {n for n in passes if attacks[n].auc.value > max(0.5, gold.value) + 1.96 * gold.error}
-print("pass the loss attack:", ", ".join(sorted(passes)))
-print("of these, caught by U-LiRA:", ", ".join(sorted(exposed)) or "none")
-checks.compare(caught, caught.choices[bool(exposed)])
+Grid(
+    "Models under attack",
+    ["method", "population attack, AUC", "mini U-LiRA, AUC", "accuracy on unseen samples"],
+    [[name, *e.cells()] for name, e in exposed.items()],
+)
+
+# %%
+gold = exposed["retrain"]
+passes = {n for n in judged if abs(exposed[n].population.value - gold.population.value) < 0.08} - {"retrain"}
+caught_ones = {
+    n
+    for n in passes
+    if exposed[n].attack.auc.value > max(0.5, gold.attack.auc.value) + 1.96 * exposed[n].attack.auc.error
+}
+print("pass the population attack:", ", ".join(sorted(passes)) or "none")
+print("of these, caught by U-LiRA:", ", ".join(sorted(caught_ones)) or "none")
+checks.compare(caught, caught.choices[bool(caught_ones)])
+
+# %%
+audit_cards.grid(["loss MIA", "mini U-LiRA"])
 
 # %% [markdown]
 # Each sample has its own pair of Gaussians. If they lie apart, the method has left a trace of this sample, or has
@@ -399,18 +475,18 @@ checks.compare(caught, caught.choices[bool(exposed)])
 gaussians = Explorer(
     "gaussians",
     controls={
-        "name": choice("Method", names, "PGU samples"),
+        "name": choice("Method", judged, "PGU samples"),
         "example": whole("Sample", 0, 0, len(candidates) - 1),
     },
-    view=lambda v: figures.gaussians_chart(v.name, *reversed(found[v.name]), v.example),
+    view=lambda v: figures.gaussians_chart(v.name, exposed[v.name], v.example),
 )
 gaussians
 
 # %% [markdown]
 # ### Layer by layer, beside the floor
-# All against one retrained model. The first row is another *retrained* one: read every row against it. In weights
-# they are all about as far: minima differ by seed, so a weight distance proves nothing. CKA compares what the
-# layers see instead. (SISA is missing: several nets have no layers in common with one.)
+# All against the retrained model of *another* seed. The first row is itself a retrained one: read every row against
+# it. Minima differ by seed, so a weight distance proves nothing, small or large. CKA compares what the layers hand
+# on instead. (SISA is missing: several nets have no layers in common with one.)
 
 # %%
 arena = arenas["class"]
@@ -448,11 +524,13 @@ before, after = (
     {name: getattr(r, when)["forget"] for name, r in anew.items()} for when in ("before", "after")
 )
 show(figures.bn_chart(before, after))
+audit_cards.grid(["batch-norm recalibration"])
 
 # %% [markdown]
 # ### Impostors
 # "Do nothing", a **masked logit** (one output bias set very low) and a **uniform output** have learned nothing about
-# forgetting, and each wins an audit. So no audit stands alone. (The last two: one seed.)
+# forgetting. Yet the first keeps all accuracy, the second has no forget accuracy at all, and the third has nearly the
+# highest ZRF there is, for those who read it as "up". So no audit stands alone. (The last two: one seed.)
 
 # %%
 original = arena.originals[0].model
@@ -468,115 +546,11 @@ few = ["forget accuracy, train", "retain accuracy, test", "ZRF", "linear probe",
 
 # %% [markdown]
 # ### How each method fails
-# One live failure a method: the same function, with one thing changed.
-
+# One live failure a method: run again, first seed, with what the second column says.
 
 # %%
-def again(kind, name, **knobs):
-    """A row of the table with other knobs, first seed: original and result."""
-    task = arenas[kind].tasks[0]
-    folder = session.folder / f"failure {name}"
-    task = replace(task, knobs=replace(task.knobs, **knobs), folder=folder)
-    kit = METHODS[name].prepare(task)
-    return run(METHODS[name].begin(task, kit))
-
-
-def accuracies(kind, model):
-    """Forget set, and test images that should stay known."""
-    split = arenas[kind].tasks[0].split
-    kept = test.where(test.y != forget_class) if kind == "class" else test
-    return f"forget {accuracy(model, split.forget):.0%}, test {accuracy(model, kept):.0%}"
-
-
-one, some, bad = (arenas[kind].tasks[0] for kind in KINDS)
-start = {kind: arenas[kind].originals[0].model for kind in KINDS}
-sgd = Recipe("sgd", 0.02, batch_size=64, epochs=100, seed=seed)
-tuned = run(finetune(start["backdoor"], bad.split.retain, recipe)).model
-three = retain_subset(one.split.retain, [forget_class], 3, seed)
-strong = UnsirRecipe(penalty=0.1, impair_lr=5e-3, batch_size=16, seed=seed)
-chain = METHODS["DeepObliviate"].prepare(replace(one, folder=session.folder / "spread"))
-spread = run(METHODS["DeepObliviate"].begin(one, chain)).trace
-sharded = again("class", "SISA").trace
-failures = [
-    [
-        "retrain",
-        "nothing",
-        f"{mean('class', 'retrain', 'seconds at request'):.2f} s for every request",
-        "the price",
-    ],
-    [
-        "fine-tune",
-        "trains as long as the original did",
-        f"backdoor success {backdoor_success(tuned, test, trigger, target):.0%}",
-        "what it never shows it cannot unteach",
-    ],
-    [
-        "gradient ascent",
-        "five times the steps, on a class",
-        accuracies("class", run(gradient_ascent(start["class"], one.split.forget, sgd, 20)).model),
-        "no lower bound, no sense of when to stop",
-    ],
-    [
-        "SISA",
-        "a class instead of samples kept together",
-        f"{len(sharded.shards)} of {Knobs().shards} shards redone, {sharded.speedup:.1f}× fewer visits",
-        "every shard holds some of it",
-    ],
-    [
-        "DeepObliviate",
-        "samples in every block",
-        f"{spread.blocks_retrained} of {spread.blocks} blocks retrained",
-        "the first block touched is the first",
-    ],
-    [
-        "UNSIR",
-        "three retained images a class",
-        accuracies("class", run(unsir(start["class"], [forget_class], three, strong)).model),
-        "much noise of one label, few images of others: all is called that",
-    ],
-    [
-        "amnesiac",
-        "the class in two thirds of all batches",
-        accuracies(
-            "class", again("class", "amnesiac", batches=2 * (len(base) // recipe.batch_size) // 3).model
-        ),
-        "a batch is taken back with all that it taught",
-    ],
-    [
-        "partial amnesiac",
-        "a fiftieth of each update kept",
-        accuracies("class", again("class", "partial amnesiac", keep=0.02).model),
-        "too little is undone, and the rest was never stored",
-    ],
-    [
-        "partial label-flip",
-        "goes on until the samples are called wrong",
-        accuracies(
-            "samples",
-            run(label_flip(start["samples"], some.split, sgd.but(lr=0.2), keep=0.05, target=0.0)).model,
-        ),
-        "it learns mistakes, and they generalize",
-    ],
-    [
-        "partial optimization",
-        "moves every entry in a step",
-        accuracies("class", run(ascent(start["class"], one.split, sgd, keep=1.0, steps=20)).model),
-        "the loss has no lower bound: less is moved, less breaks",
-    ],
-    [
-        "PGU class",
-        "protects nearly all directions",
-        accuracies("class", again("class", "PGU class", energy=0.99).model),
-        "what is to go shares its directions with what stays",
-    ],
-    [
-        "PGU samples",
-        "nothing",
-        f"loss attack {average['PGU samples']:.2f}, U-LiRA {attacks['PGU samples'].auc.value:.2f}",
-        "it stops when an average is right, not every sample",
-    ],
-]
-Grid("One live failure a method", ["method", "changed", "measured now", "why"], failures)
+rows = failures(arenas, test, mean("class", "retrain", "seconds at request"), exposed)
+Grid("One live failure a method", ["method", "changed", "measured now", "why"], rows)
 
 # %% [markdown]
 # ## Exercises
@@ -629,8 +603,10 @@ def check_opposite(function):
     agreed = {"a": {"m": 0.0, "n": 1.0}, "b": {"m": 0.1, "n": 0.3}}
     if (got := function(agreed)) is not None:
         return f"where m wins both, None is right; got {got!r}"
-    got = function({**agreed, "c": {"m": 1.0, "n": 0.0}})
-    return None if got and "c" in got else f"c disagrees with both others; got {got!r}"
+    columns = {**agreed, "c": {"m": 1.0, "n": 0.0}}
+    got = function(columns)
+    right = ({"a", "c"}, {"b", "c"})
+    return None if got and set(got) in right else f"c disagrees with a and with b; got {got!r}"
 
 
 exercise_2 = checks.exercise("opposite", opposite, check_opposite)
@@ -639,7 +615,8 @@ exercise_2 = checks.exercise("opposite", opposite, check_opposite)
 # ### Exercise 3 (hard, about 15 minutes)
 # Enter the contest. `my_unlearning` gets a copy of the original and the request, and returns the unlearned model.
 # Any function of this package may be used. The goal, for the **class** request: forget accuracy at most ten
-# percent, test accuracy within five points of the retrained model, and less than half of its cost in samples read.
+# percent, test accuracy within five points of the retrained model, less than half of its cost in samples read, and
+# no impostor: something before the last layer must have changed.
 #
 # <details><summary>Hint</summary>Wrong labels for the forget set, for a few steps; then an epoch on the retain
 # set.</details>
@@ -665,15 +642,19 @@ MINE = "your own"
 
 
 def enter(function, kind="class"):
-    """Your function in the same arena: its numbers, seed by seed."""
-    places = range(len(seeds))
-    mine = [arenas[kind].enter(MINE, learner(function), place) for place in places]
-    return Table(tuple(s for entry in mine for s in arenas[kind].scores(entry)))
+    """Your function in the same arena, with every seed."""
+    return [arenas[kind].enter(MINE, learner(function), place) for place in range(len(seeds))]
+
+
+def scored(mine):
+    """All numbers of these entries."""
+    return Table(tuple(s for entry in mine for s in arenas["class"].scores(entry)))
 
 
 def check_mine(function):
     mine = enter(function)
-    got = {audit: mine.column("class", audit)[MINE].mean for audit in mine.audits("class")}
+    numbers = scored(mine)
+    got = {audit: numbers.column("class", audit)[MINE].mean for audit in numbers.audits("class")}
     if got["forget accuracy, train"] > 0.1:
         return f"forget accuracy is {got['forget accuracy, train']:.0%}, more than 10 %"
     wanted = mean("class", "retrain", "retain accuracy, test") - 0.05
@@ -681,6 +662,9 @@ def check_mine(function):
         return f"test accuracy is {got['retain accuracy, test']:.0%}, less than {wanted:.0%}"
     if got["retain samples read"] > mean("class", "retrain", "retain samples read") / 2:
         return f"{got['retain samples read']:.0f} retained samples read: more than half of retraining"
+    moved = weight_distance(mine[0].model, arenas["class"].originals[0].model).layers
+    if not any(list(moved.values())[:-1]):
+        return "only the last layer has changed: the class is hidden, not forgotten"
     return None
 
 
@@ -697,9 +681,9 @@ def stand_in(model, split):
 
 
 try:
-    own = enter(my_unlearning)
+    own = scored(enter(my_unlearning))
 except NotImplementedError:
-    own = enter(stand_in)
+    own = scored(enter(stand_in))
 (table + own).grid("class", {a: CARDS[a].how for a in CONTEST if a in table.audits("class")}, {})
 
 # %% [markdown]
@@ -760,9 +744,8 @@ attack_quiz = checks.quiz(
 # - Every audit needs the retrained model beside it, and the floor of two retrained models under it.
 # - Averages forgive: a method can pass the loss attack and be caught sample by sample.
 # - What this does not show: large nets, where times and gaps are others; many requests in a row.
-# - The settings were chosen by hand on the same test images that are reported here, with more care for the papers'
-#   methods than for the baselines. That flatters the tuned rows: read no ranking into small differences.
-# - The error of the U-LiRA figure treats scores as independent. They share models, so it is too small.
+# - Every method's settings come from a small grid, judged on other seeds and without the test images
+#   (`ci/tune_contest.py`). A larger grid may turn neighbors around: read no ranking into small differences.
 #
 # ## References
 # - J. Hayes, I. Shumailov, E. Triantafillou, A. Khalifa, N. Papernot, *Inexact Unlearning Needs More Careful
@@ -780,8 +763,16 @@ for kind in KINDS:
     record(
         f"speedup.{kind}", **{n: e.mean for n, e in table.column(kind, "speed-up").items() if n != NOTHING}
     )
+for kind, found in claim.items():
+    record(f"claim.{kind}", **found)
 record("backdoor", **{n: e.mean for n, e in table.column("backdoor", "backdoor success").items()})
-record("ulira", **{name: attack.auc.value for name, attack in attacks.items()})
+record("ulira", **{name: e.attack.auc.value for name, e in exposed.items()})
+record("ulira_accuracy", **{name: e.accuracy for name, e in exposed.items()})
+record("backdoor_sgd", before=by_sgd[0], after=by_sgd[1])
+for audit in ("retain accuracy, test", "forget accuracy, train", "bytes stored"):
+    for kind in KINDS:
+        found = table.column(kind, audit)
+        record(f"{audit.replace(', ', ' ')}.{kind}", **{name: e.mean for name, e in found.items()})
 assert mean("backdoor", NOTHING, "backdoor success") > 0.9
 assert mean("backdoor", "retrain", "backdoor success") < 0.2
 assert mean("class", "retrain", "forget accuracy, train") == 0
@@ -789,5 +780,5 @@ for name in ("SISA", "DeepObliviate"):
     assert mean("class", name, "forget accuracy, train") == 0, f"{name} has never seen the class"
 for name in ("UNSIR", "amnesiac", "partial label-flip", "partial optimization", "PGU class"):
     assert mean("class", name, "forget accuracy, train") < 0.3, name
-assert attacks[NOTHING].auc.value > 0.75, "the attack must work on the original, or it is no test"
-assert abs(attacks["retrain"].auc.value - 0.5) < 0.2
+assert exposed[NOTHING].attack.auc.value > 0.75, "the attack must work on the original, or it is no test"
+assert abs(gold.attack.auc.value - 0.5) < 0.2

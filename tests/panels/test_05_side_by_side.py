@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,18 +19,30 @@ from tests.unit.test_methods_table import KNOBS, task_of
 from unlearn_lib.data import Examples
 from unlearn_lib.lesson.audit_cards import CARDS, COSTS
 from unlearn_lib.lesson.charts import View
-from unlearn_lib.lesson.contest import METHODS
+from unlearn_lib.lesson.contest import KINDS, METHODS, Knobs, noisy, three_requests
 from unlearn_lib.lesson.controls import picture_of
+from unlearn_lib.lesson.failures import CASES, _Requests
 from unlearn_lib.lesson.figures import side_by_side as figures
-from unlearn_lib.lesson.league import NOTHING, Arena, Estimate, Score, Table, estimate, ulira
+from unlearn_lib.lesson.league import NOTHING, Arena, Estimate, Score, Table, estimate, estimate_ratio, ulira
+from unlearn_lib.lesson.presets import PRESETS
+from unlearn_lib.metrics.cost import priced
+from unlearn_lib.metrics.divergence import js
 from unlearn_lib.metrics.lira import in_processes, lira
 from unlearn_lib.models import build
 from unlearn_lib.train import Recipe
 
+ROOT = Path(__file__).resolve().parents[2]
 COLUMN = {
     NOTHING: Estimate(0.9, 0.8, 1.0),
     "retrain": Estimate(0.5, 0.4, 0.6),
     "UNSIR": Estimate(math.inf, 0, 1),
+}
+
+
+POINTS = {
+    "retrain": (Estimate(1.0, 1.0, 1.0), Estimate(0.0, 0.0, 0.0)),
+    "SISA": (Estimate(2.0, 1.5, 3.0), Estimate(0.1, 0.0, 0.2)),
+    "UNSIR": (Estimate(0.5, 0.4, 0.6), Estimate(0.1, -0.1, 0.3)),
 }
 
 
@@ -46,6 +60,12 @@ def table(arena: Arena) -> Table:
     return Table(tuple(s for entry in entries for s in arena.scores(entry)))
 
 
+def digits_like() -> Examples:
+    """Random images of three classes."""
+    stream = torch.Generator().manual_seed(0)
+    return Examples(torch.rand(60, 1, 8, 8, generator=stream), torch.arange(60) % 3, torch.arange(60))
+
+
 def drawn(view: View) -> None:
     json.loads(view.figure.to_json())
     assert "<img" in picture_of(view)["text/html"]
@@ -56,16 +76,15 @@ def test_every_figure_draws_live_and_still(arena: Arena) -> None:
     drawn(figures.request_chart({"a": torch.rand(3, 8, 8).numpy(), "b": torch.rand(3, 8, 8).numpy()}))
     drawn(figures.audit_chart("loss MIA", COLUMN, (0.4, 0.6), ".2f"))
     drawn(figures.audit_chart("loss MIA", {"UNSIR": COLUMN["UNSIR"]}, (math.nan, math.nan), "%"))
-    drawn(
-        figures.pareto_chart({"retrain": (1.0, 0.0), "SISA": (2.0, 0.1), "UNSIR": (0.5, 0.1)}, "fast", "far")
-    )
+    drawn(figures.pareto_chart(POINTS, "fast", "far"))
+    drawn(figures.audit_chart("linear probe", {}, (math.nan, math.nan), "%"))
     layers = {"retrain": {"1": 1.0, "3": 0.5}, "UNSIR": {"1": 0.2, "3": 0.1}}
     drawn(figures.layers_chart(layers, layers))
     drawn(figures.bn_chart({"original": 1.0}, {"original": 0.5}))
 
 
 def test_the_front_holds_those_that_no_other_beats_in_both() -> None:
-    view = figures.pareto_chart({"retrain": (1.0, 0.0), "SISA": (2.0, 0.1), "UNSIR": (0.5, 0.1)}, "x", "y")
+    view = figures.pareto_chart(POINTS, "x", "y")
     assert view.alt.endswith("Beaten by none in both: retrain, SISA.")
 
 
@@ -79,8 +98,46 @@ def test_an_interval_is_students_and_knows_what_is_not_a_number() -> None:
     assert estimate([1.0, math.nan]).mean == 1
 
 
+def test_a_ratio_has_a_geometric_mean_and_never_reaches_zero() -> None:
+    found = estimate_ratio([1.0, 100.0])
+    assert found.mean == pytest.approx(10)
+    assert 0 < found.low < 10 < found.high
+    assert estimate_ratio([math.inf, 1.0]).mean == math.inf
+
+
+def test_the_interval_of_a_share_ends_where_shares_do() -> None:
+    scores = [Score("class", "m", seed, "average gap", v) for seed, v in enumerate((0.0, 0.5))]
+    cell = Table(tuple(scores)).grid("class", {"average gap": "%"}, {}).rows[0][1]
+    assert cell == "25 (0 to 100) %"
+
+
+def test_no_entry_is_compared_with_the_retrained_model_that_shares_its_first_weights(arena: Arena) -> None:
+    entry = arena.enter("fine-tune", METHODS["fine-tune"], 0)
+    own, other = (arena.retrained[place].outputs for place in (0, 1))
+    found = {s.audit: s.value for s in arena.scores(entry)}
+    p = entry.outputs.p("forget")
+    assert found["JS to retrained"] == pytest.approx(js(p, other.p("forget")))
+    assert found["JS to retrained"] != pytest.approx(js(p, own.p("forget")))
+
+
+def test_reads_of_validation_samples_are_on_the_bill(arena: Arena) -> None:
+    entry = arena.enter("partial label-flip", METHODS["partial label-flip"], 0)
+    assert entry.cost.retain_reads == 0
+    task = replace(arena.tasks[0], kind="samples", ids=arena.tasks[0].data.ids[:5])
+    method = METHODS["partial label-flip"]
+    _, cost = priced(method.begin(task, method.prepare(task)), task.split)
+    assert cost.other_reads >= len(task.validation), "the goal is the accuracy of samples never seen"
+
+
+def test_each_method_that_applies_has_one_failure_in_words(arena: Arena) -> None:
+    assert set(CASES) | {"retrain", "PGU samples"} == set(METHODS)
+    requests = _Requests({"class": arena}, blobs(60, seed=2))
+    for name in ("gradient ascent", "SISA", "UNSIR", "partial amnesiac", "partial optimization"):
+        assert "%" in (said := CASES[name].measure(requests)) or "overflow" in said or "shards" in said
+
+
 def test_every_number_has_a_card_or_is_a_cost(table: Table) -> None:
-    plain = {"steps", "speed-up, request only"}
+    plain = {"steps"}
     assert set(table.audits("class")) <= set(CARDS) | set(COSTS) | plain
     for card in (*CARDS.values(), *COSTS.values()):
         assert all(card.lines().values())
@@ -125,16 +182,76 @@ def test_ulira_trains_a_shadow_once_for_all_methods() -> None:
     base, candidates = data.where(data.ids < 48), data.where(data.ids >= 48)
     recipe = Recipe("adam", lr=0.01, batch_size=8, epochs=3)
     names = [NOTHING, "retrain", "fine-tune"]
-    found = ulira(names, base, candidates, base, small, recipe, KNOBS, shadows=4, targets=2)
+    told = []
+    found = ulira(
+        *(names, base, candidates, base, small, recipe, KNOBS),
+        shadows=4,
+        targets=2,
+        watch=lambda done, total: told.append((done, total)),
+    )
     assert list(found) == names
-    for attack, every in found.values():
+    assert told == [(k, 6) for k in range(1, 7)]
+    for exposure in found.values():
+        every = exposure.margins
         assert every.phi.shape == (6, 12)
-        assert torch.equal(lira(every[:4], every[4:]).scores, attack.scores)
-        drawn(figures.gaussians_chart("retrain", every, attack, 3))
-    assert torch.equal(found[NOTHING][1].inside, found["retrain"][1].inside)
-    drawn(figures.ulira_chart({n: a for n, (a, _) in found.items()}, {"retrain": 0.5}))
+        assert torch.equal(lira(every[:4], every[4:]).scores, exposure.attack.scores)
+        assert 0 <= exposure.accuracy <= 1
+        drawn(figures.gaussians_chart("retrain", exposure, 3))
+    assert torch.equal(found[NOTHING].margins.inside, found["retrain"].margins.inside)
+    drawn(figures.ulira_chart(found))
+
+
+def test_the_population_attack_is_made_on_the_targets_of_ulira() -> None:
+    data: Examples = blobs(60)
+    base, candidates = data.where(data.ids < 48), data.where(data.ids >= 48)
+    recipe = Recipe("adam", lr=0.01, batch_size=8, epochs=3)
+    found = ulira([NOTHING], base, candidates, base, small, recipe, KNOBS, shadows=4, targets=2)[NOTHING]
+    target = found.margins[4:]
+    members, others = target.phi[target.inside], target.phi[~target.inside]
+    wins = (members[:, None] > others).double() + (members[:, None] == others).double() / 2
+    assert found.population.value == pytest.approx(float(wins.mean()))
 
 
 def test_jobs_run_here_or_in_processes_with_one_result(tmp_path: Path) -> None:
     assert in_processes(pow, [1, 2, 3], [2, 2, 2], workers=0) == [1, 4, 9]
     assert in_processes(partial(pow, 2), [1, 2, 3], workers=2) == [2, 4, 8]
+
+
+def test_the_three_requests_leave_the_base_as_it_is_and_only_the_backdoor_changes_images() -> None:
+    data = digits_like()
+    before = data.x.clone()
+    found = three_requests(data, 1, 7, 5)
+    assert torch.equal(data.x, before)
+    assert set(found) == set(KINDS)
+    assert (data.select(found["class"].ids).y == 1).all()
+    assert [len(found[kind].ids) for kind in ("samples", "backdoor")] == [7, 5]
+    assert found["class"].data is found["samples"].data is data
+    poisoned = found["backdoor"].data
+    changed = (poisoned.x != data.x).flatten(1).any(1)
+    assert set(poisoned.ids[changed].tolist()) <= set(found["backdoor"].ids.tolist())
+    assert (poisoned.select(found["backdoor"].ids).y == 0).all()
+
+
+def test_noise_repeats_with_its_stream_and_leaves_ids_and_labels() -> None:
+    data = digits_like()
+    one, two, other = (noisy(data, 1.0, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert torch.equal(one.x, two.x)
+    assert not torch.equal(one.x, other.x)
+    assert torch.equal(one.ids, data.ids)
+    assert torch.equal(noisy(data, 0.0, torch.Generator()).x, data.batch(slice(None)).x)
+
+
+def test_every_grid_of_the_tuning_script_names_a_method_and_its_knobs() -> None:
+    spec = importlib.util.spec_from_file_location("tune_contest", ROOT / "ci" / "tune_contest.py")
+    tune = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tune)
+    for name, grid in tune.GRIDS.items():
+        assert name in METHODS
+        replace(Knobs(), **{knob: values[0] for knob, values in grid.items()})
+    assert len(list(tune.settings_of("fine-tune"))) == 3
+
+
+def test_every_preset_of_lesson_05_has_knobs_that_exist() -> None:
+    for by_preset in PRESETS["side_by_side"].values():
+        for sizes in by_preset.values():
+            Knobs(**sizes["knobs"])

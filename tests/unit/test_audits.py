@@ -179,10 +179,13 @@ def test_cka_is_one_for_rotations_and_scalings_and_small_for_unrelated_features(
     assert linear_cka(x, y) < 0.1
 
 
-def test_cka_of_layers_starts_at_one_and_falls(small, original, retrained) -> None:
+def test_cka_of_layers_compares_what_each_layer_computes(small, original, retrained) -> None:
     found = cka(retrained, original, small[1])
-    assert found["1"] == pytest.approx(1)
-    assert 0.2 < found["5"] < 1
+    assert list(found) == list(seen_by_layers(original, small[1]))
+    assert all(0.2 < value < 0.999 for value in found.values()), "no layer is the input itself"
+    assert all(value == pytest.approx(1) for value in cka(original, clone(original), small[1]).values())
+    last = linear_cka(logits(retrained, small[1]).double(), logits(original, small[1]).double())
+    assert list(found.values())[-1] == pytest.approx(last)
 
 
 def test_m26_a_masked_logit_has_no_forget_accuracy_and_bit_identical_features(small, original) -> None:

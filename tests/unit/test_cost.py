@@ -9,7 +9,7 @@ from tests.toys import blobs, tiny_net
 from unlearn_lib.data import Split
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir
-from unlearn_lib.metrics.cost import Counted, counted, priced
+from unlearn_lib.metrics.cost import Counted, counted, prediction_ratio, priced
 from unlearn_lib.train import Recipe, run, train
 
 SPLIT = Split.by_class(blobs(), 1)  # 40 to forget, 80 to retain
@@ -71,3 +71,17 @@ def test_m24_what_was_read_before_the_request_is_not_on_its_bill() -> None:
     assert (cost.forget_reads, cost.retain_reads, cost.stored, cost.seconds_before) == (40, 0, 123, 4.5)
     with pytest.raises(TypeError, match=r"`split` must come from `counted\(split\)`"):
         priced(train(net, SPLIT.forget, Recipe()), SPLIT)
+
+
+def test_a_model_that_asks_many_takes_longer_to_predict() -> None:
+    class Council(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.members = torch.nn.ModuleList(tiny_net() for _ in range(20))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([member(x) for member in self.members]).mean(0)
+
+    data = blobs(3_000)
+    assert prediction_ratio(Council(), tiny_net(), data) > 2
+    assert 0.3 < prediction_ratio(tiny_net(), tiny_net(), data) < 3

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +26,7 @@ from unlearn_lib.metrics.lira import (
     mini_ulira,
     plan,
 )
+from unlearn_lib.metrics.membership import auc
 from unlearn_lib.train import Recipe, run, train
 
 DATA = blobs(n=80)
@@ -143,6 +149,54 @@ def linear_job(inside: Tensor, seed: int) -> nn.Module:
         net.weight.copy_(torch.arange(15).reshape(3, 5) * (seed % 7) / 10 + inside.sum())
         net.bias.zero_()
     return net
+
+
+def test_the_error_of_the_auc_is_that_of_independent_scores_where_they_are_independent() -> None:
+    shadows = synthetic(200, 60, 0.0, 0)
+    found = lira(shadows, synthetic(60, 60, 0.0, 1)).auc
+    assert 0.6 < found.error / auc(torch.zeros(1800), torch.zeros(1800)).error < 1.8
+
+
+def test_the_error_of_the_auc_grows_where_targets_are_copies_of_each_other() -> None:
+    two = synthetic(2, 60, 0.0, 1)
+    copied = Margins(two.phi.repeat(10, 1), two.inside.repeat(10, 1))
+    found = lira(synthetic(200, 60, 0.0, 0), copied).auc
+    assert found.error > 2 * auc(torch.zeros(600), torch.zeros(600)).error
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
+def test_a_worker_ends_when_the_process_that_asked_is_killed() -> None:
+    code = (
+        "import time; from unlearn_lib.metrics.lira import in_processes as p; p(time.sleep, [99], workers=1)"
+    )
+    asker = subprocess.Popen([sys.executable, "-c", code])
+
+    def workers() -> list[str]:
+        every = Path(f"/proc/{asker.pid}/task").glob("*/children")
+        return [pid for file in every for pid in file.read_text().split()]
+
+    def until(there: Callable[[], bool]) -> bool:
+        end = time.monotonic() + 60
+        while not there() and time.monotonic() < end:
+            time.sleep(0.1)
+        return there()
+
+    try:
+        assert until(lambda: any(_threads(pid) > 1 for pid in workers())), "no worker began"
+        begun = workers()
+    finally:
+        asker.kill()
+        asker.wait()
+    assert until(lambda: not any(_threads(pid) for pid in begun)), "a worker outlived its asker"
+
+
+def _threads(pid: str) -> int:
+    """0 when the process is gone, or is a zombie that nobody has collected."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return 0
+    return 0 if "State:\tZ" in status else int(status.split("Threads:")[1].split()[0])
 
 
 def test_errors_name_the_thing_the_rule_and_the_value() -> None:

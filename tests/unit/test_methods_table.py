@@ -35,9 +35,10 @@ def task_of(kind: Kind, folder: Path, dtype: torch.dtype = torch.float64) -> Tas
         data, backdoor = poison(data, ids, 0, trigger), (trigger, 0)
     data = replace(data, x=data.x.to(dtype))
     seen = blobs(30, seed=1)
+    unseen = replace(seen, x=seen.x.to(dtype), ids=seen.ids + 1_000)
     recipe = Recipe("adam", lr=0.01, batch_size=10, epochs=4)
     return Task(
-        *(kind, data, ids, replace(seen, x=seen.x.to(dtype)), recipe, tiny_net().to(dtype), folder, KNOBS),
+        *(kind, data, ids, unseen, recipe, tiny_net().to(dtype), folder, KNOBS),
         backdoor=backdoor,
     )
 

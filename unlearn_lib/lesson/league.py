@@ -4,8 +4,8 @@
     entry = arena.enter("amnesiac", METHODS["amnesiac"], 0)       # prepared, run, priced
     table = Table(tuple(arena.scores(entry)))                     # every audit of it
 
-Costs count with preparation. Every distance is a distance to all *other* retrained models, so that the
-row of retraining is the noise floor of its column.
+Costs count with preparation. Every distance is one to the retrained models of all *other* seeds: the row of
+retraining is the noise floor of its column, and nobody gains by sharing first weights with a reference.
 """
 
 from __future__ import annotations
@@ -34,15 +34,27 @@ from unlearn_lib.metrics import divergence as div
 from unlearn_lib.metrics.accuracy import accuracy, logits, losses
 from unlearn_lib.metrics.audits import cka, probe_scores
 from unlearn_lib.metrics.backdoor import backdoor_success
-from unlearn_lib.metrics.cost import Cost, priced
+from unlearn_lib.metrics.cost import Cost, prediction_ratio, priced
 from unlearn_lib.metrics.fitted_attacks import Judged, entropy_mia
 from unlearn_lib.metrics.lira import Lira, Margins, in_processes, lira, margins, plan
-from unlearn_lib.metrics.membership import auc
+from unlearn_lib.metrics.membership import Auc, auc
 from unlearn_lib.metrics.relearn import relearn
 from unlearn_lib.metrics.scorecard import Outputs
 from unlearn_lib.train import Recipe, run
 
-__all__ = ["NOTHING", "Arena", "Entry", "Estimate", "Grid", "Score", "Table", "estimate", "ulira"]
+__all__ = [
+    "NOTHING",
+    "Arena",
+    "Entry",
+    "Estimate",
+    "Exposure",
+    "Grid",
+    "Score",
+    "Table",
+    "estimate",
+    "estimate_ratio",
+    "ulira",
+]
 
 NOTHING = "do nothing"  # the original as an entry: an impostor that wins some columns
 RELEARN = Recipe("adam", lr=3e-3, batch_size=32, epochs=8)
@@ -72,6 +84,16 @@ def estimate(values: Sequence[float]) -> Estimate:
         return Estimate(mean, mean, mean)
     half = float(student.ppf(0.975, len(found) - 1)) * stdev(found) / math.sqrt(len(found))
     return Estimate(mean, mean - half, mean + half)
+
+
+def estimate_ratio(values: Sequence[float]) -> Estimate:
+    """The same for ratios of times: geometric mean, and an interval of the logarithms; it never reaches 0."""
+    if not values or not all(0 < v < math.inf for v in values):
+        return estimate(values)
+    return Estimate(*map(math.exp, estimate([math.log(v) for v in values])))
+
+
+RATIOS = ("speed-up", "speed-up, request only", "prediction time", "anamnesis index")
 
 
 class Score(NamedTuple):
@@ -105,7 +127,8 @@ class Table:
     def column(self, request: str, audit: str) -> dict[str, Estimate]:
         """The estimate of every method that has this audit."""
         found = {m: self.values(request, m, audit) for m in self.methods}
-        return {m: estimate(values) for m, values in found.items() if values}
+        how = estimate_ratio if audit in RATIOS else estimate
+        return {m: how(values) for m, values in found.items() if values}
 
     def audits(self, request: str) -> list[str]:
         """Names of the audits of this request."""
@@ -127,7 +150,7 @@ class Table:
         ]
         rows += [[m, f"does not apply: {why}"] for m, why in refused.items()]
         seeds = len({s.seed for s in self.scores if s.request == request})
-        words = f"Request: {request}. Mean of {seeds} seeds ± half of the 95 % interval."
+        words = f"Request: {request}. Mean of {seeds} seeds, and its 95 % interval."
         return Grid(words, ["method", *audits], rows)
 
     def to_json(self) -> str:
@@ -178,12 +201,19 @@ def _cell(found: Estimate | None, how: str) -> str:
         return "-"
     if math.isinf(found.mean):
         return "not within the cap"
-    mean, half = found.mean, found.high - found.mean
+    mean, low, high = found
     if how == "bytes":
         return f"{mean / 1e6:.2f} MB" if mean >= 1e5 else f"{mean / 1e3:.0f} kB" if mean else "none"
     factor, unit = (100.0, " %") if how == "%" else (1.0, {"s": " s", "x": "×"}.get(how, ""))
     digits = {"%": ".0f", "s": ".2f", "x": ".1f"}.get(how, how)
-    return f"{factor * mean:{digits}} ± {factor * half:{digits}}{unit}"
+    shown = f"{factor * mean:{digits}}"
+    if low == high:
+        return shown + unit
+    if how == "%" and (low < 0 or high > 1):  # a share: the interval ends where shares do
+        low, high = max(low, 0.0), min(high, 1.0)
+    elif how != "x":
+        return f"{shown} ± {factor * (high - mean):{digits}}{unit}"
+    return f"{shown} ({factor * low:{digits}} to {factor * high:{digits}}){unit}"
 
 
 @dataclass(frozen=True)
@@ -274,21 +304,33 @@ class Arena:
         other = self.retrained[(entry.place + 1) % len(self.retrained)].model
         return dict(div.weight_distance(entry.model, other).layers), cka(entry.model, other, self.test)
 
+    def gap(self, entry: Entry) -> float:
+        """Mean difference of forget, retain and test accuracy to the other retrained models."""
+        kept = _kept(entry.outputs)
+        parts = ("forget", "retain", kept)
+        return self._distance(
+            entry, lambda a, b: fmean(abs(_accuracy(a, p) - _accuracy(b, p)) for p in parts)
+        )
+
+    def _distance(self, entry: Entry, between: Callable[[Outputs, Outputs], float]) -> float:
+        return fmean(between(entry.outputs, other) for other in self._others(entry))
+
+    def _others(self, entry: Entry) -> list[Outputs]:
+        """The references of an entry: the retrained models of all other seeds, for they share no weights."""
+        others = [r.outputs for r in self.retrained if r.place != entry.place]
+        return others or [self.retrained[entry.place].outputs]
+
     def _audits(self, entry: Entry) -> dict[str, float]:
         task, out = self.tasks[entry.place], entry.outputs
-        others = [r.outputs for r in self.retrained if r.outputs is not out] or [out]
-        kept = "retain test" if "retain test" in out.data else "test"
-
-        def distance(between: Callable[[Outputs, Outputs], float]) -> float:
-            return fmean(between(out, other) for other in others)
+        distance = partial(self._distance, entry)
+        kept = _kept(out)
 
         found = {
             "forget accuracy, train": _accuracy(out, "forget"),
             "retain accuracy, train": _accuracy(out, "retain"),
             "retain accuracy, test": _accuracy(out, kept),
-            "average gap": distance(
-                lambda a, b: fmean(abs(_accuracy(a, p) - _accuracy(b, p)) for p in ("forget", "retain", kept))
-            ),
+            "own original, test": _accuracy(entry.original, kept),
+            "average gap": self.gap(entry),
             "loss MIA": auc(-_losses(out, "forget"), -_losses(out, out.unseen)).value,
             "JS to retrained": distance(lambda a, b: div.js(a.p("forget"), b.p("forget"))),
             "agreement": distance(lambda a, b: div.agreement(a.p("forget"), b.p("forget"))),
@@ -300,9 +342,9 @@ class Arena:
         found["entropy MIA"] = entropy_mia(*judged).called_member
         untrained = [div.probabilities(logits(twin, task.split.forget)) for twin in self.teachers]
         found["ZRF"] = div.zrf(out.p("forget"), untrained)
-        if _alike(out.model, others[0].model):
+        if _alike(out.model, self.retrained[0].model):
             found["weight distance"] = distance(lambda a, b: div.weight_distance(a.model, b.model).total)
-            found["CKA"] = list(self.layers(entry)[1].values())[-1]
+            found["CKA"] = list(self.layers(entry)[1].values())[-2]
         if self.kind == "class":
             found["forget accuracy, test"] = _accuracy(out, "forget test")
             found["linear probe"] = list(probe_scores(out.model, task.split, self.test).values())[-1]
@@ -313,6 +355,11 @@ class Arena:
         if math.isfinite(reference):
             found["anamnesis index"] = batches / reference
         return found
+
+    def _prediction_time(self, entry: Entry) -> float:
+        """Against one model of its own shape it is 1, and not measured."""
+        single = self.retrained[entry.place].model
+        return 1.0 if _alike(entry.model, single) else prediction_ratio(entry.model, single, self.test)
 
     def _relearn(self, entry: Entry) -> float:
         """r_t on the forget set's test images, or on the forget set; infinite where not within the cap."""
@@ -342,12 +389,19 @@ class Arena:
             "steps": cost.steps,
             "forget samples read": cost.forget_reads,
             "retain samples read": cost.retain_reads,
+            "validation samples read": cost.other_reads,
             "bytes stored": cost.stored,
+            "prediction time": self._prediction_time(entry),
         }
 
 
 def _alike(a: nn.Module, b: nn.Module) -> bool:
     return [p.shape for p in a.parameters()] == [p.shape for p in b.parameters()]
+
+
+def _kept(m: Outputs) -> str:
+    """The part of the test samples that should stay known."""
+    return "retain test" if "retain test" in m.data else "test"
 
 
 def _accuracy(m: Outputs, part: str) -> float:
@@ -359,6 +413,31 @@ def _losses(m: Outputs, part: str) -> Tensor:
 
 
 # U-LiRA for all methods at once ---------------------------------------------------------------------------
+
+
+class Exposure(NamedTuple):
+    """What U-LiRA found of one method.
+
+    Args:
+        attack: sample by sample.
+        margins: of all shadow models, then of the targets.
+        population: the loss attack on the same targets: margins are losses on another scale.
+        accuracy: mean accuracy of the targets on validation samples; a ruined model hides every sample.
+    """
+
+    attack: Lira
+    margins: Margins
+    population: Auc
+    accuracy: float
+
+    def cells(self) -> list[str]:
+        """Population attack, attack sample by sample, accuracy: for a table."""
+        found = self.attack.auc
+        return [
+            f"{self.population.value:.2f}",
+            f"{found.value:.2f} ± {1.96 * found.error:.2f}",
+            f"{self.accuracy:.0%}",
+        ]
 
 
 def ulira(
@@ -374,7 +453,8 @@ def ulira(
     targets: int = 4,
     seed: int = 0,
     workers: int = 0,
-) -> dict[str, tuple[Lira, Margins]]:
+    watch: Callable[[int, int], Any] = lambda done, total: None,
+) -> dict[str, Exposure]:
     """`mini_ulira` for many methods: every shadow model is trained once and unlearned by each of them.
 
     Args:
@@ -389,16 +469,33 @@ def ulira(
         targets: models that are attacked, even.
         seed: of the plan and the models.
         workers: processes; 0 runs here.
+        watch: told after every model how many are done, and of how many.
     """
     inside = torch.cat([plan(shadows, len(candidates), seed), plan(targets, len(candidates), mix(seed, 1))])
     seeds = [mix(seed, 2, t) % 2**31 for t in range(len(inside))]
-    job = partial(shadow_margins, tuple(names), base, candidates, validation, build, recipe, knobs)
-    found = in_processes(job, inside, seeds, workers=workers)
-    every = {name: Margins(torch.stack([phi[name] for phi in found]), inside) for name in found[0]}
-    return {name: (lira(m[:shadows], m[shadows:]), m) for name, m in every.items()}
+    job = partial(shadow, tuple(names), base, candidates, validation, build, recipe, knobs)
+    models = in_processes(job, inside, seeds, workers=workers, watch=watch)
+    found = {}
+    for name in models[0]:
+        every = Margins(torch.stack([model[name].phi for model in models]), inside)
+        target = every[shadows:]
+        found[name] = Exposure(
+            lira(every[:shadows], target),
+            every,
+            auc(target.phi[target.inside], target.phi[~target.inside]),
+            fmean(model[name].accuracy for model in models[shadows:]),
+        )
+    return found
 
 
-def shadow_margins(
+class Shadow(NamedTuple):
+    """One model: its margins on the candidates, and its accuracy on validation samples."""
+
+    phi: Float[Tensor, " n"]
+    accuracy: float
+
+
+def shadow(
     names: Sequence[str],
     base: Examples,
     candidates: Examples,
@@ -408,7 +505,7 @@ def shadow_margins(
     knobs: Knobs,
     inside: Tensor,
     seed: int,
-) -> dict[str, Float[Tensor, " n"]]:
+) -> dict[str, Shadow]:
     """One shadow model: trained on the base and its candidates, which every method then forgets."""
     ours = candidates.where(inside)
     with tempfile.TemporaryDirectory(prefix="unlearn-") as folder:
@@ -419,7 +516,10 @@ def shadow_margins(
         models = {
             name: task.original()[0] if name == NOTHING else _forget(METHODS[name], task) for name in names
         }
-    return {name: margins(logits(model, candidates), candidates.y) for name, model in models.items()}
+    return {
+        name: Shadow(margins(logits(model, candidates), candidates.y), accuracy(model, validation))
+        for name, model in models.items()
+    }
 
 
 def _forget(method: Method, task: Task) -> nn.Module:

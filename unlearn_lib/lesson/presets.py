@@ -19,8 +19,8 @@ partial         the class stands in `batches` of every epoch; `seeds` repeat a c
 pgu             `noise` added to the inputs; `step`: the learning rate of unlearning; `samples` of its second
                 request; `kept`: the share of retain accuracy to keep; `seeds` of retrained models
 side_by_side    `noise` added to the inputs; of `train` samples `validation` decide when to stop, `forget` and
-                `poisoned` are to go; `seeds` of every contestant; `blocks` of the chain; U-LiRA: `shadows`,
-                `base`, `candidates`
+                `poisoned` are to go; `seeds` of every contestant; U-LiRA: `shadows`, `base`, `candidates`;
+                `knobs` of the methods, where they differ from `contest.Knobs`
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ Sizes = dict[str, Any]
 
 
 def _sizes(quick: Sizes, lesson: Sizes, full: Sizes, **common: Any) -> dict[str, Sizes]:
-    """The three presets, each with what is common to them; recipes are joined field by field."""
-    return {
-        name: {**common, **own, "recipe": {**common.get("recipe", {}), **own.get("recipe", {})}}
-        for name, own in (("quick", quick), ("lesson", lesson), ("full", full))
-    }
+    """The three presets, each with what is common to them; `recipe` and `knobs` are joined field by field."""
+    presets = {}
+    for name, own in (("quick", quick), ("lesson", lesson), ("full", full)):
+        presets[name] = {**common, **own}
+        for field in {"recipe", "knobs"} & presets[name].keys():
+            presets[name][field] = {**common.get(field, {}), **own.get(field, {})}
+    return presets
 
 
 PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
@@ -385,36 +387,67 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
             validation=300,
             noise=1.0,
             recipe={"optimizer": "adam", "lr": 0.003, "batch_size": 16, "epochs": 15},
-            quick={
-                "train": 700,
-                "blocks": 8,
-                "forget": 40,
-                "poisoned": 26,
-                "seeds": 3,
-                "shadows": 32,
-                "base": 100,
-                "candidates": 20,
-            },
+            knobs={},
+            quick={"train": 700, "forget": 40, "poisoned": 26, "seeds": 3}
+            | {"shadows": 32, "base": 100, "candidates": 20, "knobs": {"blocks": 8}},
+            lesson={"train": 900, "forget": 60, "poisoned": 40, "seeds": 5}
+            | {"shadows": 32, "base": 240, "candidates": 24},
+            full={"train": 900, "forget": 60, "poisoned": 40, "seeds": 10}
+            | {"shadows": 64, "base": 300, "candidates": 40},
+        ),
+        "mnist": _sizes(
+            model="lenet5",
+            noise=0.0,
+            recipe={"optimizer": "adam", "lr": 0.001, "batch_size": 32, "epochs": 10},
+            knobs={"tune_epochs": 2, "climb_lr": 0.001, "penalty": 0.01, "impair_lr": 0.002, "keep": 0.1}
+            | {"flip_lr": 0.005, "ascent_lr": 0.001, "class_lr": 0.3, "class_energy": 0.9},
+            quick={"train": 1_000, "test": 500, "validation": 300, "forget": 40, "poisoned": 40, "seeds": 2}
+            | {"shadows": 32, "base": 100, "candidates": 20},
             lesson={
-                "train": 900,
-                "blocks": 12,
-                "forget": 60,
-                "poisoned": 40,
-                "seeds": 5,
-                "shadows": 32,
-                "base": 240,
-                "candidates": 24,
-            },
+                "train": 2_500,
+                "test": 2_000,
+                "validation": 500,
+                "forget": 100,
+                "poisoned": 60,
+                "seeds": 2,
+            }
+            | {"shadows": 32, "base": 240, "candidates": 24},
             full={
-                "train": 900,
-                "blocks": 12,
-                "forget": 60,
-                "poisoned": 40,
-                "seeds": 10,
-                "shadows": 64,
-                "base": 300,
-                "candidates": 40,
-            },
+                "train": 6_000,
+                "test": None,
+                "validation": 1_000,
+                "forget": 200,
+                "poisoned": 100,
+                "seeds": 3,
+            }
+            | {"shadows": 32, "base": 400, "candidates": 40},
+        ),
+        "cifar10": _sizes(
+            model="lenet5",  # its updates are a tenth of small_cnn's on 32x32
+            noise=0.0,
+            recipe={"optimizer": "adam", "lr": 0.001, "batch_size": 64, "epochs": 15},
+            knobs={},
+            quick={"train": 1_000, "test": 500, "validation": 300, "forget": 40, "poisoned": 40, "seeds": 2}
+            | {"shadows": 32, "base": 100, "candidates": 20},
+            lesson={
+                "train": 2_500,
+                "test": 2_000,
+                "validation": 500,
+                "forget": 100,
+                "poisoned": 60,
+                "seeds": 2,
+            }
+            | {"shadows": 32, "base": 240, "candidates": 24},
+            full={
+                "train": 10_000,
+                "test": 2_000,
+                "validation": 1_000,
+                "forget": 200,
+                "poisoned": 100,
+                "seeds": 1,
+            }
+            | {"shadows": 32, "base": 400, "candidates": 40}
+            | {"cuda": {"model": "resnet18", "train": None, "test": None, "seeds": 3}},
         ),
     },
 }

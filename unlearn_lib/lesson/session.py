@@ -36,7 +36,7 @@ from unlearn_lib.lesson.charts import STILL_TYPES, View, still
 from unlearn_lib.lesson.presets import PRESETS
 from unlearn_lib.train import Recipe, pick_device
 
-__all__ = ["HEADLESS", "RESULT_MIME", "Session", "picture", "record", "show", "start"]
+__all__ = ["HEADLESS", "RESULT_MIME", "Counter", "Session", "picture", "record", "show", "start"]
 
 HEADLESS = os.environ.get("UNLEARN_HEADLESS") == "1"
 RESULT_MIME = "application/vnd.unlearn.result+json"
@@ -135,7 +135,7 @@ def _choose(name: str, value: str, table: Mapping[str, Any]) -> Any:
 def _summary(session: Session) -> str:
     found, recipe = session.dataset, session.recipe
     versions = [f"{name} {version(name)}" for name in ("torch", "numpy", "plotly", "ipywidgets")]
-    sizes = [f"{k} {v}" for k, v in session.settings._asdict().items() if k not in ("train", "test")]
+    sizes = [f"{k} {v}" for k, v in session.settings._asdict().items() if k not in ("train", "test", "knobs")]
     shape = "x".join(map(str, found.shape))
     counts = f"{len(found.train):,} training and {len(found.test):,} test samples of {shape}"
     return "\n".join(
@@ -170,6 +170,18 @@ def show(fig: View | Figure | BaseFigure, *, alt: str | None = None) -> None:
     display(bundle, raw=True)  # type: ignore[no-untyped-call]
     if "matplotlib.pyplot" in sys.modules and isinstance(fig, Figure):
         sys.modules["matplotlib.pyplot"].close(fig)  # or the cell's end would show it again, without alt
+
+
+class Counter:
+    """A line on screen that counts: ``counter(3, 33, "SISA")``; the last call stays."""
+
+    def __init__(self) -> None:
+        self.line = display({"text/plain": "0"}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+
+    def __call__(self, done: int, total: int, what: str = "") -> None:
+        """Show how many of how many are done."""
+        words = f"{done} of {total}" + (f": {what}" if what and done < total else " done" * (done == total))
+        self.line.update({"text/plain": words}, raw=True)
 
 
 def live(fig: BaseFigure, alt: str | None) -> dict[str, Any]:

@@ -159,9 +159,14 @@ def linear_cka(x: Float[Tensor, "n d"], y: Float[Tensor, "n e"]) -> float:
 
 
 def cka(model: nn.Module, reference: nn.Module, data: Examples) -> dict[str, float]:
-    """Linear CKA of what each layer sees in two models; the first layer sees the input: 1."""
-    a, b = seen_by_layers(model, data), seen_by_layers(reference, data)
+    """Linear CKA of what each layer hands on in two models: what the next layer sees, or the logits."""
+    a, b = _handed_on(model, data), _handed_on(reference, data)
     return {layer: linear_cka(a[layer], b[layer]) for layer in a if layer in b}
+
+
+def _handed_on(model: nn.Module, data: Examples) -> dict[str, Float[Tensor, "n d"]]:
+    seen = seen_by_layers(model, data)
+    return dict(zip(seen, [*list(seen.values())[1:], logits(model, data).double()], strict=True))
 
 
 def _probe(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor) -> float:

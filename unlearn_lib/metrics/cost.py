@@ -8,15 +8,17 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field, fields
 from itertools import count
+from statistics import median
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unlearn_lib.data import Batch, Examples, Split
+from unlearn_lib.metrics.accuracy import logits
 from unlearn_lib.train import Step, run
 
-__all__ = ["Cost", "Counted", "counted", "hardware", "priced"]
+__all__ = ["Cost", "Counted", "counted", "hardware", "prediction_ratio", "priced"]
 
 T = TypeVar("T")
 
@@ -56,6 +58,7 @@ class Cost:
         stored: bytes that had to be stored in advance.
         seconds_before: time spent before the request (UNSIR: none; PGU: a pass and an eigendecomposition).
         hardware: of the machine.
+        other_reads: samples of neither side that were read: a validation set that shares the counter.
     """
 
     seconds: float
@@ -65,6 +68,7 @@ class Cost:
     stored: int
     seconds_before: float
     hardware: str
+    other_reads: int = 0
 
 
 def counted(split: Split) -> Split:
@@ -101,7 +105,23 @@ def priced(
     seconds = time.perf_counter() - begun
     reads = split.forget.reads - before
     forget, retain = (sum(reads[i] for i in side.ids.tolist()) for side in (split.forget, split.retain))
-    return result, Cost(seconds, next(number) - 1, forget, retain, stored, seconds_before, hardware())
+    other = reads.total() - forget - retain
+    return result, Cost(seconds, next(number) - 1, forget, retain, stored, seconds_before, hardware(), other)
+
+
+def prediction_ratio(model: nn.Module, single: nn.Module, data: Examples, rounds: int = 5) -> float:
+    """How many times longer `model` takes to predict `data` than `single`: SISA asks every shard.
+
+    The two take turns, and the median of `rounds` ratios counts, so that a busy machine disturbs both alike.
+    """
+    ratios = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        logits(model, data)
+        between = time.perf_counter()
+        logits(single, data)
+        ratios.append((between - begun) / (time.perf_counter() - between))
+    return median(ratios)
 
 
 def hardware() -> str:

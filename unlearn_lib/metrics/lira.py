@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import pvariance
 from typing import Any, TypeVar
 
 import torch
@@ -65,7 +68,8 @@ class Lira:
     Args:
         scores: log N(φ*; in) - log N(φ*; out) [targets, n]; called a member where positive.
         inside: the truth [targets, n].
-        auc: of the scores.
+        auc: of the scores. Its error is a jackknife: leave out every example, then every target, in turn, and
+            add both variances: scores of one example share its shadows, those of one target its training.
         accuracy: balanced accuracy of "score > 0"; .5 is indistinguishable.
     """
 
@@ -118,7 +122,24 @@ def lira(shadows: Margins, targets: Margins, floor: float = FLOOR) -> Lira:
     scores = lira_scores(shadows, targets.phi, floor)
     members, others = scores[targets.inside], scores[~targets.inside]
     right = ((members > 0).double().mean() + (others <= 0).double().mean()) / 2
-    return Lira(scores, targets.inside, auc(members, others), float(right))
+    found = Auc(auc(members, others).value, _jackknife(scores, targets.inside))
+    return Lira(scores, targets.inside, found, float(right))
+
+
+def _jackknife(scores: Float[Tensor, "targets n"], inside: Bool[Tensor, "targets n"]) -> float:
+    """Standard error of the AUC, by leaving out examples and by leaving out targets; variances added."""
+    variance = 0.0
+    for side in (scores.T, scores):
+        mask = inside.T if side is not scores else inside
+        rest = [torch.arange(len(side)) != k for k in range(len(side))]
+        left = [auc(side[r][mask[r]], side[r][~mask[r]]).value for r in rest if _both(mask[r])]
+        if len(left) > 1:
+            variance += (len(left) - 1) * pvariance(left)
+    return math.sqrt(variance)
+
+
+def _both(mask: Bool[Tensor, "m n"]) -> bool:
+    return 0 < int(mask.sum()) < mask.numel()
 
 
 def plan(models: int, n: int, seed: int = 0) -> Bool[Tensor, "models n"]:
@@ -173,18 +194,33 @@ def mini_ulira(
     return lira(every[:shadows], every[shadows:]), every
 
 
-def in_processes(job: Callable[..., T], *columns: Iterable[Any], workers: int) -> list[T]:
+def in_processes(
+    job: Callable[..., T],
+    *columns: Iterable[Any],
+    workers: int,
+    watch: Callable[[int, int], Any] = lambda done, total: None,
+) -> list[T]:
     """``list(map(job, *columns))`` in so many processes of one thread each; 0 runs here.
 
     Where the main program is a plain script it runs here too: each new process would run the script again.
+    `watch` is told after every job how many are done, and of how many.
     """
+    rows = list(zip(*columns, strict=True))
     main = sys.modules["__main__"]
     script = hasattr(main, "__file__") and getattr(main, "__spec__", None) is None
     if not workers or script:
-        return list(map(job, *columns))
+        return _watched(map(job, *zip(*rows, strict=True)), len(rows), watch)
     spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
-    with ProcessPoolExecutor(workers, spawn, initializer=_one_thread) as pool:
-        return list(pool.map(job, *columns))
+    with ProcessPoolExecutor(workers, spawn, initializer=_begin) as pool:
+        return _watched(pool.map(job, *zip(*rows, strict=True)), len(rows), watch)
+
+
+def _watched(results: Iterable[T], total: int, watch: Callable[[int, int], Any]) -> list[T]:
+    found = []
+    for result in results:
+        found.append(result)
+        watch(len(found), total)
+    return found
 
 
 def gaussian_klom(
@@ -220,5 +256,14 @@ def _margins_of(unlearned: UnlearnedOn, candidates: Examples, inside: Tensor, se
     return margins(logits(unlearned(inside, seed), candidates), candidates.y)
 
 
-def _one_thread() -> None:
+def _begin() -> None:
+    """One torch thread; and an end when the process that asked is gone: a killed kernel says nothing."""
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from unlearn_lib.lesson.charts import View, styled
-from unlearn_lib.lesson.league import NOTHING, Estimate
+from unlearn_lib.lesson.league import NOTHING, Estimate, Exposure
 from unlearn_lib.lesson.plots import ROLES
-from unlearn_lib.metrics.lira import FLOOR, Lira, Margins
+from unlearn_lib.metrics.lira import FLOOR
 
 __all__ = [
     "audit_chart",
@@ -56,7 +56,7 @@ def request_chart(images: Mapping[str, np.ndarray]) -> View:
         figure.update_yaxes(title=name, row=row, col=1)
     figure.update_xaxes(showticklabels=False)
     figure.update_yaxes(showticklabels=False)
-    words = f"{count} noisy images of each request: {', '.join(images)}; a backdoor marks both edges."
+    words = f"{count} images of each request: {', '.join(images)}; a backdoor marks both edges."
     return View(styled(figure, 110 * len(images)), words)
 
 
@@ -115,6 +115,9 @@ def audit_chart(audit: str, column: Mapping[str, Estimate], band: tuple[float, f
         range=[min(edges) - room, max(edges) + room],  # wide intervals may leave the picture
     )
     figure.update_yaxes(type="category")
+    if not column:
+        figure.add_annotation(text="not measured for this request", showarrow=False, x=0.5, y=0.5)
+        return View(styled(figure, 210), f"{audit} is not measured for this request.")
     beyond = [m for m, e in column.items() if math.isinf(e.mean)]
     best = f"{audit} of {len(shown)} contestants, from {min(edges):.3g} to {max(edges):.3g}; "
     best += f"the retrained models from {band[0]:.3g} to {band[1]:.3g}."
@@ -122,37 +125,51 @@ def audit_chart(audit: str, column: Mapping[str, Estimate], band: tuple[float, f
     return View(styled(figure, 90 + 30 * max(len(shown), 4)), best)
 
 
-def pareto_chart(points: Mapping[str, tuple[float, float]], across: str, up: str) -> View:
+def pareto_chart(points: Mapping[str, tuple[Estimate, Estimate]], across: str, up: str) -> View:
     """Cost against distance to retraining; the line joins those that no other beats in both.
 
     Args:
-        points: method -> (speed-up, gap); both positive and finite, or it is left out.
+        points: method -> (speed-up, gap), with intervals; finite and the first positive, or it is left out.
         across: name of the horizontal axis, where more is better.
         up: name of the vertical axis, where less is better.
     """
-    shown = {m: p for m, p in points.items() if all(map(math.isfinite, p)) and p[0] > 0}
-    front = sorted(
-        p for p in shown.values() if not any(q[0] >= p[0] and q[1] <= p[1] and q != p for q in shown.values())
-    )
+    shown = {m: (x, y) for m, (x, y) in points.items() if math.isfinite(x.mean + y.mean) and x.mean > 0}
+    means = {m: (x.mean, y.mean) for m, (x, y) in shown.items()}
+    front = sorted(p for p in means.values() if not any(_beats(q, p) for q in means.values()))
     figure = go.Figure()
     line = {"color": ROLES["neutral"].color, "dash": "dot", "width": 1}
     x, y = ([p[i] for p in front] for i in (0, 1))
     figure.add_scatter(x=x, y=y, mode="lines", name="beaten by none in both", line=line)
-    top = max([p[1] for p in shown.values()] + [1e-3])
-    spots = _apart({m: (math.log10(p[0]), p[1] / top) for m, p in shown.items()})
+    top = max([p[1] for p in means.values()] + [1e-3])
+    spots = _apart({m: (math.log10(p[0]), p[1] / top) for m, p in means.items()})
     for method, (fast, gap) in shown.items():
         look = ROLES[role_of(method)]
+        for xs, ys in (((fast.low, fast.high), [gap.mean] * 2), ([fast.mean] * 2, (gap.low, gap.high))):
+            figure.add_scatter(
+                x=list(xs),
+                y=[max(v, 0.0) for v in ys],
+                mode="lines",
+                showlegend=False,
+                hoverinfo="skip",
+                opacity=0.45,
+                line={"color": look.color, "width": 1},
+            )
         figure.add_scatter(
-            x=[fast],
-            y=[gap],
+            x=[fast.mean],
+            y=[gap.mean],
             mode="markers",
             name=method,
             showlegend=False,
             marker={"color": look.color, "symbol": look.symbol, "size": 11},
         )
+        label = fast.mean * 1.12, spots[method] * top
+        if label[1] - gap.mean > 0.03 * top:  # the label had to move: a line leads back to its point
+            lead = {"color": ROLES["neutral"].color, "width": 1}
+            ends = {"x": [fast.mean, label[0]], "y": [gap.mean, label[1]]}
+            figure.add_scatter(**ends, mode="lines", showlegend=False, hoverinfo="skip", line=lead)
         figure.add_scatter(
-            x=[fast * 1.06],
-            y=[spots[method] * top],
+            x=[label[0]],
+            y=[label[1]],
             mode="text",
             text=[method],
             textposition="middle right",
@@ -160,12 +177,16 @@ def pareto_chart(points: Mapping[str, tuple[float, float]], across: str, up: str
             showlegend=False,
             hoverinfo="skip",
         )
-    wide = [math.log10(p[0]) for p in shown.values()] or [0.0]
+    wide = [math.log10(p[0]) for p in means.values()] or [0.0]
     figure.update_xaxes(title=f"{across} (log scale; right is better)", type="log")
     figure.update_xaxes(range=[min(wide) - 0.2, max(wide) + 0.75])
     figure.update_yaxes(title=f"{up} (down is better)", range=[-0.08 * top, 1.15 * top])
-    best = [m for m, p in shown.items() if p in front]
+    best = [m for m, p in means.items() if p in front]
     return View(styled(figure, 420), f"{across} against {up}. Beaten by none in both: {', '.join(best)}.")
+
+
+def _beats(q: tuple[float, float], p: tuple[float, float]) -> bool:
+    return q[0] >= p[0] and q[1] <= p[1] and q != p
 
 
 def _apart(spots: Mapping[str, tuple[float, float]], least: float = 0.055) -> dict[str, float]:
@@ -187,7 +208,7 @@ def layers_chart(distance: Mapping[str, Mapping[str, float]], cka: Mapping[str, 
         2,
         horizontal_spacing=0.04,
         shared_yaxes=True,
-        subplot_titles=["weight distance (no good direction)", "CKA of what the layer sees (1 is alike)"],
+        subplot_titles=["weight distance (no good direction)", "CKA of what the layer hands on (1 is alike)"],
     )
     for column, found in enumerate((distance, cka), 1):
         layers = list(next(iter(found.values())))
@@ -213,16 +234,16 @@ def layers_chart(distance: Mapping[str, Mapping[str, float]], cka: Mapping[str, 
     return View(styled(figure, 90 + 30 * len(distance)), alt)
 
 
-def ulira_chart(attacks: Mapping[str, Lira], loss_mia: Mapping[str, float]) -> View:
-    """AUC of the attack that knows every sample, beside that of the average attack."""
-    names = list(attacks)[::-1]
+def ulira_chart(found: Mapping[str, Exposure]) -> View:
+    """AUC of the attack that knows every sample, beside that of the average attack on the same models."""
+    names = list(found)[::-1]
     figure = go.Figure()
     half = {"color": "#000000", "dash": "dot", "width": 1}
     figure.add_scatter(x=[0.5] * len(names), y=names, mode="lines", name="½: cannot tell", line=half)
     for name in names:
-        found = attacks[name].auc
+        attack = found[name].attack.auc
         figure.add_scatter(
-            x=[found.value - 1.96 * found.error, found.value + 1.96 * found.error],
+            x=[attack.value - 1.96 * attack.error, attack.value + 1.96 * attack.error],
             y=[name, name],
             mode="lines",
             showlegend=False,
@@ -230,27 +251,27 @@ def ulira_chart(attacks: Mapping[str, Lira], loss_mia: Mapping[str, float]) -> V
             line={"color": ROLES["unlearned"].color, "width": 2},
         )
     for name, role, values in (
-        ("loss attack on a population", "neutral", [loss_mia.get(n, math.nan) for n in names]),
-        ("mini U-LiRA, sample by sample", "unlearned", [attacks[n].auc.value for n in names]),
+        ("loss attack on a population", "neutral", [found[n].population.value for n in names]),
+        ("mini U-LiRA, sample by sample", "unlearned", [found[n].attack.auc.value for n in names]),
     ):
         look = ROLES[role]
         marker = {"color": look.color, "symbol": look.symbol, "size": 11}
         figure.add_scatter(x=values, y=names, mode="markers", name=name, marker=marker)
-    figure.update_xaxes(title="AUC", range=[0.2, 1.05])
+    figure.update_xaxes(title="AUC", range=[0.1, 1.05])
     figure.update_yaxes(type="category")
-    words = ", ".join(f"{n} {a.auc.value:.2f}" for n, a in attacks.items())
+    words = ", ".join(f"{n} {e.attack.auc.value:.2f}" for n, e in found.items())
     return View(styled(figure, 90 + 30 * len(names)), f"Mini U-LiRA's AUC by method: {words}.")
 
 
-def gaussians_chart(method: str, every: Margins, attack: Lira, example: int) -> View:
+def gaussians_chart(method: str, found: Exposure, example: int) -> View:
     """One sample: margins of shadow models that forgot it and of those that never saw it.
 
     Args:
         method: whose.
-        every: margins of shadows, then of targets.
-        attack: its result on the targets.
+        found: what U-LiRA found of it.
         example: which sample, from 0.
     """
+    attack, every = found.attack, found.margins
     shadows = len(every.phi) - len(attack.scores)
     phi, inside = every.phi[:, example].double().numpy(), every.inside[:, example].numpy()
     sides = {"forgot it": inside[:shadows], "never saw it": ~inside[:shadows]}
