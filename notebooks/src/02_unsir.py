@@ -211,25 +211,21 @@ show(figures.noise_gallery(noise, data.train.scale, top, data.classes[classes[0]
 # %% [markdown]
 # ### First it shrinks, then it attacks?
 # So it is often told. The penalty is a *sum* over pixels, and Gaussian images begin at $\lVert N \rVert^2 = C H
-# W$, the number of pixels. So one $\lambda$ means different things for different images. Below are three: the
-# published notebook's, the one of this lesson, and $\lambda' = 0.1 \cdot 3072 / (C H W)$, which gives these
-# images the *balance* that the published notebook begins with.
+# W$, the number of pixels. So one $\lambda$ means different things for different images. Compare the published
+# notebook's, the one of this lesson, and $\lambda' = 0.1 \cdot 3072 / (C H W)$, which gives these images the
+# *balance* that the published notebook begins with.
 
 # %%
-balanced = balanced_penalty(data.shape)
-chosen = f"λ = {recipe.penalty:g} (this lesson)"
-penalties = {
-    "λ = 0.1 (published)": 0.1,
-    chosen: recipe.penalty,
-    f"λ′ = {balanced:.2g} (same balance)": balanced,
-}
-noises = {
-    label: run(make_noise(frozen_copy(original), classes[:1], R, recipe.but(penalty=penalty)))[classes[0]]
-    for label, penalty in penalties.items()
-    if label != chosen
-}
-noises[chosen] = noise
-show(figures.noise_chart(noises, chosen))
+roles = {}  # of each λ; two may be one
+balanced = round(balanced_penalty(data.shape), 2)
+for penalty, role in ((0.1, "published"), (balanced, "λ′, same balance"), (recipe.penalty, "this lesson")):
+    roles.setdefault(penalty, []).append(role)
+labels = {penalty: f"λ = {penalty:g} ({', '.join(found)})" for penalty, found in roles.items()}
+noises = {labels[recipe.penalty]: noise}
+for penalty in roles.keys() - {recipe.penalty}:
+    made = make_noise(frozen_copy(original), classes[:1], R, recipe.but(penalty=penalty))
+    noises[labels[penalty]] = run(made)[classes[0]]
+show(figures.noise_chart(noises, labels[recipe.penalty]))
 
 # %% [markdown]
 # On the 8x8 digits the tale of two phases is not what happens. With the published $\lambda$ the penalty is too
@@ -245,12 +241,13 @@ show(figures.noise_chart(noises, chosen))
 
 
 # %%
-def follow(steps):
-    """Drive a method to its end. Beside its result: the test predictions after every mini-batch."""
+def follow(steps, every=1):
+    """Drive a method to its end. Beside its result: the test predictions after every so many mini-batches."""
     curve = []
 
     def look(step):
-        if step.phase != "noise":  # in that stage no weight changes
+        last = step.number == step.steps
+        if step.phase != "noise" and (last or step.number % every == 0):  # in "noise" no weight changes
             epoch = step.number / step.steps + (step.epoch if step.phase == "repair" else 0)
             curve.append(Point(epoch, tested(step.model)))
 
@@ -324,7 +321,7 @@ show(
 # ## Compare
 
 # %%
-norms = noises["λ = 0.1 (published)"].norm
+norms = noises[labels[0.1]].norm
 dips, rises = min(norms) < 0.9 * norms[0], norms[-1] > 1.1 * min(norms)
 checks.compare(guess_norm, shapes[2 if not rises else 0 if dips else 1])
 
@@ -376,8 +373,8 @@ show(figures.grid_chart(rows))
 
 # %% [markdown]
 # ### Is it luck?
-# Original, noise and order depend on a seed. Here are several, for both nets, each with its own defaults. A
-# forgotten class has few test images, so one image is worth a few points.
+# Original, noise and order depend on a seed. Here are as many seeds as the preset affords, for both nets. On the
+# digits a forgotten class has few test images, so one of them is worth a few points.
 
 # %%
 nets = list(dict.fromkeys([settings.model, settings.normed]))
@@ -465,7 +462,7 @@ panel = UnlearnPanel(
         "copies": whole("Copies of each", recipe.copies, 1, 40),
         "penalty": number("λ", recipe.penalty, 0.0, 100.0),
         "impair_lr": number("Learning rate of impair", recipe.impair_lr, 1e-6, 1.0),
-        "repair_lr": number("of repair", recipe.repair_lr, 1e-6, 1.0),
+        "repair_lr": number("Learning rate of repair", recipe.repair_lr, 1e-6, 1.0),
         "per_class": whole("Retain images a class", settings.per_class, 1, settings.per_class),
         "norm": norm,
         "mode": choice("Recipe", ["corrected", "reference"]),
@@ -658,9 +655,10 @@ exercise_3 = checks.exercise("samples", samples, check_samples)
 # used; **B**, every noise image is labeled class 0. A third is not in this cell: **C**, the noise is learned in
 # train mode, which overwrites batch norm's running statistics.
 #
-# The chart has each defect alone, where the preset affords it. Three images are too few to impair much, and
-# none of them says "2". The last two groups show why nobody noticed: at the published *rates* the defective
-# recipe forgets both classes. But so does no noise at all.
+# Which of them does the harm? Where the preset affords it, the chart has each alone. Do not blame the label too
+# soon: with **B** alone, all the images of the noise still shake the network, and whatever they are called, it
+# loses class 2. Three images shake it too little. The last two groups show why nobody noticed: at the published
+# *rates* the defective recipe drops both classes. But so does no noise at all.
 
 # %%
 names = {"A": "only A", "B": "only B", "C": "only C", "reference": "as published", "corrected": "repaired"}
@@ -680,7 +678,7 @@ impaired = {}
 for name in nets:
     trace = contestants(name, seed)["unlearned"].trace
     longer = stages(trace.noise, trace.recipe.but(repair_epochs=6), trained(name))
-    impaired[name] = follow(longer)[1]
+    impaired[name] = follow(longer, every=2)[1]
 show(figures.rebound_chart(impaired, classes))
 
 # %% [markdown]
@@ -705,7 +703,8 @@ show(figures.recalibration_chart(as_it_is, recalibration))
 # ### Relearn time
 # Train each model again in the ordinary way, on everything, and count the mini-batches until it knows the class
 # as well as the original, to within 5 %. What is truly forgotten must take as long as in a model that never knew
-# it. The quotient is the anamnesis index: 1 is ideal.
+# it. The quotient is the anamnesis index: 1 is ideal. It is undefined where the retrained model needs longer
+# than we wait.
 
 # %%
 contenders = {"unlearned": unlearned.model, "no noise": results["no noise"].model, "retrained": retrained}
@@ -730,7 +729,8 @@ print("anamnesis index, by order of the data:", ", ".join(map(str, index)))
 # retrained model speaks, for features are shared: it, too, can tell the class apart.
 
 # %%
-probe = linear_probe(unlearned.model, original=original, retrained=retrained, split=request, test=data.test)
+some = Split.by_class(data.train.head(1_500), *classes)  # wide layers make large classifiers
+probe = linear_probe(unlearned.model, original=original, retrained=retrained, split=some, test=data.test)
 for layer in probe.unlearned:
     row = (probe.original[layer], probe.unlearned[layer], probe.retrained[layer])
     print("layer {:12} original {:.1%}, unlearned {:.1%}, retrained {:.1%}".format(layer, *row))
@@ -782,7 +782,7 @@ glance_quiz = checks.quiz(
     {
         "none": "Repair, and half of impair, are training on real images. Without them the network breaks.",
         "some images of the other classes": "That is R. The method is zero-glance, not data-free.",
-        "the whole retain set": "A few images a class suffice; that is why it is fast.",
+        "the whole retain set": "A few images a class suffice; that is why impair and repair are short.",
     },
     correct="some images of the other classes",
 )
@@ -817,14 +817,17 @@ zero_quiz = checks.quiz(
 #   a look at it. $R$, a few images of the other classes, is needed.
 # - $\lambda$ weighs a sum over pixels. On 8x8 digits there is no "shrink, then attack"; what happens depends on
 #   $\lambda$ and on the number of pixels.
-# - At high rates the *rate* forgets. Only at moderate rates do the controls show that the noise matters.
+# - Impair and repair take a moment; learning the noise takes longer. Where retraining is quick, little is saved.
+# - At high rates the *rate* forgets. Only at moderate rates do the controls show that the noise matters, and the
+#   window is narrow: find in the grid the rate at which no noise does as well.
 # - The published notebook uses three noise images a class, labels all of them 0, and learns them in train mode.
 #   At its rates nobody could notice.
 # - With batch norm a part of the forgetting is in the statistics: recalibration and further repair bring the class
-#   back. Without it they do not, but the class is relearned sooner than by a model that never knew it.
-# - Our replica does not show the paper's nets, data sets or tables. On a subset of CIFAR-10, with small nets that
-#   are far from perfect, the rates alone forget and the noise shows no effect; with batch norm the class even
-#   returns within the repair epoch. UNSIR forgets classes, never single samples, and gives no certificate.
+#   back. Without it, on the digits, they do not, but the class is relearned sooner than by a model that never
+#   knew it.
+# - Our replica does not show the paper's nets, data sets or tables. On MNIST a well-trained LeNet-5 forgets as the
+#   digits' net does. On a subset of CIFAR-10, with a small net that is far from perfect, the rates alone forget
+#   and the noise does not help. UNSIR forgets classes, never single samples, and gives no certificate.
 #
 # ## References
 # - A. K. Tarun, V. S. Chundawat, M. Mandal, M. Kankanhalli, *Fast Yet Effective Machine Unlearning*, IEEE
@@ -843,7 +846,20 @@ record(
     "seconds", **{stage: seconds[stage] for stage in ("noise", "impair", "repair")}, retrain=reference.seconds
 )
 record("speedup", seconds=reference.seconds / unlearned.seconds)
-record("relearn", **{role: times[role][0].batches for role in ("unlearned", "retrained")})
+record(
+    "training accuracy",
+    **{
+        f"{role}.{part}": getattr(card["accuracy", part], role)
+        for role in ("original", "unlearned", "retrained")
+        for part in ("forget", "retain")
+    },
+)
+record(
+    "baselines",
+    **{f"{name}.{part}": v for name in baselines for part, v in final_scores[name]._asdict().items()},
+)
+record("relearn", **{role: times[role][0].batches for role in times})
+record("anamnesis", index=[str(found) for found in index])
 record(
     "recalibration",
     before=as_it_is["batch norm,<br>unlearned"].forget,
@@ -857,11 +873,11 @@ mean = {
 record("seeds", **{f"{name}.{label}": row for name, found in mean.items() for label, row in found.items()})
 assert watched, "watching must not change the result"
 assert read[0] == 0, "no image of the class may be read"
-promises = zip((settings.model, settings.normed), settings.limits, settings.kept, strict=True)
-for name, (most, loss), kept in promises:
+promises = zip((settings.model, settings.normed), settings.limits, settings.kept, settings.gaps, strict=True)
+for name, (most, loss), kept, gap in promises:
     found = mean[name]
     assert found["unlearned"][0] <= most, (name, found)
     assert found["unlearned"][1] >= found["original"][1] - loss, (name, found)
     assert found["no noise"][0] >= kept, (name, found)
-    assert found["Gaussian noise"][0] >= found["unlearned"][0] + settings.gap, (name, found)
+    assert found["Gaussian noise"][0] >= found["unlearned"][0] + gap, (name, found)
 assert final["retrained"].forget == 0

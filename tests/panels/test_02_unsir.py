@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from unlearn_lib.data import Examples, Scale
-from unlearn_lib.lesson import presets
+from unlearn_lib.lesson import presets, session
 from unlearn_lib.lesson.controls import picture_of
 from unlearn_lib.lesson.figures import unsir as figures
 from unlearn_lib.lesson.figures.unsir import Point, Scores, scores

@@ -10,10 +10,12 @@ start           `points` in the plane, some `mislabeled`; `noise` added to image
 deepobliviate   `forget` samples out of block `block` of `blocks`; `poisoned` ones in block `poisoned_block`
 unsir           `normed`: the net with batch norm; `per_class` retain images; `recipe_changes` of UNSIR;
                 `rates` and `penalties` of the grid; `runs` (seeds) of the contest; `relearn` runs; `modes` of
-                the published bug. The last cell asserts `kept`, by the no-noise control (without and with
-                batch norm), `gap`, of Gaussian noise to UNSIR, `limits`, the most forget accuracy and loss
-                of retain accuracy (likewise). 1 promises nothing: on a subset of CIFAR-10 the class returns
-                with batch norm, and ResNet-18 has not been measured
+                the published bug. The last cell asserts, without and with batch norm: `kept`, what no noise
+                leaves of the class, `gaps`, from UNSIR to Gaussian noise, `limits`, the most forget accuracy
+                and loss of retain accuracy. 1 promises nothing: with batch norm the class returns on MNIST
+                and CIFAR-10, and ResNet-18 has not been measured. On MNIST `recipe_changes` were chosen with
+                LeNet-5 on 10,000 training images that the lesson does not use, measured on 2,000 more
+                (classes 3, 0 and 7, two seeds); on CIFAR-10 no setting was found where the noise helps
 partial         the class stands in `batches` of every epoch; `seeds` repeat a claim; `sgd`, `flip`, `ascent`:
                 learning rates; one of `shares` moves in a partial step, `steps` at most
 pgu             `noise` added to the inputs; `step`: the learning rate of unlearning; `samples` of its second
@@ -215,7 +217,7 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
                 "relearn": 1,
                 "modes": ("reference", "corrected"),
                 "kept": (0.5, 0.8),
-                "gap": 0.05,
+                "gaps": (0.05, 0.05),
                 "limits": ((0.25, 0.05), (0.25, 0.05)),
                 "recipe": {"epochs": 15},
             },
@@ -225,7 +227,7 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
                 "runs": 3,
                 "relearn": 2,
                 "kept": (0.6, 0.8),
-                "gap": 0.1,
+                "gaps": (0.1, 0.1),
                 "limits": ((0.1, 0.05), (0.1, 0.05)),
                 "modes": ("reference", "A", "B", "C", "corrected"),
                 "recipe": {"epochs": 30},
@@ -237,54 +239,49 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
                 "relearn": 3,
                 "kept": (0.6, 0.8),
                 "modes": ("reference", "A", "B", "C", "corrected"),
-                "gap": 0.1,
+                "gaps": (0.1, 0.1),
                 "limits": ((0.1, 0.05), (0.1, 0.05)),
                 "recipe": {"epochs": 30},
             },
         ),
         "mnist": _sizes(
+            model="lenet5",
             normed="small_cnn_bn",
+            recipe_changes={"penalty": 0.1, "copies": 2, "impair_lr": 0.001, "repair_lr": 0.0005},
+            penalties=(0.1, 0.39),
+            modes=("reference", "corrected"),
             kept=(0.0, 0.0),
-            gap=-1.0,
-            limits=((0.25, 0.05), (0.25, 0.05)),
+            gaps=(-1.0, -1.0),
+            limits=((0.25, 0.05), (1.0, 1.0)),
             recipe={"optimizer": "adam", "lr": 0.001, "weight_decay": 0.0001},
             quick={
-                "model": "lenet5",
                 "train": 1_500,
                 "test": 500,
                 "per_class": 60,
-                "recipe_changes": {"penalty": 0.01, "images": 64},
                 "rates": (0.0005, 0.002),
-                "penalties": (0.01, 0.1),
                 "runs": 1,
                 "relearn": 1,
-                "modes": ("reference", "corrected"),
                 "recipe": {"epochs": 5},
             },
             lesson={
-                "model": "small_cnn",
                 "train": 3_000,
                 "test": 1_000,
-                "per_class": 60,
-                "recipe_changes": {"penalty": 0.01},
+                "per_class": 100,
                 "rates": (0.0005, 0.002, 0.02),
-                "penalties": (0.01, 0.1, 0.39),
                 "runs": 1,
                 "relearn": 1,
-                "modes": ("reference", "corrected"),
                 "recipe": {"epochs": 6},
             },
             full={
-                "model": "small_cnn",
                 "train": 10_000,
                 "test": 2_000,
                 "per_class": 200,
-                "recipe_changes": {"penalty": 0.01},
-                "rates": (0.0005, 0.001, 0.002, 0.02),
-                "penalties": (0.01, 0.1, 0.39),
-                "runs": 3,
+                "rates": (0.0005, 0.002, 0.02),
+                "runs": 1,
                 "relearn": 2,
-                "modes": ("reference", "A", "B", "C", "corrected"),
+                "kept": (0.3, 0.0),
+                "gaps": (0.2, -1.0),
+                "limits": ((0.1, 0.03), (1.0, 1.0)),
                 "recipe": {"epochs": 6},
             },
         ),
@@ -294,7 +291,7 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
             runs=1,
             relearn=1,
             kept=(0.0, 0.0),
-            gap=-1.0,
+            gaps=(-1.0, -1.0),
             limits=((0.25, 0.1), (1.0, 1.0)),
             recipe={"optimizer": "adam", "lr": 0.001, "weight_decay": 0.0001},
             quick={
@@ -312,7 +309,7 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
                 "train": 3_000,
                 "test": 1_000,
                 "per_class": 100,
-                "recipe_changes": {"penalty": 0.1},
+                "recipe_changes": {"penalty": 0.1, "impair_lr": 0.001, "repair_lr": 0.0005},
                 "rates": (0.0005, 0.002),
                 "modes": ("reference", "corrected"),
                 "recipe": {"epochs": 10},
@@ -321,10 +318,10 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
                 "model": "small_cnn",
                 "train": 10_000,
                 "test": 2_000,
-                "per_class": 200,
-                "recipe_changes": {"penalty": 0.1},
-                "rates": (0.0005, 0.001, 0.002, 0.02),
-                "modes": ("reference", "A", "B", "C", "corrected"),
+                "per_class": 100,
+                "recipe_changes": {"penalty": 0.1, "impair_lr": 0.001, "repair_lr": 0.0005},
+                "rates": (0.0005, 0.002),
+                "modes": ("reference", "corrected"),
                 "cuda": {
                     "limits": ((1.0, 1.0), (1.0, 1.0)),
                     "model": "resnet18",
@@ -335,7 +332,7 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
                     "recipe_changes": {"penalty": 0.1, "batch_size": 256},
                     "recipe": {"optimizer": "adam", "lr": 0.001, "batch_size": 256, "epochs": 20},
                 },
-                "recipe": {"epochs": 10},
+                "recipe": {"epochs": 8},
             },
         ),
     },

@@ -178,9 +178,12 @@ class NoiseTrace:
     retained: int
 
 
+Unlearning = Generator[Step, None, Unlearned[NoiseTrace]]
+
+
 def unsir(
     model: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe | None = None
-) -> Generator[Step, None, Unlearned[NoiseTrace]]:
+) -> Unlearning:
     """Forget whole classes without reading an image of them.
 
     Args:
@@ -227,28 +230,56 @@ def unsir(
     return Unlearned(model.eval(), time.perf_counter() - begun, trace)
 
 
-def no_noise(
-    model: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe | None = None
-) -> Generator[Step, None, Unlearned[NoiseTrace]]:
-    """Control: the same two epochs at the same learning rates on R alone. What forgets here is the rate."""
-    recipe = recipe or UnsirRecipe.suited_to(model)
-    return (yield from unsir(model, classes, retain, recipe.but(source="none")))
+def make_noise(
+    frozen: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe
+) -> Generator[Step, None, dict[int, Noise]]:
+    """Stage 1: the noise of each class, learned against the frozen network. No weight changes.
+
+    Of `retain` only shape, type and device of an image are taken.
+    """
+    noise: dict[int, Noise] = {}
+    if recipe.source == "none":
+        return noise
+    like = retain.to(device_of(frozen)).x[0]
+    for c in classes:
+        start = gaussian(c, recipe.images, like, recipe.seed)
+        noise[c] = yield from learn_noise(frozen, start, recipe.noise_steps, recipe.noise_lr, recipe.penalty)
+        if recipe.source == "gaussian":
+            noise[c] = norm_matched(frozen, noise[c], gaussian(c, recipe.images, like, recipe.seed, 1))
+    return noise
 
 
-def gaussian_noise(
-    model: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe | None = None
-) -> Generator[Step, None, Unlearned[NoiseTrace]]:
-    """Control: Gaussian images with the norms of the learned ones, labeled c. Was the *learning* needed?"""
-    recipe = recipe or UnsirRecipe.suited_to(model)
-    return (yield from unsir(model, classes, retain, recipe.but(source="gaussian")))
+def impair(
+    model: nn.Module, noise: Mapping[int, Noise], retain: Examples, recipe: UnsirRecipe
+) -> Generator[Step, None, None]:
+    """Stage 2, in place: one epoch of cross-entropy on S = noise + R, with a fresh Adam at lr_i."""
+    S, rows = impair_set(noise, retain.to(device_of(model)), recipe)
+    shuffled = rows[keyed_order(torch.arange(len(rows)), recipe.seed)]
+    adam = Recipe("adam", recipe.impair_lr, batch_size=recipe.batch_size, seed=recipe.seed)
+    yield from train(model, S, adam, order=lambda ids, _: shuffled.to(ids.device), phase="impair")
 
 
-def impair_only(
-    model: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe | None = None
-) -> Generator[Step, None, Unlearned[NoiseTrace]]:
-    """Control: no repair stage."""
-    recipe = recipe or UnsirRecipe.suited_to(model)
-    return (yield from unsir(model, classes, retain, recipe.but(repair_epochs=0)))
+def repair(model: nn.Module, retain: Examples, recipe: UnsirRecipe) -> Generator[Step, None, None]:
+    """Stage 3, in place: an epoch of cross-entropy on R alone, with a fresh Adam at lr_r."""
+    adam = Recipe("adam", recipe.repair_lr, batch_size=recipe.batch_size, seed=recipe.seed)
+    yield from train(model, retain, adam.but(epochs=recipe.repair_epochs), phase="repair")
+
+
+def impair_set(
+    noise: Mapping[int, Noise], retain: Examples, recipe: UnsirRecipe
+) -> tuple[Examples, Int[Tensor, " n"]]:
+    """S = { (N_c[i], c) } + R, and the rows of S that make up the impair epoch, not yet shuffled.
+
+    There are |C_f| B n_copies + |R| rows. Copies are rows that repeat: no image is stored twice. Noise of
+    more than B images is cut to the first B.
+    """
+    B, copies = (REFERENCE_IMAGES, REFERENCE_COPIES) if recipe.has("A") else (recipe.images, recipe.copies)
+    parts = [one.examples.where(torch.arange(len(one.examples)) < B) for one in noise.values()]
+    if recipe.has("B"):
+        parts = [replace(part, y=torch.full_like(part.y, REFERENCE_LABEL)) for part in parts]
+    S = functools.reduce(operator.add, [*parts, retain])
+    noisy = torch.arange(len(S) - len(retain))
+    return S, torch.cat([noisy.repeat(copies), torch.arange(len(noisy), len(S))])
 
 
 def retain_subset(data: Examples, classes: Collection[int], per_class: int, seed: int = 0) -> Examples:
@@ -277,60 +308,31 @@ def retain_subset(data: Examples, classes: Collection[int], per_class: int, seed
             raise ValueError(
                 f"`per_class` must be at most {len(found)}, all of class {label}; got {per_class}."
             )
-    mask = torch.zeros(len(data), dtype=torch.bool, device=data.ids.device)
-    mask[torch.cat(rows)] = True
-    return data.where(mask)
+    return data.select(data.ids[torch.cat(rows)])
 
 
-def make_noise(
-    frozen: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe
-) -> Generator[Step, None, dict[int, Noise]]:
-    """Stage 1: the noise of each class, learned against the frozen network. No weight changes.
-
-    Of `retain` only shape, type and device of an image are taken.
-    """
-    noise: dict[int, Noise] = {}
-    for c in classes if recipe.source != "none" else ():
-        start = gaussian(c, recipe.images, retain.x[0], recipe.seed)
-        noise[c] = yield from learn_noise(frozen, start, recipe.noise_steps, recipe.noise_lr, recipe.penalty)
-        if recipe.source == "gaussian":
-            fresh = gaussian(c, recipe.images, retain.x[0], recipe.seed, 1)
-            noise[c] = norm_matched(frozen, noise[c], fresh)
-    return noise
+def no_noise(
+    model: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe | None = None
+) -> Unlearning:
+    """Control: the same two epochs at the same learning rates on R alone. What forgets here is the rate."""
+    recipe = recipe or UnsirRecipe.suited_to(model)
+    return unsir(model, classes, retain, recipe.but(source="none"))
 
 
-def impair(
-    model: nn.Module, noise: Mapping[int, Noise], retain: Examples, recipe: UnsirRecipe
-) -> Generator[Step, None, None]:
-    """Stage 2, in place: one epoch of cross-entropy on S = noise + R, with a fresh Adam at lr_i."""
-    S, rows = impair_set(noise, retain.to(device_of(model)), recipe)
-    shuffled = rows[keyed_order(torch.arange(len(rows)), recipe.seed)]
-    adam = Recipe("adam", recipe.impair_lr, batch_size=recipe.batch_size, seed=recipe.seed)
-    yield from train(model, S, adam, order=lambda ids, _: shuffled.to(ids.device), phase="impair")
+def gaussian_noise(
+    model: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe | None = None
+) -> Unlearning:
+    """Control: Gaussian images with the norms of the learned ones, labeled c. Was the *learning* needed?"""
+    recipe = recipe or UnsirRecipe.suited_to(model)
+    return unsir(model, classes, retain, recipe.but(source="gaussian"))
 
 
-def repair(model: nn.Module, retain: Examples, recipe: UnsirRecipe) -> Generator[Step, None, None]:
-    """Stage 3, in place: an epoch of cross-entropy on R alone, with a fresh Adam at lr_r."""
-    size, epochs = recipe.batch_size, recipe.repair_epochs
-    adam = Recipe("adam", recipe.repair_lr, batch_size=size, epochs=epochs, seed=recipe.seed)
-    yield from train(model, retain, adam, phase="repair")
-
-
-def impair_set(
-    noise: Mapping[int, Noise], retain: Examples, recipe: UnsirRecipe
-) -> tuple[Examples, Int[Tensor, " n"]]:
-    """S = { (N_c[i], c) } + R, and the rows of S that make up the impair epoch, not yet shuffled.
-
-    There are |C_f| B n_copies + |R| rows. Copies are rows that repeat: no image is stored twice. Noise of
-    more than B images is cut to the first B.
-    """
-    B, copies = (REFERENCE_IMAGES, REFERENCE_COPIES) if recipe.has("A") else (recipe.images, recipe.copies)
-    parts = [one.examples.where(torch.arange(len(one.examples)) < B) for one in noise.values()]
-    if recipe.has("B"):
-        parts = [replace(part, y=torch.full_like(part.y, REFERENCE_LABEL)) for part in parts]
-    S = functools.reduce(operator.add, [*parts, retain])
-    noisy = torch.arange(len(S) - len(retain))
-    return S, torch.cat([noisy.repeat(copies), torch.arange(len(noisy), len(S))])
+def impair_only(
+    model: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe | None = None
+) -> Unlearning:
+    """Control: no repair stage."""
+    recipe = recipe or UnsirRecipe.suited_to(model)
+    return unsir(model, classes, retain, recipe.but(repair_epochs=0))
 
 
 def _drift(before: nn.Module, after: nn.Module) -> dict[str, float]:

@@ -40,7 +40,7 @@ __all__ = [
     "steps_chart",
 ]
 
-# role, dash and hatch of everything that is drawn more than once
+# role, dash and hatch of whatever a label names
 LOOKS = {
     "original": ("original", "solid", ""),
     "unlearned": ("unlearned", "solid", "/"),
@@ -50,10 +50,14 @@ LOOKS = {
     "Gaussian noise": ("control", "dot", "x"),
     "fine-tuned": ("retain", "dashdot", "+"),
     "ascent, reads the class": ("forget", "dashdot", "-"),
-    "forget": ("forget", "dashdot", "x"),
-    "retain": ("retain", "solid", ""),
+    "images of the class to forget": ("forget", "dashdot", "x"),
+    "noise": ("unlearned", "solid", "/"),
+    "images of other classes": ("retain", "solid", ""),
+    "as it is": ("unlearned", "solid", ""),
+    "recalibrated": ("control", "dot", "x"),
 }
-STAGES = "impair: 0 to 1, repair: from 1 on"
+ACCURACIES = ("forget accuracy (test)", "retain accuracy (test)")
+STAGES = "epoch (impair: 0 to 1, repair: from 1 on)"
 
 
 class Point(NamedTuple):
@@ -83,29 +87,22 @@ def scores(table: np.ndarray, classes: Collection[int]) -> Scores:
     return Scores(*parts)
 
 
-def destinations(table: np.ndarray, classes: Collection[int]) -> np.ndarray:
-    """Share of the forgotten classes' images that is predicted as each class."""
+def destinations(table: np.ndarray, classes: Collection[int], names: Sequence[str]) -> dict[str, float]:
+    """Share of the forgotten classes' images that is predicted as each class, by name."""
     counts = np.asarray(table, float)[list(classes)].sum(0)
-    shares: np.ndarray = counts / max(counts.sum(), 1)
-    return shares
+    return dict(zip(names, (counts / max(counts.sum(), 1)).tolist(), strict=True))
 
 
 def stages_chart(read: Mapping[str, Mapping[str, int]]) -> View:
     """How many images each stage reads, by kind: "forget", "noise" and "retain"."""
-    figure = go.Figure()
-    kinds = {"forget": ("images of the class to forget", "forget", "x"), "noise": ("noise", "unlearned", "/")}
-    kinds["retain"] = ("images of other classes", "retain", "")
-    stages = list(read)[::-1]
-    for kind, (name, role, pattern) in kinds.items():
-        before = [sum(read[s].get(k, 0) for k in list(kinds)[: list(kinds).index(kind)]) for s in stages]
-        figure.add_bar(
-            y=stages,
-            x=[read[s].get(kind, 0) for s in stages],
-            base=before,
-            orientation="h",
-            name=name,
-            marker={"color": ROLES[role].color, "pattern": {"shape": pattern, "fgcolor": "white"}},
-        )
+    figure, stages = go.Figure(), list(read)[::-1]  # drawn from the bottom up
+    kinds = {"forget": "images of the class to forget", "noise": "noise", "retain": "images of other classes"}
+    ends = [0] * len(stages)
+    for kind, name in kinds.items():
+        counts = [read[stage].get(kind, 0) for stage in stages]
+        bar = {"y": stages, "x": counts, "base": ends, "name": name, "marker": _marker(name)}
+        figure.add_bar(**bar, orientation="h")
+        ends = [end + count for end, count in zip(ends, counts, strict=True)]
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title="different images", rangemode="tozero")
     words = "; ".join(
@@ -151,9 +148,7 @@ def noise_chart(noises: Mapping[str, Noise], chosen: str | None = None) -> View:
         noises: by the words that tell them apart, at most four besides the chosen one.
         chosen: the one that the lesson goes on with.
     """
-    figure = make_subplots(
-        1, 2, horizontal_spacing=0.1, subplot_titles=["cross-entropy CE(f(N), c)", "mean norm ‖N‖"]
-    )
+    figure = _columns("cross-entropy CE(f(N), c)", "mean norm ‖N‖")
     others = iter((("control", "dot"), ("neutral", "dash"), ("original", "solid"), ("forget", "dashdot")))
     for label, noise in noises.items():
         role, dash = ("unlearned", "solid") if label == chosen else next(others)
@@ -183,7 +178,6 @@ def steps_chart(
     curves: Mapping[str, Sequence[Point]],
     references: Mapping[str, np.ndarray],
     classes: Collection[int],
-    xtitle: str = f"epoch ({STAGES})",
 ) -> View:
     """Forget and retain accuracy after every mini-batch, for a method and its controls.
 
@@ -191,13 +185,10 @@ def steps_chart(
         curves: label -> the test predictions after each mini-batch.
         references: label -> test predictions of a model that does not change, drawn as a line.
         classes: to forget.
-        xtitle: what the horizontal axis counts.
     """
-    figure = make_subplots(
-        1, 2, horizontal_spacing=0.09, subplot_titles=["forget accuracy (test)", "retain accuracy (test)"]
-    )
+    figure = _columns(*ACCURACIES)
     _add_steps(figure, curves, references, classes)
-    figure.update_xaxes(title=xtitle)
+    figure.update_xaxes(title=STAGES)
     ends = {label: scores(points[-1].table, classes) for label, points in curves.items()}
     words = "; ".join(f"{label} ends at {f:.0%} forget, {r:.0%} retain" for label, (f, r) in ends.items())
     return View(styled(figure, 340), f"Accuracy after every mini-batch of impair and repair: {words}.")
@@ -219,24 +210,17 @@ def replay_chart(
         classes: to forget.
         names: of all classes.
     """
-    figure = make_subplots(
-        1,
-        3,
-        horizontal_spacing=0.08,
-        subplot_titles=["forget accuracy", "retain accuracy", "predicted for the forgotten"],
-    )
+    figure = _columns("forget accuracy", "retain accuracy", "predicted for the forgotten")
     _add_steps(figure, {"unlearned": curve}, references, classes)
     now = max((p for p in curve if p.epoch <= at + 1e-9), key=lambda p: p.epoch, default=curve[0])
     for column in (1, 2):
         mark = {"x": [now.epoch] * 2, "y": [0, 1], "name": "bars on the right", "showlegend": column == 1}
         figure.add_scatter(**mark, **style("neutral", "lines", dash="dot"), row=1, col=column)
-    for label, table in {"unlearned": now.table, "retrained": references["retrained"]}.items():
-        bar = {"x": list(names), "y": destinations(table, classes).tolist(), "showlegend": False}
-        figure.add_bar(**bar, name=label, marker=_marker(label), row=1, col=3)
-    figure.update_xaxes(title="epoch", col=1)
-    figure.update_xaxes(title="epoch", col=2)
+    shown = {"unlearned": now.table, "retrained": references["retrained"]}
+    _add_bars(figure, {k: destinations(v, classes, names) for k, v in shown.items()}, col=3)
+    figure.update_traces(showlegend=False, col=3)
+    figure.update_xaxes(title="epoch")
     figure.update_xaxes(title="class", type="category", col=3)
-    figure.update_yaxes(range=[-0.05, 1.05], tickformat=".0%", col=3)
     forget, retain = scores(now.table, classes)
     end = scores(curve[-1].table, classes)
     alt = (
@@ -251,11 +235,8 @@ def destination_chart(
     tables: Mapping[str, np.ndarray], classes: Collection[int], names: Sequence[str]
 ) -> View:
     """Which classes the images of the forgotten class are taken for, under each model."""
-    values = {
-        label: dict(zip(names, destinations(table, classes).tolist(), strict=True))
-        for label, table in tables.items()
-    }
-    figure = _grouped(values)
+    values = {label: destinations(table, classes, names) for label, table in tables.items()}
+    figure = _add_bars(go.Figure(), values)
     figure.update_xaxes(title="predicted class", type="category")
     figure.update_yaxes(title="share of forget images")
     words = "; ".join(
@@ -273,7 +254,7 @@ def destination_chart(
 
 def distance_chart(distances: Mapping[str, Mapping[str, float]]) -> View:
     """How far each layer's weights moved, relative to their norm; label -> layer -> distance."""
-    figure = _grouped(distances, percent=False)
+    figure = _add_bars(go.Figure(), distances, percent=False)
     figure.update_xaxes(title="layer", type="category")
     figure.update_yaxes(title="‖Δθ‖ / ‖θ‖", rangemode="tozero")
     words = "; ".join(
@@ -286,13 +267,7 @@ def distance_chart(distances: Mapping[str, Mapping[str, float]]) -> View:
 def grid_chart(cells: Mapping[str, Mapping[float, Scores]]) -> View:
     """Forget and retain accuracy at the end, for every noise (row) and impair learning rate (column)."""
     rows, rates = list(cells), sorted({rate for row in cells.values() for rate in row})
-    figure = make_subplots(
-        1,
-        2,
-        shared_yaxes=True,
-        horizontal_spacing=0.04,
-        subplot_titles=["forget accuracy: low is wanted", "retain accuracy: high is wanted"],
-    )
+    figure = _columns("forget accuracy: low is wanted", "retain accuracy: high is wanted", shared=True)
     for column, (part, color) in enumerate((("forget", "#D55E00"), ("retain", "#0072B2")), 1):
         z = [[getattr(cells[row][rate], part) for rate in rates] for row in rows]
         figure.add_heatmap(
@@ -334,7 +309,7 @@ def seeds_chart(found: Mapping[str, Mapping[str, Sequence[Scores]]]) -> View:
     """
     seeds = len(next(iter(next(iter(found.values())).values())))
     titles = [f"{part} accuracy{', mean (range)' * (seeds > 1)}" for part in Scores._fields]
-    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05, subplot_titles=titles)
+    figure = _columns(*titles, shared=True)
     labels = list(next(iter(found.values())))[::-1]  # drawn from the bottom up
     nets = list(found)[::-1]
 
@@ -358,7 +333,7 @@ def seeds_chart(found: Mapping[str, Mapping[str, Sequence[Scores]]]) -> View:
                 row=1,
                 col=column,
             )
-    figure.update_xaxes(range=[0, 1.6], tickvals=[0, 0.5, 1], tickformat=".0%")
+    figure.update_xaxes(range=[0, 1.6 if seeds > 1 else 1.2], tickvals=[0, 0.5, 1], tickformat=".0%")
     names = [name(label, net) for label in labels for net in nets]
     figure.update_yaxes(categoryorder="array", categoryarray=names)
     figure.update_layout(barmode="overlay")
@@ -372,12 +347,10 @@ def seeds_chart(found: Mapping[str, Mapping[str, Sequence[Scores]]]) -> View:
 
 def rebound_chart(curves: Mapping[str, Sequence[Point]], classes: Collection[int]) -> View:
     """Forget and retain accuracy while repair goes on and on, for several nets."""
-    figure = make_subplots(
-        1, 2, horizontal_spacing=0.09, subplot_titles=["forget accuracy (test)", "retain accuracy (test)"]
-    )
-    looks = dict(zip(curves, (("unlearned", "solid"), ("control", "dot")), strict=False))
+    figure = _columns(*ACCURACIES)
+    looks = dict(zip(curves, (LOOKS["unlearned"], LOOKS["Gaussian noise"]), strict=False))
     _add_steps(figure, curves, {}, classes, looks)
-    figure.update_xaxes(title=f"epoch ({STAGES})")
+    figure.update_xaxes(title=STAGES)
     words = "; ".join(
         f"{net} from {scores(next(p.table for p in points if p.epoch >= 1), classes).forget:.0%} to "
         f"{scores(points[-1].table, classes).forget:.0%}"
@@ -386,34 +359,18 @@ def rebound_chart(curves: Mapping[str, Sequence[Point]], classes: Collection[int
     return View(styled(figure, 340), f"Forget accuracy from the end of impair on: {words}.")
 
 
-def recalibration_chart(
-    before: Mapping[str, Scores], after: Mapping[str, Scores], beside: str = "recalibrated"
-) -> View:
-    """Forget and retain accuracy of several models, before and after something that should change nothing."""
-    figure = make_subplots(
-        1, 2, horizontal_spacing=0.09, subplot_titles=["forget accuracy", "retain accuracy"]
-    )
+def recalibration_chart(before: Mapping[str, Scores], after: Mapping[str, Scores]) -> View:
+    """Forget and retain accuracy of several models, before and after batch norm is recalibrated."""
+    figure = _columns(*ACCURACIES)
     for column, part in enumerate(Scores._fields, 1):
-        for name, found, role, hatch in (
-            ("as it is", before, "unlearned", ""),
-            (beside, after, "control", "x"),
-        ):
-            figure.add_bar(
-                x=list(found),
-                y=[getattr(s, part) for s in found.values()],
-                name=name,
-                showlegend=column == 1,
-                marker={
-                    "color": ROLES[role].color,
-                    "pattern": {"shape": hatch, "size": 5, "fgcolor": "white"},
-                },
-                row=1,
-                col=column,
-            )
-    figure.update_yaxes(range=[0, 1.05], tickformat=".0%")
-    figure.update_layout(barmode="group")
+        values = {
+            name: {model: getattr(s, part) for model, s in found.items()}
+            for name, found in (("as it is", before), ("recalibrated", after))
+        }
+        _add_bars(figure, values, col=column)
+    figure.update_traces(showlegend=False, col=2)
     words = "; ".join(f"{_flat(k)}: {before[k].forget:.0%} to {after[k].forget:.0%}" for k in before)
-    return View(styled(figure, 320), f"Forget accuracy, as it is and {beside}. {words}.")
+    return View(styled(figure, 320), f"Forget accuracy, as it is and recalibrated. {words}.")
 
 
 def relearn_chart(curves: Mapping[str, Sequence[RelearnCurve]], target: float) -> View:
@@ -448,18 +405,13 @@ def relearn_chart(curves: Mapping[str, Sequence[RelearnCurve]], target: float) -
 def bug_chart(found: Mapping[str, Mapping[str, float]]) -> View:
     """Test accuracy on each class to forget, and on the others, by variant of the recipe."""
     parts = list(next(iter(found.values())))
-    figure = go.Figure()
-    looks = [("forget", "x"), ("unlearned", "/"), ("retain", "")]
-    for part, (role, hatch) in zip(parts, [*looks[: len(parts) - 1], looks[-1]], strict=True):
-        figure.add_bar(
-            x=list(found),
-            y=[row[part] for row in found.values()],
-            name=part,
-            marker={"color": ROLES[role].color, "pattern": {"shape": hatch, "size": 5, "fgcolor": "white"}},
-        )
+    kinds = ("images of the class to forget", "noise")  # the looks of the first two classes
+    looks = {part: LOOKS[kind] for part, kind in zip(parts, kinds, strict=False)}
+    looks[parts[-1]] = LOOKS["images of other classes"]
+    values = {part: {label: row[part] for label, row in found.items()} for part in parts}
+    figure = _add_bars(go.Figure(), values, looks)
     figure.update_xaxes(type="category")
-    figure.update_yaxes(title="test accuracy", range=[0, 1.05], tickformat=".0%")
-    figure.update_layout(barmode="group")
+    figure.update_yaxes(title="test accuracy")
     words = "; ".join(
         f"{_flat(label)}: " + ", ".join(f"{part} {value:.0%}" for part, value in row.items())
         for label, row in found.items()
@@ -489,7 +441,7 @@ def _add_steps(
     curves: Mapping[str, Sequence[Point]],
     references: Mapping[str, np.ndarray],
     classes: Collection[int],
-    looks: Mapping[str, tuple[str, str]] | None = None,
+    looks: Mapping[str, tuple[str, str, str]] = LOOKS,
 ) -> None:
     """Forget accuracy into the first column, retain accuracy into the second; a line where repair begins."""
     end = max(points[-1].epoch for points in curves.values())
@@ -500,7 +452,7 @@ def _add_steps(
             line = {"x": [0, end], "y": [getattr(scores(table, classes), part)] * 2, "name": label}
             figure.add_scatter(**line, legendgroup=label, **style(role, "lines", dash=dash), **first)
         for label, points in curves.items():
-            role, dash = looks[label] if looks else LOOKS[label][:2]
+            role, dash, _ = looks[label]
             line = {
                 "x": [p.epoch for p in points],
                 "y": [getattr(scores(p.table, classes), part) for p in points],
@@ -525,19 +477,36 @@ def _add_steps(
         )
 
 
-def _marker(label: str) -> dict[str, object]:
+def _columns(*titles: str, shared: bool = False) -> go.Figure:
+    """Charts side by side; with one vertical axis for all if `shared`."""
+    spacing = 0.05 if shared else 0.08
+    figure: go.Figure = make_subplots(
+        1, len(titles), subplot_titles=titles, shared_yaxes=shared, horizontal_spacing=spacing
+    )
+    return figure
+
+
+def _marker(label: str, looks: Mapping[str, tuple[str, str, str]] = LOOKS) -> dict[str, object]:
     """Color and hatch of a label's bars."""
-    role, _, hatch = LOOKS[label]
+    role, _, hatch = looks[label]
     return {"color": ROLES[role].color, "pattern": {"shape": hatch, "size": 5, "fgcolor": "white"}}
 
 
-def _grouped(values: Mapping[str, Mapping[str, float]], *, percent: bool = True) -> go.Figure:
+def _add_bars(
+    figure: go.Figure,
+    values: Mapping[str, Mapping[str, float]],
+    looks: Mapping[str, tuple[str, str, str]] = LOOKS,
+    *,
+    percent: bool = True,
+    col: int | None = None,
+) -> go.Figure:
     """Bars side by side: label -> name on the axis -> height."""
-    figure = go.Figure()
+    where = {"row": 1, "col": col} if col else {}
     for label, row in values.items():
-        figure.add_bar(x=list(row), y=list(row.values()), name=label, marker=_marker(label))
+        bar = {"x": list(row), "y": list(row.values()), "name": label, "marker": _marker(label, looks)}
+        figure.add_bar(**bar, **where)
     if percent:
-        figure.update_yaxes(range=[0, 1.02], tickformat=".0%")
+        figure.update_yaxes(range=[0, 1.05], tickformat=".0%", **where)
     return figure.update_layout(barmode="group")
 
 
