@@ -275,7 +275,7 @@ show(figures.steps_chart(curves, before, classes))
 after_impair = max((p for p in curves["unlearned"] if p.epoch <= 1), key=lambda p: p.epoch).table
 tables = {"original": before["original"], "impaired": after_impair}
 tables |= {"unlearned": curves["unlearned"][-1].table, "retrained": before["retrained"]}
-show(charts.matrix_chart(tables, data.classes))
+show(charts.matrix_chart(tables, figures.short_names(data.classes)))
 
 # %% [markdown]
 # ### Where the forgotten class goes

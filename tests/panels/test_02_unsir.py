@@ -84,6 +84,10 @@ def test_scores_are_the_accuracies_on_the_two_sides_of_the_request() -> None:
     assert scores(TABLE, [0, 2]) == (0.5, 0.9)
 
 
+def test_short_names_fit_narrow_axes_and_stay_different() -> None:
+    assert figures.short_names(["0 - zero", "3", "airplane", "automobile"]) == ["0", "3", "airp", "auto"]
+
+
 def test_the_words_of_the_figures_are_their_numbers() -> None:
     assert "(50%)" in VIEWS["destinations"]().alt
     assert "go elsewhere than under retrained: unlearned 80%" in VIEWS["destinations"]().alt

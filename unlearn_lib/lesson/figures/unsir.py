@@ -36,6 +36,7 @@ __all__ = [
     "replay_chart",
     "scores",
     "seeds_chart",
+    "short_names",
     "stages_chart",
     "steps_chart",
 ]
@@ -85,6 +86,11 @@ def scores(table: np.ndarray, classes: Collection[int]) -> Scores:
     gone = np.isin(np.arange(len(table)), list(classes))
     parts = (float(table.diagonal()[rows].sum() / max(table[rows].sum(), 1)) for rows in (gone, ~gone))
     return Scores(*parts)
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Class names for narrow axes: "0" for "0 - zero", "airp" for "airplane"."""
+    return [name.split()[0][:4] for name in names]
 
 
 def destinations(table: np.ndarray, classes: Collection[int], names: Sequence[str]) -> dict[str, float]:
@@ -216,8 +222,9 @@ def replay_chart(
     for column in (1, 2):
         mark = {"x": [now.epoch] * 2, "y": [0, 1], "name": "bars on the right", "showlegend": column == 1}
         figure.add_scatter(**mark, **style("neutral", "lines", dash="dot"), row=1, col=column)
+    short = short_names(names)
     shown = {"unlearned": now.table, "retrained": references["retrained"]}
-    _add_bars(figure, {k: destinations(v, classes, names) for k, v in shown.items()}, col=3)
+    _add_bars(figure, {k: destinations(v, classes, short) for k, v in shown.items()}, col=3)
     figure.update_traces(showlegend=False, col=3)
     figure.update_xaxes(title="epoch")
     figure.update_xaxes(title="class", type="category", col=3)
