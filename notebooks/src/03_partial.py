@@ -34,6 +34,7 @@ target: float = 0.05  # forgotten means: at most this share of the forget set is
 # %%
 import math
 import shutil
+import time
 import warnings
 from statistics import fmean, median
 
@@ -163,10 +164,12 @@ def scores(model):
 
 initial = session.build()
 original = session.build()
+begun = time.perf_counter()
 log = run(record(original, data.train, recipe, session.folder / "full", keep=1, order=together))
+seconds = time.perf_counter() - begun
 retrained = run(retrain(initial, split, recipe))
 before, reference = scores(original), scores(retrained.model)
-print(f"{len(log.entries)} updates stored, {log.nbytes / 1e6:.1f} MB")
+print(f"{len(log.entries)} updates stored in {seconds:.1f} s of training, {log.nbytes / 1e6:.1f} MB")
 print(f"original:  forget set {before.forget:.1%}, other classes {before.others:.1%}")
 print(f"retrained: forget set {reference.forget:.1%}, other classes {reference.others:.1%}")
 
@@ -854,11 +857,14 @@ accuracies = {
 note("accuracy", **{f"{name}.forget": x.forget for name, x in accuracies.items()})
 note("accuracy", **{f"{name}.retain": x.others for name, x in accuracies.items()})
 note("bytes", amnesiac=log.nbytes, partial=small.nbytes)
+note("seconds", recording=seconds, retrained=retrained.seconds)
+note("seconds", amnesiac=whole_undone.seconds, partial=partial.seconds)
 note("touched", batches=undone, of=len(log.entries), shuffled=len(shuffled))
 note("mia", **{name: attack.auc.value for name, attack in attacks.items()})
 note("share", keep=keep, **{name.replace(",", ""): fmean(x[name][0] for x in repeats) for name in repeats[0]})
 note("equal", **{name.replace(",", ""): fmean(values) for name, values in equal.items()})
-note("sgd", amnesiac=by_optimizer["SGD"]["largest"][-1].others)
+sgd_before, sgd_after = scores(sgd_net).others, by_optimizer["SGD"]["largest"][-1].others
+note("sgd", original=sgd_before, amnesiac=sgd_after)
 assert same, "pruning the full log must equal pruning while training"
 assert undone == settings.batches * recipe.epochs
 assert before.forget >= 0.5, "nothing to forget: the class was not learned"
@@ -867,7 +873,7 @@ assert best.others >= full.others, (best, full)
 assert keep < 1, keep
 assert small.nbytes <= 0.75 * log.nbytes, (small.nbytes, log.nbytes)
 assert fmean(equal["partial, the largest"]) >= fmean(equal["amnesiac"]) - 0.01, equal
-assert by_optimizer["SGD"]["largest"][-1].others <= 0.6, "SGD: full amnesiac unlearning collapses"
+assert sgd_after <= 0.65 * sgd_before, "SGD: full amnesiac unlearning collapses"
 for kind in ("flip", "opt"):
     gentle, rough = accuracies[f"{kind}.partial"], accuracies[f"{kind}.full"]
     assert gentle.forget <= target, (kind, gentle)

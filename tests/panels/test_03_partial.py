@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from unlearn_lib.layers import Layers
-from unlearn_lib.lesson import presets
+from unlearn_lib.lesson import presets, session
 from unlearn_lib.lesson.controls import picture_of
 from unlearn_lib.lesson.figures import partial as figures
 from unlearn_lib.lesson.figures.partial import Point
@@ -69,6 +69,17 @@ def test_ways_that_never_forgot_say_so_and_do_not_enter_the_mean() -> None:
     numbers = VIEWS["equal"]().numbers
     assert numbers["partial"] == "90.0%, 1 of 2 seeds"
     assert VIEWS["equal, never"]().numbers["a: x"] == "never forgot"
+
+
+LARGEST = {"digits": 0.102, "mnist": 0.113}  # share of the largest class
+
+
+def test_the_largest_class_fits_into_its_batches_in_every_preset() -> None:
+    for name, by_preset in presets.PRESETS["partial"].items():
+        for preset, sizes in by_preset.items():
+            count, b = sizes["train"] or 1437, sizes["recipe"]["batch_size"]
+            room = range(math.ceil(LARGEST[name] * count / b), count // b + 1)
+            assert sizes["batches"] in room, (name, preset)
 
 
 @pytest.fixture(scope="module")
