@@ -20,12 +20,13 @@
 # %% tags=["parameters"]
 preset: str = "lesson"  # quick | lesson | full
 seed: int = 0  # random seed
-dataset: str = "digits"  # digits | mnist
+dataset: str = "digits"  # digits | mnist | cifar10
 lr: float = 0.02  # learning rate on the two moons
 
 # %% [markdown]
 # ## Set-up
-# First the environment. Every line should begin with `[OK]`; a `[FAIL]` says what to do.
+# First the environment. Every line should begin with `[OK]`; a `[FAIL]` says what to do. Then press the button:
+# it tells whether widgets work where you are reading this.
 
 # %%
 from unlearn_lib.lesson import environment
@@ -181,8 +182,8 @@ show(figures.boundary_chart(ordinary, toy.train, requests["ordinary"], toy.class
 
 # %% [markdown]
 # ## Explore
-# Choose points to forget: click one (Shift adds more), draw a box or, with the tool above the chart, a lasso;
-# or type ids. Then press Unlearn and watch the boundary move. It should come to the dashed green line.
+# Choose points to forget: click one (Shift adds more), draw a box or, with the tool that appears at the top right
+# of the chart, a lasso; or type ids. Then press Unlearn and watch the boundary move. It should come to the dashed green line.
 
 # %%
 METHODS = {
@@ -331,8 +332,8 @@ membership
 # %% [markdown]
 # ### A backdoor as a canary
 # Miners took a canary along, which told them of gas. Ours: a few training images get a mark and a wrong label.
-# A model that learned from them gives *any* image with the mark that label. If they are forgotten, the mark
-# does nothing.
+# A model that learned from them gives nearly *any* image with the mark that label. If they are forgotten, the
+# mark works no more often than on a model that never saw them.
 
 # %%
 target = 0
@@ -448,11 +449,14 @@ equal_quiz = checks.quiz(
 
 # %% tags=["ci-assert"]
 auc = {role: found.auc.value for role, found in attacks.items()}
+forget_images = {role: accuracy(model, split.forget) for role, model in images.items()}
 record("environment", ok=report.ok, failed=list(report.failed))
 record("forget_accuracy", **on_forget)
 record("test_accuracy", **on_test)
 record("membership", **auc)
+record("images", **forget_images)
 record("backdoor", **success)
+record("clean_accuracy", **clean)
 assert report.ok, report.failed
 assert on_forget["original"]["mislabeled"] >= 0.5, on_forget
 assert on_forget["retrained"]["mislabeled"] <= 0.3, on_forget
@@ -461,5 +465,9 @@ assert on_forget["control"] == {"mislabeled": 0, "ordinary": 0}, on_forget
 assert on_test["control"]["ordinary"] < on_test["retrained"]["ordinary"] - 0.05, on_test
 assert auc["original"] > 0.6, auc
 assert abs(auc["retrained"] - 0.5) < 0.12, auc
+assert auc["unlearned"] > auc["retrained"] + 0.05, auc
+assert forget_images["unlearned"] > forget_images["retrained"] + 0.05, forget_images
 assert success["original"] > 0.8, success
-assert success["retrained"] < 0.1, success
+assert success["unlearned"] > success["retrained"] + 0.3, success
+assert success["retrained"] < success["original"] - 0.5, success
+assert clean["unlearned"] > clean["retrained"] - 0.05, clean

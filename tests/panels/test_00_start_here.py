@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import ipywidgets as w
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import torch
 from torch import nn
 
 from unlearn_lib.data import Split, load
-from unlearn_lib.lesson import charts, presets
+from unlearn_lib.lesson import charts, presets, session
 from unlearn_lib.lesson.controls import picture_of
 from unlearn_lib.lesson.figures import start as figures
 from unlearn_lib.lesson.pickers import EmbeddingPicker
@@ -116,6 +118,19 @@ def test_points_of_the_plane_are_picked_where_they_are() -> None:
     other = EmbeddingPicker(digits, "Forget", list("0123456789"))
     assert other.points.shape == (20, 2)
     assert other.figure.layout.xaxis.title.text == "first principal component"
+
+
+def test_the_chart_of_a_picker_reaches_the_page_once_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[list[str]] = []
+
+    def note(widget: w.Widget) -> None:
+        if isinstance(widget, go.FigureWidget):
+            sent.append([trace["name"] for trace in widget.get_state()["_widget_data"]])
+
+    monkeypatch.setattr(w.Widget, "open", note)
+    picker = EmbeddingPicker(TOY.train, "Forget", TOY.classes, value=TIP)
+    assert sent == [list(TOY.classes)]
+    assert [t.selectedpoints for t in picker.figure.data] == [(), tuple(TIP)]
 
 
 @pytest.fixture(scope="module")

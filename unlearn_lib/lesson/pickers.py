@@ -27,6 +27,8 @@ from unlearn_lib.lesson.plots import ROLES
 COLORS = tuple(role.color for role in ROLES.values())
 AXES, PLANE = ("first principal component", "second"), ("first feature", "second feature")
 
+TOOLS = ["select2d", "lasso2d", "zoom2d", "pan2d", "resetScale2d"]
+
 __all__ = ["EmbeddingPicker", "Thumbnails", "image_array", "image_url"]
 
 
@@ -191,6 +193,38 @@ class Thumbnails(anywidget.AnyWidget):
         return View(figure, alt, {"chosen": "; ".join(chosen) or "none"})
 
 
+class Chart(go.FigureWidget):
+    """A live figure that reaches the page whole.
+
+    plotly sends the traces after the figure: a page that draws in between, on a busy machine, stays empty.
+    """
+
+    whole = False
+
+    def __init__(self, traces: list[go.Scatter], layout: dict[str, Any]) -> None:
+        super().__init__(traces, layout)
+        self._config = {"modeBarButtons": [TOOLS], "displaylogo": False, "responsive": True}
+        self.whole = True
+        self.open()
+
+    def open(self) -> None:
+        """Tell the page of the figure, as soon as nothing is missing."""
+        if self.whole:
+            super().open()
+
+
+class Fit(anywidget.AnyWidget):
+    """Invisible. Lets the chart beside it follow the width of the page, which its widget does not."""
+
+    _esm = """export default { render({ el }) {
+        el.style.display = "none";
+        const watch = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
+        const begin = () => el.isConnected ? watch.observe(el.parentElement) : requestAnimationFrame(begin);
+        begin();
+        return () => watch.disconnect();
+    } };"""
+
+
 class EmbeddingPicker(w.VBox):
     """The samples on their first two principal components: box- or lasso-select some; `value` is their ids.
 
@@ -222,12 +256,12 @@ class EmbeddingPicker(w.VBox):
         colors: Sequence[str] = COLORS,
     ) -> None:
         self.examples, self.classes, self.description = examples, classes, description
-        self.drawn = examples.head(shown)
+        self.drawn, value = examples.head(shown), tuple(value)
         self.points = principal_components(self.drawn)
         self.axes = AXES if self.drawn.x[0].numel() > 2 else PLANE
         self.traces = [(self.drawn.y == k).nonzero()[:, 0].numpy() for k in range(len(classes))]
-        self.figure = go.FigureWidget(
-            [  # every trace here: one added later breaks the saved state
+        self.figure = Chart(
+            [  # every trace here, and its choice: what comes later may not be drawn
                 go.Scatter(
                     x=self.points[rows, 0],
                     y=self.points[rows, 1],
@@ -240,6 +274,7 @@ class EmbeddingPicker(w.VBox):
                         "size": 7,
                     },
                     hovertemplate=f"sample %{{customdata}}, class {name}<extra></extra>",
+                    selectedpoints=self._selected(rows, value),
                 )
                 for k, (name, rows) in enumerate(zip(classes, self.traces, strict=True))
             ],
@@ -255,8 +290,6 @@ class EmbeddingPicker(w.VBox):
                 "legend": {"title": {"text": "class"}},
             },
         )
-        tools = ["select2d", "lasso2d", "zoom2d", "pan2d", "resetScale2d"]
-        self.figure._config = {**self.figure._config, "modeBarButtons": [tools], "displaylogo": False}
         self._picked: dict[int, list[int]] = {}
         for k, trace in enumerate(self.figure.data):
             trace.on_selection(lambda _, points, __, k=k: self.pick(k, points.point_inds))
@@ -271,11 +304,11 @@ class EmbeddingPicker(w.VBox):
         self.count = w.Label()
         self.field.observe(lambda change: self._typed(change["new"]), "value")
         clear = button("Clear", "Choose no sample", lambda: setattr(self, "value", ()))
-        super().__init__([KeyGuard(), w.HBox([self.field, clear, self.count]), self.figure])
+        super().__init__([KeyGuard(), w.HBox([self.field, clear, self.count]), self.figure, Fit()])
         self.children[1].add_class("unlearn-controls")
         self.add_class("unlearn-panel")
         self.observe(lambda _: self._chosen(), "value")
-        self.value = tuple(value)
+        self.value = value
         self._chosen()
 
     @property
@@ -303,14 +336,18 @@ class EmbeddingPicker(w.VBox):
     def _chosen(self) -> None:
         y = self.examples.select(self.value).y.bincount(minlength=len(self.classes)).tolist()
         split = ", ".join(f"{n} of class {k}" for k, n in zip(self.classes, y, strict=True) if n)
-        self.count.value = f"{len(self.value)} samples chosen" + (f": {split}" if split else "")
+        samples = "sample" if len(self.value) == 1 else "samples"
+        self.count.value = f"{len(self.value)} {samples} chosen" + (f": {split}" if split else "")
         self.field.value = ids_text(self.value)
-        wanted = set(self.value)
         with self.figure.batch_update():
             for trace, rows in zip(self.figure.data, self.traces, strict=True):
-                ids = self.drawn.ids[rows].tolist()
-                chosen = [place for place, i in enumerate(ids) if i in wanted]
-                trace.selectedpoints = chosen if wanted else None
+                trace.selectedpoints = self._selected(rows, self.value)
+
+    def _selected(self, rows: np.ndarray, ids: Iterable[int]) -> list[int] | None:
+        """Which points of a class are chosen; None, where nothing is, draws all of them alike."""
+        wanted = list(ids)
+        chosen = np.isin(self.drawn.ids[rows].numpy(), wanted).nonzero()[0].tolist()
+        return chosen if wanted else None
 
     def view(self) -> View:
         """The embedding as a picture, for a page without a front end."""

@@ -94,6 +94,18 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
                 "recipe": {"epochs": 20},
             },
         ),
+        "cifar10": _sizes(
+            model="small_cnn",
+            points=160,
+            mislabeled=10,
+            noise=0.5,
+            tuning=5,
+            seeds=3,
+            recipe={"lr": 0.05, "batch_size": 32, "epochs": 15},
+            quick={"train": 500, "test": 500, "forget": 50, "poisoned": 20},
+            lesson={"train": 1_000, "test": 1_000, "forget": 100, "poisoned": 30},
+            full={"train": 1_000, "test": 2_000, "forget": 100, "poisoned": 40},
+        ),
     },
     "deepobliviate": {
         "digits": _sizes(
