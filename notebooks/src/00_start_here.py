@@ -361,7 +361,8 @@ show(figures.canary_chart(success, clean))
 # Every lesson ends with this table: each audit of the unlearned model beside the original and the retrained one.
 # Further retrained models, which differ by nothing but the seed, give the **noise floor**: a smaller difference
 # means nothing. Read four rows first: accuracy on the forget set, where fine-tuning is far from the reference;
-# accuracy on the test set, where it is not; the average gap, exercise 1; and the AUC of the membership attack.
+# accuracy on the test set, where nothing looks wrong; the average gap, exercise 1; and the AUC of the membership
+# attack.
 
 # %%
 others = [on_images(split.retain, seed + k) for k in range(1, settings.seeds)]
