@@ -147,8 +147,10 @@ def test_3_the_panel_says_how_many_samples_the_present_choices_forget(demo: Simp
     assert panel.asked.value == "these choices forget 1 sample"
     panel.samples.value = []
     assert panel.asked.value.startswith("`forget` must hold at least one sample")
+    assert panel.run.disabled, "there is nothing to run"
     panel.reset()
     assert panel.asked.value == "these choices forget 4 samples"
+    assert not panel.run.disabled
 
 
 def test_3_controls_that_the_choices_ignore_are_disabled_or_hidden(demo: SimpleNamespace) -> None:

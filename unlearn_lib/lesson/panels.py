@@ -290,13 +290,15 @@ class UnlearnPanel(Panel):
                 control.layout.display = "none" if name in unused else None
 
     def _announce(self) -> None:
-        """Say how much the present choices forget, or why they cannot."""
+        """Say how much the present choices forget, or why they cannot: then there is nothing to run."""
         self._enable()
+        self.run.disabled = True
         try:
             split = self.split(self.values)
         except Exception as error:
             self.asked.value = str(error)
             return
+        self.run.disabled = False
         self.asked.value = f"these choices forget {counted(len(split.forget), 'sample')}"
 
     def _new_progress(self, values: SimpleNamespace, split: Split) -> Progress:
