@@ -382,10 +382,10 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
             lesson={"train": 5_000, "test": 2_000, "step": 0.2, "samples": 100},
             full={
                 "train": 10_000,
-                "test": None,
+                "test": 4_000,
                 "step": 0.2,
                 "samples": 100,
-                "cuda": {"model": "resnet18", "step": 0.05, "train": 10_000},
+                "cuda": {"model": "resnet18", "step": 0.05},
             },
         ),
     },
