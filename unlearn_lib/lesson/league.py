@@ -57,7 +57,8 @@ __all__ = [
 ]
 
 NOTHING = "do nothing"  # the original as an entry: an impostor that wins some columns
-RELEARN = Recipe("adam", lr=3e-3, batch_size=32, epochs=8)
+RELEARN = Recipe("adam", lr=3e-3, batch_size=32)
+RELEARN_CAP = 400  # batches
 ALPHA = 0.05
 
 
@@ -373,7 +374,8 @@ class Arena:
             def there(value: float) -> bool:
                 return value >= (1 - ALPHA) * start
 
-            curve = run(relearn(entry.model, task.data, probe, RELEARN, until=there))
+            epochs = min(8, max(1, RELEARN_CAP * RELEARN.batch_size // len(task.data)))
+            curve = run(relearn(entry.model, task.data, probe, RELEARN.but(epochs=epochs), until=there))
             time = curve.time(start, ALPHA)
             known[id(entry.model)] = math.inf if time.censored else time.batches
         return known[id(entry.model)]

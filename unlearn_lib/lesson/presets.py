@@ -410,52 +410,28 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
             recipe={"optimizer": "adam", "lr": 0.001, "batch_size": 32, "epochs": 10},
             knobs={"tune_epochs": 2, "climb_lr": 0.001, "penalty": 0.01, "impair_lr": 0.002, "keep": 0.1}
             | {"flip_lr": 0.005, "ascent_lr": 0.001, "class_lr": 0.3, "class_energy": 0.9},
-            quick={"train": 1_000, "test": 500, "validation": 300, "forget": 40, "poisoned": 40, "seeds": 2}
-            | {"shadows": 32, "base": 100, "candidates": 20},
-            lesson={
-                "train": 2_500,
-                "test": 2_000,
-                "validation": 500,
-                "forget": 100,
-                "poisoned": 60,
-                "seeds": 2,
-            }
-            | {"shadows": 32, "base": 240, "candidates": 24},
-            full={
-                "train": 6_000,
-                "test": None,
-                "validation": 1_000,
-                "forget": 200,
-                "poisoned": 100,
-                "seeds": 3,
-            }
-            | {"shadows": 32, "base": 400, "candidates": 40},
+            shadows=32,
+            quick={"train": 1_000, "test": 500, "validation": 300, "forget": 40, "poisoned": 40}
+            | {"seeds": 2, "base": 100, "candidates": 20},
+            lesson={"train": 2_500, "test": 2_000, "validation": 500, "forget": 100, "poisoned": 60}
+            | {"seeds": 2, "base": 240, "candidates": 24},
+            full={"train": 4_000, "test": None, "validation": 500, "forget": 100, "poisoned": 60}
+            | {"seeds": 3, "base": 400, "candidates": 40},
         ),
         "cifar10": _sizes(
             model="lenet5",  # its updates are a tenth of small_cnn's on 32x32
             noise=0.0,
             recipe={"optimizer": "adam", "lr": 0.001, "batch_size": 64, "epochs": 15},
-            knobs={},
-            quick={"train": 1_000, "test": 500, "validation": 300, "forget": 40, "poisoned": 40, "seeds": 2}
-            | {"shadows": 32, "base": 100, "candidates": 20},
-            lesson={
-                "train": 2_500,
-                "test": 2_000,
-                "validation": 500,
-                "forget": 100,
-                "poisoned": 60,
-                "seeds": 2,
-            }
-            | {"shadows": 32, "base": 240, "candidates": 24},
-            full={
-                "train": 10_000,
-                "test": 2_000,
-                "validation": 1_000,
-                "forget": 200,
-                "poisoned": 100,
-                "seeds": 1,
-            }
-            | {"shadows": 32, "base": 400, "candidates": 40}
+            knobs={"tune_epochs": 2, "climb_lr": 0.001, "climb_steps": 4, "epsilon": 0.1, "penalty": 0.01}
+            | {"impair_lr": 0.0005, "keep": 0.1, "flip_share": 0.05, "ascent_lr": 0.001}
+            | {"samples_energy": 0.5},
+            shadows=32,
+            quick={"train": 1_000, "test": 500, "validation": 300, "forget": 40, "poisoned": 40}
+            | {"seeds": 2, "base": 100, "candidates": 20},
+            lesson={"train": 2_500, "test": 2_000, "validation": 500, "forget": 100, "poisoned": 60}
+            | {"seeds": 2, "base": 240, "candidates": 24},
+            full={"train": 10_000, "test": 2_000, "validation": 1_000, "forget": 200, "poisoned": 100}
+            | {"seeds": 2, "base": 400, "candidates": 40}
             | {"cuda": {"model": "resnet18", "train": None, "test": None, "seeds": 3}},
         ),
     },
