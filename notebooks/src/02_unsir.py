@@ -222,7 +222,7 @@ for penalty, role in ((0.1, "published"), (balanced, "λ′, same balance"), (re
     roles.setdefault(penalty, []).append(role)
 labels = {penalty: f"λ = {penalty:g} ({', '.join(found)})" for penalty, found in roles.items()}
 noises = {labels[recipe.penalty]: noise}
-for penalty in roles.keys() - {recipe.penalty}:
+for penalty in [one for one in roles if one != recipe.penalty]:
     made = make_noise(frozen_copy(original), classes[:1], R, recipe.but(penalty=penalty))
     noises[labels[penalty]] = run(made)[classes[0]]
 show(figures.noise_chart(noises, labels[recipe.penalty]))
