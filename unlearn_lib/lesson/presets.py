@@ -14,8 +14,9 @@ unsir           `normed`: the net with batch norm; `per_class` retain images; `r
                 leaves of the class, `gaps`, from UNSIR to Gaussian noise, `limits`, the most forget accuracy
                 and loss of retain accuracy. 1 promises nothing: with batch norm the class can return on MNIST
                 and CIFAR-10, and ResNet-18 has not been measured. On MNIST `recipe_changes` were chosen with
-                LeNet-5 on 10,000 training images that the lesson does not use, measured on 2,000 more
-                (classes 3, 0 and 7, two seeds); on CIFAR-10 no setting was found where the noise helps
+                LeNet-5 on 10,000 training images that `full` does not use, measured on 2,000 more
+                (classes 3, 0 and 7, two seeds; later 1,000), not for the smaller sizes; on CIFAR-10 likewise,
+                but in none of four settings (one seed) did the noise help
 partial         the class stands in `batches` of every epoch; `seeds` repeat a claim; `sgd`, `flip`, `ascent`:
                 learning rates; one of `shares` moves in a partial step, `steps` at most
 pgu             `noise` added to the inputs; `step`: the learning rate of unlearning; `samples` of its second
