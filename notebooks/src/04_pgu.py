@@ -833,8 +833,8 @@ data_quiz = checks.quiz(
 #   look alike, there is no room.
 # - Whatever moves besides the projected weights breaks the argument: biases, batch norm, decay after the
 #   projection.
-# - What the projection buys depends on the request. On the digits a class goes about as cleanly by small free
-#   steps; single samples do not.
+# - What the projection buys depends on the data and the request. On the digits a class goes about as cleanly by
+#   small free steps; single samples do not.
 # - Zero accuracy on a class is easy. The entropies, the time to relearn and the attack tell how far that is from
 #   never having seen it. There is **no certificate**.
 # - Our replica does not show the paper's nets, data sets and tables. Wherever the text says "the authors' code"
