@@ -20,7 +20,7 @@
 # %% tags=["parameters"]
 preset: str = "lesson"  # quick | lesson | full
 seed: int = 0  # random seed
-dataset: str = "digits"  # digits | mnist | location30
+dataset: str = "digits"  # digits | mnist | location30 | cifar10
 epsilon: float = 0.003  # stop when the normalized slope of the trend is below this
 estimator: str = "fit"  # fit | dfa | fixed
 n_min: int = 0  # least number of residuals before the first test; 0 leaves it to the estimator
@@ -577,6 +577,6 @@ record("backdoor", original=backdoor["original"], unlearned=after[t], retrained=
 record("stored", bytes=stored_bytes)
 assert same, "retraining from block d to the end must equal retraining from scratch"
 assert abs(accuracy(unlearned.model, data.test) - references["retrained"]) <= 0.03
-assert trace.speedup > 2, trace.speedup
+assert trace.speedup > session.settings.saves, trace.speedup
 assert backdoor["original"] >= 0.9, backdoor
-assert after[t] <= 0.02, after
+assert after[t] <= backdoor["retrained"] + 0.02, (after, backdoor)

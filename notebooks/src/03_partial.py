@@ -24,7 +24,7 @@
 # %% tags=["parameters"]
 preset: str = "lesson"  # quick | lesson | full
 seed: int = 0  # random seed
-dataset: str = "digits"  # digits | mnist
+dataset: str = "digits"  # digits | mnist | cifar10
 forget_class: int = 3  # the class to forget
 target: float = 0.05  # forgotten means: at most this share of the forget set is still recognized
 
