@@ -16,10 +16,11 @@ import torch
 
 from tests.toys import blobs
 from tests.unit.test_methods_table import KNOBS, task_of
+from unlearn_lib.chain import train_chain
 from unlearn_lib.data import Examples
 from unlearn_lib.lesson.audit_cards import CARDS, COSTS
 from unlearn_lib.lesson.charts import View
-from unlearn_lib.lesson.contest import KINDS, METHODS, Knobs, noisy, three_requests
+from unlearn_lib.lesson.contest import KINDS, METHODS, Knobs, _blocks, noisy, three_requests
 from unlearn_lib.lesson.controls import picture_of
 from unlearn_lib.lesson.failures import CASES, _Requests
 from unlearn_lib.lesson.figures import side_by_side as figures
@@ -29,7 +30,8 @@ from unlearn_lib.metrics.cost import priced
 from unlearn_lib.metrics.divergence import js
 from unlearn_lib.metrics.lira import in_processes, lira
 from unlearn_lib.models import build
-from unlearn_lib.train import Recipe
+from unlearn_lib.store import Folder
+from unlearn_lib.train import Recipe, run
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMN = {
@@ -127,6 +129,16 @@ def test_reads_of_validation_samples_are_on_the_bill(arena: Arena) -> None:
     method = METHODS["partial label-flip"]
     _, cost = priced(method.begin(task, method.prepare(task)), task.split)
     assert cost.other_reads >= len(task.validation), "the goal is the accuracy of samples never seen"
+
+
+def test_blocks_and_shards_that_lack_a_class_are_known_and_do_not_warn(arena: Arena, tmp_path: Path) -> None:
+    knobs = replace(KNOBS, blocks=20, shards=6, slices=2)
+    recipe = arena.tasks[0].recipe.but(batch_size=2)
+    task = replace(arena.tasks[0], recipe=recipe, knobs=knobs, folder=tmp_path)
+    with pytest.warns(UserWarning, match="lack a class"):
+        run(train_chain(task.initial, task.data, task.recipe, _blocks(task), Folder(tmp_path / "loud")))
+    for name in ("DeepObliviate", "SISA"):  # a warning is an error in these tests
+        run(METHODS[name].begin(task, METHODS[name].prepare(task)))
 
 
 def test_each_method_that_applies_has_one_failure_in_words(arena: Arena) -> None:

@@ -305,7 +305,7 @@ def _sharded(task: Task) -> Kit:
 def _quietly(steps: Generator[Step, None, T]) -> T:
     """`run`; that a small block or shard lacks a class is known, and its price is in the table."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "[0-9]+ (blocks|shards) ")
+        warnings.filterwarnings("ignore", ".*lack.* a class")
         return run(steps)
 
 

@@ -154,7 +154,7 @@ def button(description: str, tooltip: str, action: Callable[[], Any], *, main: b
 
 def table(numbers: Mapping[str, object], caption: str = "") -> str:
     """Numbers as an HTML table: one row a name; a mapping of mappings gets a column a key."""
-    cell, head = "<td>{}</td>", f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    head = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     nested = {name: row for name, row in numbers.items() if isinstance(row, Mapping)}
     columns = list(dict.fromkeys(key for row in nested.values() for key in row))
     if columns:
@@ -163,9 +163,15 @@ def table(numbers: Mapping[str, object], caption: str = "") -> str:
     body = ""
     for name, row in numbers.items():
         values = [row.get(c) for c in columns] if isinstance(row, Mapping) else [row]
-        cells = "".join(cell.format(html.escape(words(value))) for value in values)
+        cells = "".join(_cell(value) for value in values)
         body += f'<tr><th scope="row">{html.escape(name)}</th>{cells}</tr>'
     return f"<table>{head}<tbody>{body}</tbody></table>" if numbers else ""
+
+
+def _cell(value: object) -> str:
+    """Numbers stand to the right, as in every notebook; sentences begin beside their name."""
+    style = ' style="text-align: left"' if isinstance(value, str) else ""
+    return f"<td{style}>{html.escape(words(value))}</td>"
 
 
 def words(value: object) -> str:
