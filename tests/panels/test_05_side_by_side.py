@@ -30,6 +30,7 @@ from unlearn_lib.metrics.cost import priced
 from unlearn_lib.metrics.divergence import js
 from unlearn_lib.metrics.lira import in_processes, lira
 from unlearn_lib.models import build
+from unlearn_lib.params import state
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Recipe, run
 
@@ -139,6 +140,20 @@ def test_blocks_and_shards_that_lack_a_class_are_known_and_do_not_warn(arena: Ar
         run(train_chain(task.initial, task.data, task.recipe, _blocks(task), Folder(tmp_path / "loud")))
     for name in ("DeepObliviate", "SISA"):  # a warning is an error in these tests
         run(METHODS[name].begin(task, METHODS[name].prepare(task)))
+
+
+def test_a_log_of_the_sensitive_batches_alone_is_smaller_and_forgets_to_the_same_bits(
+    arena: Arena, tmp_path: Path
+) -> None:
+    method, found = METHODS["amnesiac"], []
+    for sensitive in (False, True):
+        knobs = replace(KNOBS, sensitive=sensitive)
+        task = replace(arena.tasks[0], knobs=knobs, folder=tmp_path / str(sensitive))
+        kit = method.prepare(task)
+        found.append((kit.stored, state(run(method.begin(task, kit)).model)))
+    (whole, one), (part, other) = found
+    assert part < whole
+    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_each_method_that_applies_has_one_failure_in_words(arena: Arena) -> None:

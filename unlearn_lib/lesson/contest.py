@@ -126,6 +126,7 @@ class Knobs:
         penalty: on the size of the noise.
         impair_lr: step size of UNSIR's impair phase.
         keep: share of every update that partial amnesiac unlearning stores.
+        sensitive: record only the batches that hold samples to forget, where all would not fit on the disk.
         flip_lr: step size of partial label flipping.
         flip_share: share of every layer that its step moves.
         ascent_lr: step size of partial optimization.
@@ -150,6 +151,7 @@ class Knobs:
     penalty: float = 0.1
     impair_lr: float = 5e-3
     keep: float = 0.5
+    sensitive: bool = False
     flip_lr: float = 0.001
     flip_share: float = 0.2
     ascent_lr: float = 0.02
@@ -278,8 +280,14 @@ def _recorded(share: Callable[[Knobs], float], name: str) -> Callable[[Task], Ki
 
     def prepare(task: Task) -> Kit:
         begun, model = time.perf_counter(), clone(task.initial)
-        keep = share(task.knobs)
-        log = run(record(model, task.data, task.recipe, task.folder / name, keep=keep, order=task.order))
+        keep, watched = share(task.knobs), task.ids if task.knobs.sensitive else None
+        steps = record(
+            *(model, task.data, task.recipe, task.folder / name),
+            keep=keep,
+            sensitive=watched,
+            order=task.order,
+        )
+        log = run(steps)
         return Kit(model.eval(), log.nbytes, _beyond(task, begun), log)
 
     return prepare
