@@ -517,7 +517,7 @@ def test_s20_with_an_emptied_slice_and_an_emptied_shard_training_and_vote_go_on(
 
 
 def scratch_of_what_is_left(folder: Path, ensemble: Ensemble) -> Ensemble:
-    with pytest.warns(UserWarning, match="1 shards lack a class"):
+    with pytest.warns(UserWarning, match="Shards that lack a class, and can never vote for it: 1 of"):
         return make(folder, data=ensemble.data, cells=ensemble.partition)
 
 
@@ -627,5 +627,5 @@ def test_cells_of_other_data_are_refused_before_anything_is_stored(tmp_path):
 
 def test_shards_that_lack_a_class_are_warned_about(tmp_path):
     cells = partition(DATA, S, R, "prior", likely=DATA.y.double())
-    with pytest.warns(UserWarning, match="3 shards lack a class and can never vote for it"):
+    with pytest.warns(UserWarning, match="Shards that lack a class, and can never vote for it: 3 of"):
         make(tmp_path, cells=cells)

@@ -21,6 +21,7 @@ __all__ = [
     "View",
     "accuracy_chart",
     "class_chart",
+    "counted",
     "matrix_chart",
     "probability_chart",
     "seconds_chart",
@@ -46,6 +47,11 @@ class View(NamedTuple):
     figure: go.Figure | Figure
     alt: str
     numbers: Mapping[str, object] = {}
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and its noun: 1 sample, 2 samples."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def accuracy_chart(
@@ -109,7 +115,8 @@ def accuracy_chart(
     figure.update_yaxes(range=[-0.05, 1.35], tickformat=".0%", tickvals=[0, 0.2, 0.4, 0.6, 0.8, 1])
     last = rows[-1] if rows else {}
     words = ", ".join(f"{m} {last[m]:.0%}" for m in MEASURES if m in last)
-    alt = f"Forget, retain and test accuracy over {last.get('step', 0):.0f} steps, at the end {words}."
+    steps = counted(round(last.get("step", 0)), "step")
+    alt = f"Forget, retain and test accuracy over {steps}, at the end {words}."
     return View(styled(figure, 300), alt)
 
 

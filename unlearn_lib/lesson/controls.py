@@ -14,7 +14,7 @@ import ipywidgets as w
 import plotly.graph_objects as go
 
 from unlearn_lib.lesson import session
-from unlearn_lib.lesson.charts import View, still
+from unlearn_lib.lesson.charts import View, counted, still
 
 __all__ = [
     "KeyGuard",
@@ -179,11 +179,6 @@ def words(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def counted(n: int, noun: str) -> str:
-    """A number and its noun: 1 sample, 2 samples."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def picture_of(view: View) -> dict[str, str]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from unlearn_lib.data import Examples
 from unlearn_lib.lesson import session
-from unlearn_lib.lesson.charts import MARKERS, View
+from unlearn_lib.lesson.charts import MARKERS, View, counted
 from unlearn_lib.lesson.controls import NAMED, KeyGuard, button, picture_of
 from unlearn_lib.lesson.plots import ROLES
 
@@ -189,7 +189,7 @@ class Thumbnails(anywidget.AnyWidget):
             ax.text(x, y - 0.32, mark + self.labels[place], fontsize=7, ha="center", va="bottom")
         ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.55, -0.65))
         chosen = [name for i, name in zip(self.ids, self.names, strict=True) if i in self.value]
-        alt = f"{self.description}: {shown} pictures, {len(chosen)} of them chosen."
+        alt = f"{self.description}: {counted(shown, 'picture')}, {len(chosen)} of them chosen."
         return View(figure, alt, {"chosen": "; ".join(chosen) or "none"})
 
 
@@ -336,8 +336,8 @@ class EmbeddingPicker(w.VBox):
     def _chosen(self) -> None:
         y = self.examples.select(self.value).y.bincount(minlength=len(self.classes)).tolist()
         split = ", ".join(f"{n} of class {k}" for k, n in zip(self.classes, y, strict=True) if n)
-        samples = "sample" if len(self.value) == 1 else "samples"
-        self.count.value = f"{len(self.value)} {samples} chosen" + (f": {split}" if split else "")
+        chosen = counted(len(self.value), "sample")
+        self.count.value = f"{chosen} chosen" + (f": {split}" if split else "")
         self.field.value = ids_text(self.value)
         with self.figure.batch_update():
             for trace, rows in zip(self.figure.data, self.traces, strict=True):

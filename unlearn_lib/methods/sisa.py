@@ -130,7 +130,10 @@ class Ensemble(Stages):
         held = (torch.isin(self.data.ids.cpu(), torch.cat(shard)) for shard in self.partition.cells)
         lacking = sum(len(y.cpu()[mask].unique()) < len(y.unique()) for mask in held)
         if lacking:
-            warnings.warn(f"{lacking} shards lack a class and can never vote for it.", stacklevel=6)
+            shards = len(self.partition.cells)
+            warnings.warn(
+                f"Shards that lack a class, and can never vote for it: {lacking} of {shards}.", stacklevel=6
+            )
 
     def label(self, k: int) -> str:
         """How the file of M_{s,r} begins."""
