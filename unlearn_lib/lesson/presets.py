@@ -432,7 +432,7 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
             noise=1.0,
             recipe={"optimizer": "adam", "lr": 0.003, "batch_size": 16, "epochs": 15},
             knobs={},
-            quick={"train": 700, "forget": 40, "poisoned": 26, "seeds": 2}
+            quick={"train": 700, "forget": 40, "poisoned": 26, "seeds": 3}
             | {"shadows": 32, "base": 100, "candidates": 20}
             | {"knobs": {"shards": 4, "slices": 2, "blocks": 8, "block_epochs": 8}},
             lesson={"train": 900, "forget": 60, "poisoned": 40, "seeds": 5}
