@@ -785,5 +785,7 @@ for name in ("SISA", "DeepObliviate"):
     assert mean("class", name, "forget accuracy, train") == 0, f"{name} has never seen the class"
 for name in ("UNSIR", "amnesiac", "partial label-flip", "partial optimization", "PGU class"):
     assert mean("class", name, "forget accuracy, train") < 0.3, name
-assert exposed[NOTHING].attack.auc.value > 0.75, "the attack must work on the original, or it is no test"
+assert exposed[NOTHING].attack.auc.value > settings.exposed, (
+    "the attack must work on the original, or it is no test"
+)
 assert abs(gold.attack.auc.value - 0.5) < 0.2

@@ -288,6 +288,10 @@ def axe(demo: Notebook, axe_script: Path) -> Callable[..., list[str]]:
                 o => o.offsetHeight === 0 || o.checkVisibility({contentVisibilityAuto: true})); }""",
             arg=height,
         )
+        page.wait_for_function(  # a chart takes on the width of the page a moment after it comes into view
+            """() => [...document.querySelectorAll('.jp-RenderedPlotly')].every(
+                chart => chart.scrollWidth <= chart.clientWidth)"""
+        )
         if not page.evaluate("() => 'axe' in window"):
             page.add_script_tag(path=axe_script)
         found = page.evaluate(
