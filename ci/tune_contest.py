@@ -71,24 +71,12 @@ def settings_of(name: str) -> Iterator[dict[str, Any]]:
 
 def gap(name: str, arena: Arena, changes: dict[str, Any], folder: Path) -> float:
     """Mean over the seeds of the gap that a method leaves with these settings; infinite if they diverge."""
-    tried = replace(
-        arena,
-        tasks=tuple(
-            _with(task, replace(task.knobs, **changes), folder / f"{place}")
-            for place, task in enumerate(arena.tasks)
-        ),
-    )
+    tasks = tuple(task.again(folder / f"{place}", **changes) for place, task in enumerate(arena.tasks))
+    tried = replace(arena, tasks=tasks)
     try:
         return fmean(tried.gap(tried.enter(name, METHODS[name], place)) for place in range(len(tried.tasks)))
     except FloatingPointError:  # these settings ruin the model
         return math.inf
-
-
-def _with(task: Task, knobs: Knobs, folder: Path) -> Task:
-    """The task with other knobs; its original need not be trained again."""
-    other = replace(task, knobs=knobs, folder=folder)
-    other.__dict__["_original"] = task.original()
-    return other
 
 
 def main() -> None:

@@ -873,7 +873,7 @@ assert best.others >= full.others, (best, full)
 assert keep < 1, keep
 assert small.nbytes <= 0.75 * log.nbytes, (small.nbytes, log.nbytes)
 assert fmean(equal["partial, the largest"]) >= fmean(equal["amnesiac"]) - 0.01, equal
-assert sgd_after <= 0.65 * sgd_before, "SGD: full amnesiac unlearning collapses"
+assert sgd_after <= min(0.6, 0.65 * sgd_before), "SGD: full amnesiac unlearning collapses"
 for kind in ("flip", "opt"):
     gentle, rough = accuracies[f"{kind}.partial"], accuracies[f"{kind}.full"]
     assert gentle.forget <= target, (kind, gentle)

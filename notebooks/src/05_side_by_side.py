@@ -374,7 +374,7 @@ def kit_of(kind, name):
     """What a method prepared for the first seed; made once."""
     if (kind, name) not in kits:
         task = arenas[kind].tasks[0]
-        fresh = replace(task, folder=session.folder / f"panel {kind} {name}")
+        fresh = task.again(session.folder / f"panel {kind} {name}")
         kits[kind, name] = (fresh, METHODS[name].prepare(fresh))
     return kits[kind, name]
 

@@ -259,6 +259,16 @@ def test_the_three_requests_leave_the_base_as_it_is_and_only_the_backdoor_change
     assert (poisoned.select(found["backdoor"].ids).y == 0).all()
 
 
+def test_a_task_again_keeps_its_original_unless_the_samples_to_forget_stand_elsewhere(
+    arena: Arena, tmp_path: Path
+) -> None:
+    task = arena.tasks[0]
+    same, moved = task.again(tmp_path, keep=0.2), task.again(tmp_path, batches=task.knobs.batches + 1)
+    assert same.knobs.keep == 0.2
+    assert same.original() is task.original()
+    assert moved.original() is not task.original()
+
+
 def test_noise_repeats_with_its_stream_and_leaves_ids_and_labels() -> None:
     data = digits_like()
     one, two, other = (noisy(data, 1.0, torch.Generator().manual_seed(s)) for s in (0, 0, 1))

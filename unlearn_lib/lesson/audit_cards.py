@@ -161,15 +161,14 @@ CARDS: dict[str, Card] = {
         "a model that calls everything the target has it at 1; a chain or a vote may lose it by itself",
         "%",
     ),
+    "batch-norm recalibration": Card(
+        "forget accuracy after batch norm's statistics were taken anew from retained data; weights unchanged",
+        TO_RETRAINED,
+        "what it scored before",
+        "says nothing of nets without batch norm; statistics can also be ruined so that they come back",
+        "%",
+    ),
 }
-
-CARDS["batch-norm recalibration"] = Card(
-    "forget accuracy after batch norm's statistics were taken anew from retained data; weights unchanged",
-    TO_RETRAINED,
-    "what it scored before",
-    "says nothing of nets without batch norm; statistics can also be ruined so that they come back",
-    "%",
-)
 
 COSTS: dict[str, Card] = {
     "speed-up": Card(

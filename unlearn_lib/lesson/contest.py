@@ -221,6 +221,16 @@ class Task:
             self.__dict__["_original"] = found
         return found
 
+    def again(self, folder: Path, **knobs: Any) -> Task:
+        """The same request in another folder, with other knobs.
+
+        Its original is not trained again, unless `batches` puts the samples to forget elsewhere.
+        """
+        other = replace(self, folder=folder, knobs=replace(self.knobs, **knobs))
+        if other.knobs.batches == self.knobs.batches and "_original" in self.__dict__:
+            other.__dict__["_original"] = self.__dict__["_original"]
+        return other
+
     @property
     def order(self) -> Callable[[Tensor, int], Tensor]:
         """Of training: the samples to forget in few batches of every epoch."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from torch import nn
 from unlearn_lib.data import Examples
 from unlearn_lib.lesson.contest import METHODS, Kind, Task
 from unlearn_lib.lesson.league import Arena, Exposure
-from unlearn_lib.methods.finetune import finetune, gradient_ascent
+from unlearn_lib.methods.finetune import gradient_ascent
 from unlearn_lib.methods.partial import ascent, label_flip
 from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir
 from unlearn_lib.metrics.accuracy import accuracy, forgotten_classes
@@ -46,7 +46,7 @@ class _Requests:
         """A row of the contest, prepared and run with other knobs."""
         task, method = self.task(kind), METHODS[name]
         with tempfile.TemporaryDirectory(prefix="unlearn-") as folder:
-            task = replace(task, knobs=replace(task.knobs, **knobs), folder=Path(folder))
+            task = task.again(Path(folder), **knobs)
             return run(method.begin(task, method.prepare(task)))
 
     def accuracies(self, kind: Kind, model: nn.Module) -> str:
@@ -95,7 +95,7 @@ def failures(
 def _tuned(requests: _Requests) -> str:
     task = requests.task("backdoor")
     assert task.backdoor is not None
-    model = run(finetune(requests.original("backdoor"), task.split.retain, task.recipe)).model
+    model = requests.again("backdoor", "fine-tune", tune_epochs=task.recipe.epochs).model
     return f"backdoor success {backdoor_success(model, requests.test, *task.backdoor):.0%}"
 
 

@@ -83,6 +83,13 @@ def seen_by_layers(
 
     The first entry is the input itself, the last the penultimate features. Feature maps are averaged to 2x2.
     """
+    return _watched(model, data, batch_size)[0]
+
+
+def _watched(
+    model: nn.Module, data: Examples, batch_size: int = 1024
+) -> tuple[dict[str, Float[Tensor, "n d"]], Float[Tensor, "n k"]]:
+    """What every layer gets, and the logits, in one pass."""
     kept: dict[str, list[Tensor]] = {}
 
     def keep(name: str) -> object:
@@ -96,11 +103,11 @@ def seen_by_layers(
     layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)}
     hooks = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers.items()]  # type: ignore[arg-type]
     try:
-        logits(model, data, batch_size)
+        outputs = logits(model, data, batch_size)
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: torch.cat(parts) for name, parts in kept.items()}
+    return {name: torch.cat(parts) for name, parts in kept.items()}, outputs
 
 
 @dataclass(frozen=True)
@@ -165,8 +172,8 @@ def cka(model: nn.Module, reference: nn.Module, data: Examples) -> dict[str, flo
 
 
 def _handed_on(model: nn.Module, data: Examples) -> dict[str, Float[Tensor, "n d"]]:
-    seen = seen_by_layers(model, data)
-    return dict(zip(seen, [*list(seen.values())[1:], logits(model, data).double()], strict=True))
+    seen, outputs = _watched(model, data)
+    return dict(zip(seen, [*list(seen.values())[1:], outputs.double()], strict=True))
 
 
 def _probe(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor) -> float:
