@@ -1,4 +1,4 @@
-"""A JupyterLab server, the system's Chromium, a demo notebook made from demo.py, and axe.
+"""A JupyterLab server, the system's Chromium, a demo notebook made from demo.py, small lessons, and axe.
 
 CHROMIUM names another browser. Without one the tests skip, except where CI is set: there they fail.
 """
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 from ci.build_notebooks import read, variant
@@ -53,7 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """A picture of the page of a test that failed, in test-results/."""
     report = yield
-    if report.failed and isinstance(notebook := getattr(item, "funcargs", {}).get("demo"), Notebook):
+    notebook = getattr(item, "funcargs", {}).get("demo")
+    if report.failed and report.when == "call" and isinstance(notebook, Notebook):
         path = ROOT / "test-results" / f"{item.name}.png"
         notebook.page.screenshot(path=path, full_page=True)
     return report
@@ -89,8 +91,24 @@ def demo_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def lesson_path(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Returns a learner's lesson at preset quick, without the cell that asserts: it is small."""
+
+    def lesson_at(name: str) -> Path:
+        nb = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        (parameters,) = [cell for cell in nb.cells if "parameters" in cell.metadata.get("tags", [])]
+        parameters.source = parameters.source.replace('preset: str = "lesson"', 'preset: str = "quick"')
+        nb.cells = [cell for cell in nb.cells if "ci-assert" not in cell.metadata.get("tags", [])]
+        path = tmp_path_factory.mktemp("lesson") / f"{name}.ipynb"
+        nbformat.write(nb, path)
+        return path
+
+    return lesson_at
+
+
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """(url, served folder) of a JupyterLab that sees neither the user's settings nor the user's kernels."""
+    """(url, served folder) of a JupyterLab without the user's settings and kernels; its lessons are small."""
     root, home = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("home")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -106,6 +124,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
         f"c.ServerApp.root_dir = {str(root)!r}\n"
         f"c.LabApp.user_settings_dir = {str(home / 'settings')!r}\n"
     )
+    startup = home / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "small.py").write_text("import tests.small\n\ntests.small.shrink()\ndel tests\n")
     private = {f"JUPYTER_{k}_DIR": str(home / k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")}
     env = {k: v for k, v in os.environ.items() if k != "UNLEARN_HEADLESS"}  # the panels must be live here
     env |= {**private, "IPYTHONDIR": str(home / "ipython"), "OMP_NUM_THREADS": "1"}
@@ -207,6 +228,13 @@ class Notebook:
         while (found := self.python(code)) != expected:
             assert time.monotonic() < deadline, f"{code!r} printed {found!r}, not {expected!r}"
             self.page.wait_for_timeout(50)
+
+    def settled(self, read: Callable[[], Any], expected: Any, timeout: float = 30) -> None:
+        """Wait until the page says so: a drawing follows its message a moment later, or more."""
+        deadline = time.monotonic() + timeout
+        while (found := read()) != expected:
+            assert time.monotonic() < deadline, f"the page says {found!r}, not {expected!r}"
+            self.page.wait_for_timeout(100)
 
     def error_outputs(self) -> list[str]:
         found: list[str] = self.page.evaluate(f"""() => {CODE_CELLS}.flatMap(c => c.model.outputs.toJSON())

@@ -7,13 +7,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.test_lessons import LIVE_CHART, ran_clean
+
 pytestmark = pytest.mark.slow
-LESSON = Path(__file__).parents[2] / "notebooks" / "00_start_here.ipynb"
-LIVE_CHART = ".unlearn-chart .jp-RenderedPlotly.js-plotly-plot"
 PICKER = ".js-plotly-plot:not(.jp-RenderedPlotly)"
 PATIENCE = 30_000  # milliseconds: a busy machine answers late
 
@@ -33,18 +32,12 @@ def demo(
     browser: Any,
     browser_context_args: dict[str, Any],
     lab: tuple[str, Path],
-    tmp_path_factory: pytest.TempPathFactory,
+    lesson_path: Callable[[str], Path],
 ) -> Iterator[Any]:
-    """The lesson at preset quick, run to its end."""
-    nb = nbformat.read(LESSON, as_version=4)
-    (parameters,) = [cell for cell in nb.cells if "parameters" in cell.metadata.get("tags", [])]
-    parameters.source = parameters.source.replace('preset: str = "lesson"', 'preset: str = "quick"')
-    path = tmp_path_factory.mktemp("lesson") / LESSON.name
-    nbformat.write(nb, path)
+    """The lesson, run to its end."""
     context = browser.new_context(**browser_context_args)
     context.set_default_timeout(PATIENCE)
-    notebook = notebook_class(context.new_page(), *lab).open(path).run_all(timeout=300_000)
-    assert notebook.error_outputs() == []
+    notebook = notebook_class(context.new_page(), *lab).open(lesson_path("00_start_here")).run_all(300_000)
     yield notebook
     assert notebook.problems == []
     notebook.close()
@@ -55,7 +48,7 @@ def demo(
 def picker(demo: Any) -> Any:
     """The chart of the points, as wide as its panel, in sight and at rest."""
     chart = demo.output("panel = UnlearnPanel(").locator(PICKER)
-    settled(demo, lambda: chart.evaluate("e => e._fullLayout.width - e.clientWidth"), 0)
+    demo.settled(lambda: chart.evaluate("e => e._fullLayout.width - e.clientWidth"), 0)
 
     def moved() -> bool:
         chart.scroll_into_view_if_needed()
@@ -63,17 +56,14 @@ def picker(demo: Any) -> Any:
         demo.page.wait_for_timeout(500)
         return bool(chart.evaluate(POINTS) != before)
 
-    settled(demo, moved, False)
+    demo.settled(moved, False)
     return chart
 
 
-def settled(demo: Any, read: Callable[[], Any], wanted: Any) -> None:
-    """Wait until the page says so: a drawing follows its message a moment later."""
-    for _ in range(PATIENCE // 100):
-        if (found := read()) == wanted:
-            return
-        demo.page.wait_for_timeout(100)
-    assert found == wanted
+def test_2_the_lesson_runs_clean_offline_and_accessibly(demo: Any, axe: Callable[..., list[str]]) -> None:
+    size = demo.page.viewport_size
+    ran_clean(demo, axe)
+    demo.page.set_viewport_size(size)
 
 
 def test_the_button_of_the_widget_check_answers(demo: Any) -> None:
@@ -89,7 +79,9 @@ def test_a_click_chooses_the_point_under_the_mouse(demo: Any, picker: Any) -> No
     demo.page.mouse.move(x - 30, y)
     demo.page.mouse.move(x, y, steps=5)
     expect(picker.locator(".hovertext")).to_have_count(1)  # the chart has seen the mouse
-    demo.page.mouse.click(x, y)
+    demo.page.wait_for_timeout(100)  # plotly looks where the mouse is twenty times a second
+    demo.page.mouse.down()
+    demo.page.mouse.up()
     demo.until("print(panel.values.ids)", f"({chosen},)", PATIENCE / 1000)
     expect(demo.output("panel = UnlearnPanel(").get_by_text("1 sample chosen")).to_be_visible()
 
@@ -115,7 +107,7 @@ def test_a_lasso_chooses_what_it_surrounds_and_a_run_moves_the_boundary(demo: An
     before = chart.evaluate(SHADES)
     out.get_by_role("button", name="Unlearn", exact=True).click()
     expect(out.locator(".unlearn-status").filter(has_text="finished after")).to_be_visible()
-    settled(demo, lambda: chart.evaluate(SHADES) != before, True)
+    demo.settled(lambda: chart.evaluate(SHADES) != before, True)
     assert demo.python("print(panel.outcome.values.ids == panel.values.ids)") == "True"
 
 
@@ -132,8 +124,7 @@ def test_the_threshold_follows_the_mouse_and_the_text_beside_it(demo: Any) -> No
     stop = slider.input_value()  # where the drag has ended: Python hears of the places before it too
     assert int(stop) > int(before) + 5
     demo.until("print(membership.threshold.stops.index(membership.values.threshold))", stop, PATIENCE / 1000)
-    settled(
-        demo,
+    demo.settled(
         lambda: out.locator(LIVE_CHART).evaluate(LIMIT),
         float(demo.python("print(membership.values.threshold)")),
     )

@@ -1,18 +1,27 @@
-"""The demo notebook of the browser tests, run here as a script: its panels without a browser."""
+"""The demo notebook of the browser tests, and the lessons, run here as scripts: panels without a browser."""
 
 from __future__ import annotations
 
 import runpy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.small import SMALL, small
 from unlearn_lib.lesson import session
+from unlearn_lib.lesson.presets import PRESETS
 
-DEMO = Path(__file__).parent.parent / "browser" / "demo.py"
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "tests" / "browser" / "demo.py"
+
+
+def show_to(patch: pytest.MonkeyPatch, display: Callable[[Any], object]) -> None:
+    """Hand everything that a notebook shows to `display`."""
+    for module in ("session", "checks"):
+        patch.setattr(f"unlearn_lib.lesson.{module}.display", lambda found, **_: display(found))
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +35,7 @@ def notebook(shown: list[Any]) -> SimpleNamespace:
     """The names of the demo after its last cell, run once, without a front end as under the runner."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "HEADLESS", True)
-        for module in ("session", "checks"):
-            patch.setattr(f"unlearn_lib.lesson.{module}.display", lambda found, **_: shown.append(found))
+        show_to(patch, shown.append)
         return SimpleNamespace(**runpy.run_path(str(DEMO), {"preset": "quick"}))
 
 
@@ -45,3 +53,18 @@ def demo(notebook: SimpleNamespace) -> Iterator[SimpleNamespace]:
 def headless(monkeypatch: pytest.MonkeyPatch) -> None:
     """As under the runner: pictures instead of charts."""
     monkeypatch.setattr(session, "HEADLESS", True)
+
+
+@pytest.fixture(scope="module")
+def lesson(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[SimpleNamespace]:
+    """The names of the module's LESSON, solved, after its last cell but one, which asserts; small."""
+    master = ROOT / "notebooks" / "src" / f"{request.module.LESSON}.py"
+    text = master.read_text(encoding="utf-8").replace('= "lesson"  #', '= "quick"  #')
+    path = tmp_path_factory.mktemp("lesson") / master.name
+    path.write_text(text.split('# %% tags=["ci-assert"]')[0], encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for topic in SMALL:
+            patch.setitem(PRESETS[topic]["digits"], "quick", small(topic))
+        patch.setattr(session, "show", lambda view: None)  # every figure has a test of its own
+        show_to(patch, lambda found: None)
+        yield SimpleNamespace(**runpy.run_path(str(path)))

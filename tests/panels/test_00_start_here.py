@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import ipywidgets as w
@@ -16,7 +13,7 @@ import torch
 from torch import nn
 
 from unlearn_lib.data import Split, load
-from unlearn_lib.lesson import charts, presets, session
+from unlearn_lib.lesson import charts
 from unlearn_lib.lesson.controls import picture_of
 from unlearn_lib.lesson.figures import start as figures
 from unlearn_lib.lesson.pickers import EmbeddingPicker
@@ -26,8 +23,7 @@ from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.metrics.membership import loss_mia
 from unlearn_lib.synthetic import two_moons
 
-MASTER = Path(__file__).parents[2] / "notebooks" / "src" / "00_start_here.py"
-SMALL = {"train": 200, "test": 100, "points": 80, "forget": 40, "poisoned": 10, "tuning": 1}
+LESSON = "00_start_here"  # read by the fixture `lesson`
 
 TOY = two_moons(40, 4)
 TIP = range(4)
@@ -131,19 +127,6 @@ def test_the_chart_of_a_picker_reaches_the_page_once_and_whole(monkeypatch: pyte
     picker = EmbeddingPicker(TOY.train, "Forget", TOY.classes, value=TIP)
     assert sent == [list(TOY.classes)]
     assert [t.selectedpoints for t in picker.figure.data] == [(), tuple(TIP)]
-
-
-@pytest.fixture(scope="module")
-def lesson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """The master, run at a small size, without its last cell."""
-    text = MASTER.read_text(encoding="utf-8").replace('= "lesson"  #', '= "quick"  #')
-    path = tmp_path_factory.mktemp("lesson") / "start.py"
-    path.write_text(text.split('# %% tags=["ci-assert"]')[0], encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        sizes = presets.PRESETS["start"]["digits"]
-        patch.setitem(sizes, "quick", {**sizes["quick"], **SMALL})
-        patch.setattr(session, "show", lambda view: None)  # drawn above
-        yield SimpleNamespace(**runpy.run_path(str(path)))
 
 
 def test_every_control_of_the_explorer_changes_the_answer(lesson: SimpleNamespace) -> None:

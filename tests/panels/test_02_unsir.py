@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +11,6 @@ import pytest
 import torch
 
 from unlearn_lib.data import Examples, Scale
-from unlearn_lib.lesson import presets, session
 from unlearn_lib.lesson.controls import picture_of
 from unlearn_lib.lesson.figures import unsir as figures
 from unlearn_lib.lesson.figures.unsir import Point, Scores, scores
@@ -24,10 +20,7 @@ from unlearn_lib.noise import Noise
 from unlearn_lib.params import snapshot
 from unlearn_lib.train import run
 
-MASTER = Path(__file__).parents[2] / "notebooks" / "src" / "02_unsir.py"
-SMALL = {"train": 300, "test": 120, "per_class": 12, "relearn": 1, "runs": 1, "modes": ("corrected",)}
-SMALL |= {"rates": (0.02,), "penalties": (0.1,), "recipe_changes": {"images": 8, "noise_steps": 5}}
-SMALL["recipe"] = {"optimizer": "adam", "lr": 3e-3, "batch_size": 16, "epochs": 2}
+LESSON = "02_unsir"  # read by the fixture `lesson`
 
 TABLE = np.array([[8, 1, 1], [0, 9, 1], [5, 3, 2]])
 KNOWN = np.diag([10, 10, 10])
@@ -95,21 +88,6 @@ def test_the_words_of_the_figures_are_their_numbers() -> None:
     assert "no noise at 0.2" in VIEWS["grid"]().alt
     assert "unlearned after 2 and more than 2 batches" in VIEWS["relearn"]().alt
     assert "plain from 20% to 20%" in VIEWS["rebound"]().alt
-
-
-@pytest.fixture(scope="module")
-def lesson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """The master, run at a small size, without its last cell: nothing is forgotten well at this size."""
-    text = MASTER.read_text(encoding="utf-8").replace('= "lesson"  #', '= "quick"  #')
-    path = tmp_path_factory.mktemp("lesson") / "unsir.py"
-    path.write_text(text.split('# %% tags=["ci-assert"]')[0], encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        sizes = presets.PRESETS["unsir"]["digits"]
-        patch.setitem(sizes, "quick", {**sizes["quick"], **SMALL})
-        patch.setattr(session, "show", lambda view: None)  # drawn above
-        for module in ("session", "checks"):
-            patch.setattr(f"unlearn_lib.lesson.{module}.display", lambda found, **_: None)
-        yield SimpleNamespace(**runpy.run_path(str(path)))
 
 
 def said(explorer) -> tuple[str, str]:

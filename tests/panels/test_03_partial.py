@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import runpy
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +11,7 @@ import pytest
 import torch
 
 from unlearn_lib.layers import Layers
-from unlearn_lib.lesson import presets, session
+from unlearn_lib.lesson import presets
 from unlearn_lib.lesson.controls import picture_of
 from unlearn_lib.lesson.figures import partial as figures
 from unlearn_lib.lesson.figures.partial import Point
@@ -22,9 +19,7 @@ from unlearn_lib.lesson.progress import Progress
 from unlearn_lib.metrics.membership import loss_mia
 from unlearn_lib.train import run
 
-MASTER = Path(__file__).parents[2] / "notebooks" / "src" / "03_partial.py"
-SMALL = {"train": 300, "test": 120, "batches": 3, "seeds": 1, "steps": 12}
-SMALL["recipe"] = {"optimizer": "adam", "lr": 0.01, "batch_size": 16, "epochs": 3}  # type: ignore[assignment]
+LESSON = "03_partial"  # read by the fixture `lesson`
 
 LAYERS = Layers({"0.weight": (4, 2, 3, 3), "0.bias": (4,), "1.weight": (5, 4)})
 UPDATE = torch.linspace(-1, 1, LAYERS.n)
@@ -80,19 +75,6 @@ def test_the_largest_class_fits_into_its_batches_in_every_preset() -> None:
             count, b = sizes["train"] or 1437, sizes["recipe"]["batch_size"]
             room = range(math.ceil(LARGEST[name] * count / b), count // b + 1)
             assert sizes["batches"] in room, (name, preset)
-
-
-@pytest.fixture(scope="module")
-def lesson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """The master, run at a small size, without its last cell: nothing is forgotten well at this size."""
-    text = MASTER.read_text(encoding="utf-8").replace('= "lesson"  #', '= "quick"  #')
-    path = tmp_path_factory.mktemp("lesson") / "partial.py"
-    path.write_text(text.split('# %% tags=["ci-assert"]')[0], encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        sizes = presets.PRESETS["partial"]["digits"]
-        patch.setitem(sizes, "quick", {**sizes["quick"], **SMALL})
-        patch.setattr(session, "show", lambda view: None)  # drawn above
-        yield SimpleNamespace(**runpy.run_path(str(path)))
 
 
 def said(explorer) -> tuple[str, str]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,8 +16,7 @@ from unlearn_lib.lesson.progress import Progress
 from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.train import run
 
-MASTER = Path(__file__).parents[2] / "notebooks" / "src" / "04_pgu.py"
-SMALL = {"model": "mlp", "train": 300, "test": 120, "samples": 12, "recipe": {"lr": 0.1, "epochs": 6}}
+LESSON = "04_pgu"  # read by the fixture `lesson`
 
 SIGMA = np.array([9.0, 3.0, 1.0, 0.5])
 PARTS = {"full": SIGMA, "retained": 0.9 * SIGMA, "forget": 0.3 * SIGMA[:2]}
@@ -63,19 +59,6 @@ def test_every_figure_draws_live_and_still_and_says_what_there_is_to_see(name: s
 def test_at_most_four_layers_are_shown_the_first_and_the_last_among_them() -> None:
     assert figures.a_few(["a", "b"]) == ["a", "b"]
     assert figures.a_few([str(i) for i in range(21)]) == ["0", "7", "13", "20"]
-
-
-@pytest.fixture(scope="module")
-def lesson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """The master, run at a small size, without its last cell: nothing is forgotten well at this size."""
-    text = MASTER.read_text(encoding="utf-8").replace('= "lesson"  #', '= "quick"  #')
-    path = tmp_path_factory.mktemp("lesson") / "pgu.py"
-    path.write_text(text.split('# %% tags=["ci-assert"]')[0], encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        sizes = presets.PRESETS["pgu"]["digits"]
-        patch.setitem(sizes, "quick", {**sizes["quick"], **SMALL})
-        patch.setattr(session, "show", lambda view: None)  # drawn above
-        yield SimpleNamespace(**runpy.run_path(str(path)))
 
 
 @pytest.mark.parametrize(
