@@ -44,8 +44,8 @@ from unlearn_lib.lesson.controls import choice, number, whole
 from unlearn_lib.lesson.figures import unsir as figures
 from unlearn_lib.lesson.figures.unsir import Point, scores
 from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
-from unlearn_lib.lesson.pickers import Thumbnails
 from unlearn_lib.lesson.session import record, show
+from unlearn_lib.lesson.thumbnails import Thumbnails
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import (

@@ -14,6 +14,14 @@ from playwright.sync_api import expect
 
 LIVE_CHART = ".jp-RenderedPlotly.js-plotly-plot"  # drawn through Output.outputs, no FigureWidget
 LONG = "panel.epochs.value = 1_000"  # seconds of training
+SLOW_CHART = """
+import traitlets
+from unlearn_lib.lesson import pickers
+Chart, wait = pickers.Chart, "await new Promise(go => setTimeout(go, 3_000));"
+class Slow(Chart):
+    bundle = traitlets.Unicode(wait + Chart.bundle.default_value).tag(sync=True)
+pickers.Chart = Slow
+"""
 AXE_CANARY = "<p style='color: #bbb; background: #fff'>pale</p><img src='data:,' width='9' height='9'>"
 
 
@@ -128,6 +136,18 @@ def test_7_box_selection_and_typing_reach_python(demo: Any) -> None:
     ids.press("Enter")
     demo.until("print(picker.value)", "(3, 17, 20, 21, 22)")
     expect(box.get_by_text("5 samples chosen")).to_be_visible()
+
+
+def test_7_a_chart_that_loads_slowly_follows_python_all_the_same(demo: Any) -> None:
+    demo.python(SLOW_CHART)
+    demo.run_cell("EmbeddingPicker(digits")
+    demo.python("picker.value = (3, 17); pickers.Chart = Chart")
+    chart = demo.output("EmbeddingPicker(digits").locator(".js-plotly-plot")
+    chosen = "e => e.data.flatMap(t => [...t.selectedpoints].map(i => t.customdata[i])).sort((a, b) => a - b)"
+    expect(chart).to_be_visible(timeout=30_000)
+    assert chart.evaluate(chosen) == [3, 17]  # said while plotly loaded
+    demo.python("picker.value = (20,)")
+    demo.settled(lambda: chart.evaluate(chosen), [20])
 
 
 def test_7_thumbnails_reach_python(demo: Any) -> None:

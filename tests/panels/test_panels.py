@@ -21,7 +21,8 @@ from unlearn_lib.lesson import checks, session
 from unlearn_lib.lesson.charts import still
 from unlearn_lib.lesson.controls import choice, whole
 from unlearn_lib.lesson.panels import Explorer, Panel, UnlearnPanel, View
-from unlearn_lib.lesson.pickers import Thumbnails, ids_text, parse_ids
+from unlearn_lib.lesson.pickers import ids_text, parse_ids
+from unlearn_lib.lesson.thumbnails import Thumbnails
 from unlearn_lib.lesson.worker import Worker
 from unlearn_lib.params import state
 from unlearn_lib.train import run

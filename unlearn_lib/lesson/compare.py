@@ -14,7 +14,7 @@ from unlearn_lib.lesson import charts
 from unlearn_lib.lesson.charts import View
 from unlearn_lib.lesson.controls import choice, counted, draw_into, switch, table
 from unlearn_lib.lesson.panels import Panel, UnlearnPanel, row
-from unlearn_lib.lesson.pickers import Thumbnails, image_url, top_of
+from unlearn_lib.lesson.thumbnails import Thumbnails, image_url, top_of
 from unlearn_lib.metrics.accuracy import logits
 
 __all__ = ["ComparePanel"]

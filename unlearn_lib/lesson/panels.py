@@ -32,8 +32,8 @@ from unlearn_lib.lesson.controls import (
     picture_of,
     table,
 )
-from unlearn_lib.lesson.pickers import Thumbnails
 from unlearn_lib.lesson.progress import Progress
+from unlearn_lib.lesson.thumbnails import Thumbnails
 from unlearn_lib.lesson.worker import Stopped, Worker
 from unlearn_lib.train import Step, Unlearned
 
@@ -48,7 +48,7 @@ class Panel:
 
     Args:
         name: of the panel; making another panel of this name ends the work of the first.
-        controls: widgets by name, from `unlearn_lib.lesson.controls` or `pickers`.
+        controls: widgets by name, from `unlearn_lib.lesson.controls`, `thumbnails` or `pickers`.
 
     Raises:
         ValueError: a control has the name of something else that the panel has.

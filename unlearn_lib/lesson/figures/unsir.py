@@ -14,9 +14,9 @@ from plotly.subplots import make_subplots
 from unlearn_lib.data import Scale
 from unlearn_lib.lesson.charts import View, plain, styled
 from unlearn_lib.lesson.figures.deepobliviate import style
-from unlearn_lib.lesson.pickers import image_array
 from unlearn_lib.lesson.plots import ROLES
 from unlearn_lib.lesson.progress import Progress
+from unlearn_lib.lesson.thumbnails import image_array
 from unlearn_lib.metrics.relearn import RelearnCurve
 from unlearn_lib.noise import Noise
 
