@@ -9,16 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Generator
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
 
 from unlearn_lib.data import Split
 from unlearn_lib.lesson import checks, session
-from unlearn_lib.lesson.charts import still
+from unlearn_lib.lesson.charts import matrix_chart, still
 from unlearn_lib.lesson.controls import choice, whole
 from unlearn_lib.lesson.panels import Explorer, Panel, UnlearnPanel, View
 from unlearn_lib.lesson.pickers import ids_text, parse_ids
@@ -602,3 +604,14 @@ def test_roles_differ_in_more_than_color(demo: SimpleNamespace) -> None:
     bars = demo.panel.charts["Classes"](demo.panel.outcome).figure.data
     assert len({bar.marker.pattern.shape for bar in bars}) == len(bars) == 3
     assert len({trace.marker.symbol for trace in demo.picker.figure.data[:10]}) == 10
+
+
+def test_names_of_classes_do_not_overlap_in_a_picture() -> None:
+    names = [f"automobile {k}" for k in range(10)]
+    chart = matrix_chart(dict.fromkeys(("original", "unlearned", "retrained"), np.eye(10)), names)
+    picture = still(chart.figure)
+    picture.canvas.draw()
+    for ax in picture.axes:
+        places = [label.get_window_extent() for label in ax.get_xticklabels()]
+        assert len(places) == 10
+        assert not any(a.overlaps(b) for a, b in pairwise(places))
