@@ -520,6 +520,7 @@ explorer
 AMNESIAC, FLIP, ASCENT = "partial amnesiac", "label flipping", "ascent"
 PACKED, SHUFFLED = "packed", "shuffled"
 SELECT = [("largest", "magnitude"), ("random", "stochastic"), ("window", "sequential"), ("fixed", "fixed")]
+OF_THE_LOG, OF_THE_STEPS = {"layout", "batches", "rule"}, {"select", "rate", "steps", "lambda_r"}
 recordings = {(forget_class, len(ids), PACKED, settings.batches, "adam", keep, "magnitude"): (net, small)}
 
 
@@ -541,6 +542,13 @@ def recording(v):
         options = {"keep": v.keep, "rule": v.rule, "sensitive": mine, "order": order}
         recordings[key] = model, run(record(model, data.train, own, folder, **options))
     return recordings[key]
+
+
+def without_effect(v):
+    """Controls that do nothing with these choices."""
+    if v.how != AMNESIAC:
+        return OF_THE_LOG
+    return OF_THE_STEPS | ({"batches"} if v.layout == SHUFFLED else set())
 
 
 def forgetting(v, split):
@@ -573,6 +581,7 @@ panel = UnlearnPanel(
         "lambda_r": number("Weight of retained data", 0.0, 0.0, 10.0),
     },
     split=request,
+    unused=without_effect,
     start=forgetting,
     retrain=lambda split: retrain(initial, split, recipe),
     reference=retrained,

@@ -527,6 +527,14 @@ def request(v):
     return Split.by_ids(data.train, data.train.head(v.count, seed + 7).ids)
 
 
+def without_effect(v):
+    """Controls that do nothing with these choices."""
+    idle = {"count"} if v.target == "a class" else {"label"}
+    if v.directions == "none":
+        return idle | {"energy", "layer", "own", "rule"}
+    return idle | ({"own"} if v.layer == "none" else set())
+
+
 def unlearn(v, split):
     of_class = v.target == "a class"
     return pgu(
@@ -568,6 +576,7 @@ panel = UnlearnPanel(
         ),
     },
     split=request,
+    unused=without_effect,
     start=unlearn,
     retrain=lambda split: retrain(session.build(), split, recipe),
     reference=retrained,

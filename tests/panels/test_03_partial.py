@@ -141,6 +141,20 @@ def test_every_control_changes_what_partial_steps_give(lesson, method, control) 
     assert not torch.equal(weights(lesson, **base), weights(lesson, **{**base, control: STEPS[control]}))
 
 
+def test_a_control_is_idle_where_it_changes_nothing_and_nowhere_else(lesson) -> None:
+    def idle(**changes: object) -> set[str]:
+        return lesson.without_effect(SimpleNamespace(**{**vars(lesson.panel.values), **changes}))
+
+    amnesiac, steps = AMNESIAC.keys() | {"how"}, STEPS.keys() | {"how"}
+    assert idle() == lesson.panel.controls.keys() - amnesiac
+    assert idle(layout="shuffled") == idle() | {"batches"}
+    shuffled = [weights(lesson, layout="shuffled", batches=n) for n in (3, 5)]
+    assert torch.equal(*shuffled)
+    for method in ("label flipping", "ascent"):
+        assert idle(how=method) == lesson.panel.controls.keys() - steps
+    assert {name for name, control in lesson.panel.controls.items() if control.disabled} == idle()
+
+
 def test_the_panel_gives_the_same_model_as_the_plain_cell(lesson) -> None:
     pairs = zip(lesson.panel.result.model.parameters(), lesson.partial.model.parameters(), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)

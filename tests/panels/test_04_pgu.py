@@ -100,6 +100,27 @@ def test_the_controls_that_need_another_one_change_the_run_too(lesson) -> None:
     assert len(few.forget) == 5
 
 
+OTHERS = {"label": 5, "count": 5, "energy": 0.5, "layer": "3.weight", "own": 0.3, "rule": "sigma2"}
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{}, {"layer": "3.weight"}, {"directions": "none"}],
+    ids=["as it opens", "one layer otherwise", "no projection"],
+)
+def test_a_control_is_idle_exactly_where_it_changes_nothing(lesson, choices) -> None:
+    plain = weights(lesson, **choices)
+    changes_nothing = {
+        name
+        for name, value in OTHERS.items()
+        if torch.equal(weights(lesson, **{**choices, name: value}), plain)
+    }
+    values = SimpleNamespace(**{**vars(lesson.panel.values), **choices})
+    assert lesson.without_effect(values) == changes_nothing - choices.keys()
+    values.target = "samples"
+    assert lesson.without_effect(values) == changes_nothing - choices.keys() - {"count"} | {"label"}
+
+
 def test_the_panel_gives_the_same_model_as_the_plain_cell(lesson) -> None:
     pairs = zip(lesson.panel.result.model.parameters(), lesson.unlearned.model.parameters(), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
