@@ -7,7 +7,7 @@
 # ## Learning objectives
 # - **Check** that everything here works, widgets included.
 # - **Name** the models and the data that every lesson speaks of: forget, retain; original, retrained, unlearned.
-# - **Explain** why "0 % on the forget set" is the wrong goal for samples, and what the right one is.
+# - **Explain** why "0 % on the forget set" is the wrong goal for ordinary samples, and what the right one is.
 # - **Read** a membership attack and a backdoor, two ways to ask a model what it remembers.
 #
 # ## Prerequisites
@@ -176,9 +176,9 @@ reference = retrained["ordinary"].model
 show(figures.boundary_chart(ordinary, toy.train, requests["ordinary"], toy.classes, reference))
 
 # %% [markdown]
-# **0 % is over-forgetting.** It harms everybody else, and it even gives the deleted points away: no model that
-# never saw them would be so wrong about them. (For a *whole class* it is another matter: the retrained model
-# never learned its name, and does score 0 %.)
+# **For ordinary points 0 % is over-forgetting.** It harms everybody else, and it even gives the deleted points
+# away: no model that never saw them would be so wrong about them. (For *mislabeled* points and for a *whole class*
+# it is another matter: there the retrained model itself is near 0 %.)
 
 # %% [markdown]
 # ## Explore
@@ -386,7 +386,8 @@ card
 # | retraining | anything, exactly | nothing | all of $D_r$ | the whole training |
 # | **01** DeepObliviate | samples | a model for every block of data | $D_r$, from the block of the sample on, until its trace has faded | training on those blocks; exact only if it goes on to the end |
 # | **02** UNSIR | a class | nothing | a part of $D_r$, never $D_f$ | learning a noise, then two short epochs |
-# | **03** layer-wise partial | the samples of some batches | the largest entries of every update, and who was in it | only that log | a few subtractions |
+# | **03** partial amnesiac | the samples of some batches | the largest entries of every update, and who was in it | only that log | a few subtractions |
+# | **03** partial steps: label flipping, ascent | samples or a class | nothing | $D_f$ | some steps on $D_f$ |
 # | **04** PGU | samples or a class | second moments of every layer's inputs | $D_f$, not $D_r$; some validation data to know when to stop | one eigendecomposition a layer, a few epochs on $D_f$ |
 #
 # None of the four gives a certificate. That is why each is held against the retrained model.

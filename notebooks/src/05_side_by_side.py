@@ -24,7 +24,7 @@
 # %% tags=["parameters"]
 preset: str = "lesson"  # quick | lesson | full
 seed: int = 0  # random seed
-dataset: str = "digits"  # digits
+dataset: str = "digits"  # digits | mnist | cifar10
 forget_class: int = 3  # the class to forget
 export: str = ""  # folder for the numbers as CSV and JSON; empty for a temporary one
 workers: int = 2  # processes that train the shadow models; 0 trains them here
@@ -54,6 +54,7 @@ from unlearn_lib.lesson.session import record, show
 from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir
+from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.metrics.audits import bn_recalibration
 from unlearn_lib.metrics.backdoor import backdoor_success
 from unlearn_lib.metrics.baselines import mask_logits, uniform_output
@@ -217,9 +218,9 @@ audit_cards.grid(CONTEST)
 table.grid("samples", {name: card.how for name, card in COSTS.items()}, {})
 
 # %% [markdown]
-# Amnesiac unlearning reads no data at all when the request comes, and pays for it in bytes. PGU and the partial
-# methods read the forget set, and validation samples that tell when to stop: data that others may train on. SISA
-# and DeepObliviate read a part of the retain set. A preparation can serve many requests: then its seconds are
+# Amnesiac unlearning, partial or not, reads no data at all when the request comes, and pays for it in bytes. PGU,
+# partial label-flip and partial optimization read the forget set, and, for samples, validation samples that tell
+# when to stop: data that others may train on. SISA and DeepObliviate read a part of the retain set. A preparation can serve many requests: then its seconds are
 # shared, its bytes are not.
 
 # %%
@@ -252,13 +253,24 @@ plain_sgd = replace(
 )
 kit = METHODS["amnesiac"].prepare(plain_sgd)
 undone = run(METHODS["amnesiac"].begin(plain_sgd, kit)).model
-by_sgd = [backdoor_success(model, test, trigger, target) for model in (kit.original, undone)]
-print(f"with SGD: backdoor success {by_sgd[0]:.0%} before amnesiac unlearning, {by_sgd[1]:.0%} after")
-print(f"with {recipe.optimizer}: {mean('backdoor', 'amnesiac', 'backdoor success'):.0%} after")
+by_sgd = [
+    (backdoor_success(model, test, trigger, target), accuracy(model, test))
+    for model in (kit.original, undone)
+]
+by_adam = [
+    tuple(mean("backdoor", name, audit) for audit in ("backdoor success", "retain accuracy, test"))
+    for name in ("do nothing", "amnesiac")
+]
+for optimizer, found in (("SGD", by_sgd), (recipe.optimizer, by_adam)):
+    for when, (success, right) in zip(("before", "after"), found, strict=True):
+        print(
+            f"{optimizer}, {when} amnesiac unlearning: backdoor success {success:.0%}, test accuracy {right:.0%}"
+        )
 
 # %% [markdown]
-# Where SGD's backdoor is gone and Adam's is not, the memory of the optimizer was the reason. It is a price of the
-# method that no accuracy tells.
+# Where SGD's backdoor is gone and Adam's is not, Adam's memory is one likely reason; the size of the steps differs,
+# too. Look at what goes with the backdoor. And test accuracy does not tell that it stayed: backdoor success does,
+# and accuracy on the poisoned samples themselves.
 
 # %% [markdown]
 # ### A published claim: DeepObliviate against SISA
@@ -296,9 +308,9 @@ for kind in KINDS:
     print(f"{kind:9} accuracy {gain:+.1%}, prediction {prediction:.1f}×, speed of a request {request:.2f}×")
 
 # %% [markdown]
-# A vote costs as many predictions as there are shards. The small shards cost accuracy, the chain of small blocks
-# does too: which costs more depends on their number. And SISA's row is **exact**: its ensemble is, bit for bit, the
-# trained without the samples. Its gap is the price of sharding. DeepObliviate's gap is mostly that of its chain,
+# A vote costs as many predictions as there are shards. Small shards can cost accuracy, and so can a chain of small
+# blocks: compare "own original" with retrain. And SISA's row is **exact**: its ensemble is, bit for bit, the one
+# trained without the samples *on the same partition*. Its gap is the price of sharding. DeepObliviate's gap is mostly that of its chain,
 # as its own original shows, and then that of stopping early.
 #
 # ### Speed-up against gap
@@ -620,8 +632,8 @@ exercise_2 = checks.exercise("opposite", opposite, check_opposite)
 # ### Exercise 3 (hard, about 15 minutes)
 # Enter the contest. `my_unlearning` gets a copy of the original and the request, and returns the unlearned model.
 # Any function of this package may be used. The goal, for the **class** request: forget accuracy at most ten
-# percent, test accuracy within five points of the retrained model, less than half of its cost in samples read, and
-# no impostor: something before the last layer must have changed.
+# percent, test accuracy on the other classes at most five points below the retrained model's, at most half as many
+# retained samples read, and no impostor: something before the last layer must have changed.
 #
 # <details><summary>Hint</summary>Wrong labels for the forget set, for a few steps; then an epoch on the retain
 # set.</details>
@@ -724,7 +736,7 @@ bill_quiz = checks.quiz(
     "A method answers a request in a hundredth of the time of retraining. What must you ask?",
     {
         "what it did before, and what it keeps": "Updates, models and moments are on the bill.",
-        "which GPU it used": "That changes seconds, hardly ratios.",
+        "how many classes the data have": "Worth knowing; but both sides of the ratio have the same data.",
         "nothing: faster is faster": "Then deleting the model would be the best method.",
     },
     correct="what it did before, and what it keeps",
@@ -745,7 +757,7 @@ attack_quiz = checks.quiz(
 # %% [markdown]
 # ## Summary
 # - No method wins everywhere. Which applies, what must exist before the request, and what may be read decide first.
-# - Cost counts whole: speed-ups shrink, some below one, once the preparation is on the bill.
+# - Cost counts whole: speed-ups shrink, and may fall below one, once the preparation is on the bill.
 # - Every audit needs the retrained model beside it, and the floor of two retrained models under it.
 # - Averages forgive: a method can pass the loss attack and be caught sample by sample.
 # - What this does not show: large nets, where times and gaps are others; many requests in a row.
@@ -773,7 +785,8 @@ for kind, found in claim.items():
 record("backdoor", **{n: e.mean for n, e in table.column("backdoor", "backdoor success").items()})
 record("ulira", **{name: e.attack.auc.value for name, e in exposed.items()})
 record("ulira_accuracy", **{name: e.accuracy for name, e in exposed.items()})
-record("backdoor_sgd", before=by_sgd[0], after=by_sgd[1])
+record("backdoor_sgd", before=by_sgd[0][0], after=by_sgd[1][0])
+record("accuracy_sgd", before=by_sgd[0][1], after=by_sgd[1][1])
 for audit in ("retain accuracy, test", "forget accuracy, train", "bytes stored"):
     for kind in KINDS:
         found = table.column(kind, audit)

@@ -202,8 +202,8 @@ def pgu(
         FloatingPointError: the loss is not finite.
 
     Differs from the paper (where its code was read; the printed threshold is unconfirmed):
-        - The *update* is projected, not the gradient: the same under plain SGD, and safe with momentum,
-          weight decay and Adam, where projecting the gradient is not.
+        - The *update* is projected, not the gradient: the same under plain SGD and momentum that starts
+          empty, and safe with weight decay and Adam, where projecting the gradient is not.
         - The smallest k that reaches gamma; the published scripts disagree by one. The authors' code unfolds
           patches with stride and dilation 1 always, sums full moments over augmented images, and takes an
           SVD, which folds negative eigenvalues over; here: true stride, one plain pass, clamped.
