@@ -470,7 +470,7 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
             | {"seeds": 2, "base": 100, "candidates": 20},
             lesson={"train": 2_500, "test": 2_000, "validation": 500, "forget": 100, "poisoned": 60}
             | {"seeds": 2, "base": 240, "candidates": 24},
-            full={"train": 10_000, "test": 2_000, "validation": 1_000, "forget": 200, "poisoned": 100}
+            full={"train": 10_000, "test": 2_000, "validation": 1_000, "forget": 200, "poisoned": 300}
             | {"seeds": 2, "base": 400, "candidates": 40}
             | {"cuda": RESNET},
         ),
