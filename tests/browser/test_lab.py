@@ -15,12 +15,9 @@ from playwright.sync_api import expect
 LIVE_CHART = ".jp-RenderedPlotly.js-plotly-plot"  # drawn through Output.outputs, no FigureWidget
 LONG = "panel.epochs.value = 1_000"  # seconds of training
 SLOW_CHART = """
-import traitlets
 from unlearn_lib.lesson import pickers
 Chart, wait = pickers.Chart, "await new Promise(go => setTimeout(go, 3_000));"
-class Slow(Chart):
-    bundle = traitlets.Unicode(wait + Chart.bundle.default_value).tag(sync=True)
-pickers.Chart = Slow
+pickers.Chart = type("Slow", (Chart,), {"_esm": wait + str(Chart._esm)})
 """
 AXE_CANARY = "<p style='color: #bbb; background: #fff'>pale</p><img src='data:,' width='9' height='9'>"
 

@@ -30,37 +30,12 @@ __all__ = ["EmbeddingPicker"]
 
 
 class Chart(go.FigureWidget):
-    """A live figure that reaches the page whole, and a slow page, too.
+    """A live figure that reaches the page whole.
 
     plotly sends the traces after the figure: a page that draws in between, on a busy machine, stays empty.
-    And anywidget gives a widget two seconds to begin: one that needs longer, as plotly's 5 MB may, never
-    hears from Python again. So this one begins at once, and passes on what came while plotly loaded.
     """
 
-    bundle = traitlets.Unicode(str(go.FigureWidget._esm)).tag(sync=True)
     whole = False
-
-    _esm = """export default () => {
-        let loaded;
-        return {
-            initialize({ model }) {
-                const url = URL.createObjectURL(new Blob([model.get("bundle")], { type: "text/javascript" }));
-                const early = [];
-                const keep = ["_py2js_restyle", "_py2js_relayout", "_py2js_update"].map(name =>
-                    [`change:${name}`, (_, update) => update && early.push([name, update])]);
-                keep.forEach(([event, call]) => model.on(event, call));
-                loaded = import(url).then(({ default: figure }) => {
-                    URL.revokeObjectURL(url);
-                    keep.forEach(([event, call]) => model.off(event, call));
-                    const widget = figure();
-                    widget.initialize({ model });
-                    early.forEach(([name, update]) => { model.set(name, update); model.set(name, null); });
-                    return widget;
-                });
-            },
-            async render(context) { return (await loaded).render(context); },
-        };
-    };"""
 
     def __init__(self, traces: list[go.Scatter], layout: dict[str, Any]) -> None:
         super().__init__(traces, layout)
