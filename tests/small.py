@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from unlearn_lib.lesson.presets import PRESETS
@@ -20,6 +21,12 @@ SMALL: dict[str, dict[str, Any]] = {
     | {"shadows": 16, "base": 60, "candidates": 8}
     | {"recipe": {"optimizer": "adam", "lr": 0.003, "batch_size": 16, "epochs": 4}},
 }
+
+
+def at_quick(master: Path, *, verdict: bool = False) -> str:
+    """A master's text at preset quick; without `verdict` it lacks its last cell, which asserts."""
+    text = master.read_text(encoding="utf-8").replace('= "lesson"  #', '= "quick"  #')
+    return text if verdict else text.split('# %% tags=["ci-assert"]')[0]
 
 
 def small(topic: str) -> dict[str, Any]:

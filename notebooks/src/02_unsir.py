@@ -595,8 +595,8 @@ for label, row in replays.items():
     print(f"{label:13}", ", ".join(f"{part} {value:.0%}" for part, value in row.items()))
 
 # %% [markdown]
-# As published, neither class is gone. Why? The next cell builds the noise half of the impair set just as the published
-# notebook does, in our words. `noise` maps a class to its images, of shape `[B, C, H, W]`. Look at what it makes
+# As published, neither class is gone. Why? The next cell builds the noise half of the impair set just as the
+# published notebook does, in our words. `noise` maps a class to its images, of shape `[B, C, H, W]`. Look at what it makes
 # of 256 color images a class.
 
 

@@ -107,9 +107,9 @@ show(figures.touched_chart(maps))
 
 # %% [markdown]
 # Colored batches would be undone. A class that is a tenth of the data is missing from a shuffled batch of $b$
-# samples with probability $0.9^b$ only, so it touches most of them, with larger batches nearly all; and undoing so
-# many batches ruins the rest. In the last map the class is **packed** into few batches of every epoch, as if it came from
-# one data holder. *This is the set-up in which the method can work, and the one of this lesson.*
+# samples with probability $0.9^b$ only, so it touches most of them, with larger batches nearly all; and undoing
+# so many batches ruins the rest. In the last map the class is **packed** into few batches of every epoch, as if it
+# came from one data holder. *This is the set-up in which the method can work, and the one of this lesson.*
 
 # %%
 f = len(ids) / len(data.train)

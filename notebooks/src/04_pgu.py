@@ -77,8 +77,8 @@ settings, recipe = session.settings, session.recipe
 # ### Data with something to memorize
 # On clean digits a model answers a sample that it never saw as surely as one that it did: single samples leave no
 # trace. So the digits get noise (other data sets go without). Now every training image has details of its own,
-# which a model can only know by having seen them. Half of the test set becomes a **validation** set: it decides when to stop, so it must
-# not judge.
+# which a model can only know by having seen them. Half of the test set becomes a **validation** set: it decides
+# when to stop, so it must not judge.
 
 
 # %%
@@ -719,8 +719,8 @@ show(figures.entropy_chart(entropies, len(data.classes)))
 # %% [markdown]
 # ### Relearning
 # Give every model ordinary training on all data, the same batches in the same order. What was truly forgotten
-# takes as long to come back as in a model that never saw it, the retrained one. The ratio of times is the **anamnesis index**; one is
-# ideal, and less means that the knowledge was hidden rather than removed.
+# takes as long to come back as in a model that never saw it, the retrained one. The ratio of times is the
+# **anamnesis index**; one is ideal, and less means that the knowledge was hidden rather than removed.
 
 # %%
 probe = parts["forget test"]
@@ -741,8 +741,8 @@ show(figures.relearn_chart({role: found.accuracy for role, found in back.items()
 # Forgetting samples is harder to judge: a retrained model still gets many of them right, because they look
 # like others. So ask the **loss attack**: can the forgotten samples be told from unseen ones by their loss? An
 # AUC of one half means no; but on a few samples even the retrained model need not measure one half, and its value
-# is the goal. Two stop rules compete: the published one (forget accuracy falls below validation
-# accuracy) and ours (losses match those of the validation set). Neither may look at the test set.
+# is the goal. Two stop rules compete: the published one (forget accuracy falls below validation accuracy) and ours
+# (losses match those of the validation set). Neither may look at the test set.
 
 # %%
 single = Split.by_ids(data.train, data.train.head(settings.samples, seed + 7).ids)

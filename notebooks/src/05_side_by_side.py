@@ -220,8 +220,8 @@ table.grid("samples", {name: card.how for name, card in COSTS.items()}, {})
 # %% [markdown]
 # Amnesiac unlearning, partial or not, reads no data at all when the request comes, and pays for it in bytes. PGU,
 # partial label-flip and partial optimization read the forget set, and, for samples, validation samples that tell
-# when to stop: data that others may train on. SISA and DeepObliviate read a part of the retain set. A preparation can serve many requests: then its seconds are
-# shared, its bytes are not.
+# when to stop: data that others may train on. SISA and DeepObliviate read a part of the retain set. A preparation
+# can serve many requests: then its seconds are shared, its bytes are not.
 
 # %%
 audit_cards.grid(COSTS)
@@ -310,8 +310,8 @@ for kind in KINDS:
 # %% [markdown]
 # A vote costs as many predictions as there are shards. Small shards can cost accuracy, and so can a chain of small
 # blocks: compare "own original" with retrain. And SISA's row is **exact**: its ensemble is, bit for bit, the one
-# trained without the samples *on the same partition*. Its gap is the price of sharding. DeepObliviate's gap is mostly that of its chain,
-# as its own original shows, and then that of stopping early.
+# trained without the samples *on the same partition*. Its gap is the price of sharding. DeepObliviate's gap is
+# mostly that of its chain, as its own original shows, and then that of stopping early.
 #
 # ### Speed-up against gap
 # Right and low is good. The dotted line joins those that no other beats in both; the thin lines are intervals.

@@ -15,13 +15,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 
 from ci.build_notebooks import read, variant
+from tests.small import at_quick
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -79,15 +80,19 @@ def axe_script() -> Path:
     return Path(axe_playwright_python.__file__).with_name("axe.min.js")
 
 
+def learners(text: str, path: Path) -> Path:
+    """Write a master's text as the learner's notebook at `path`, built as the lessons are."""
+    master = path.with_suffix(".py")
+    master.write_text(text, encoding="utf-8")
+    path.write_text(variant(path.stem, read(master), "", solutions=False), encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="session")
 def demo_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """demo.py as a learner's notebook, built as the lessons are; quick."""
-    folder = tmp_path_factory.mktemp("demo")
-    text = (HERE / "demo.py").read_text(encoding="utf-8").replace('= "lesson"  #', '= "quick"  #')
-    (folder / "demo.py").write_text(text, encoding="utf-8")
-    path = folder / "demo.ipynb"
-    path.write_text(variant("demo", read(folder / "demo.py"), "", solutions=False), encoding="utf-8")
-    return path
+    """demo.py as a learner's notebook at preset quick."""
+    text = at_quick(HERE / "demo.py", verdict=True)
+    return learners(text, tmp_path_factory.mktemp("demo") / "demo.ipynb")
 
 
 @pytest.fixture(scope="session")
@@ -95,13 +100,8 @@ def lesson_path(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
     """Returns a learner's lesson at preset quick, without the cell that asserts: it is small."""
 
     def lesson_at(name: str) -> Path:
-        nb = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-        (parameters,) = [cell for cell in nb.cells if "parameters" in cell.metadata.get("tags", [])]
-        parameters.source = parameters.source.replace('preset: str = "lesson"', 'preset: str = "quick"')
-        nb.cells = [cell for cell in nb.cells if "ci-assert" not in cell.metadata.get("tags", [])]
-        path = tmp_path_factory.mktemp("lesson") / f"{name}.ipynb"
-        nbformat.write(nb, path)
-        return path
+        text = at_quick(ROOT / "notebooks" / "src" / f"{name}.py")
+        return learners(text, tmp_path_factory.mktemp("lesson") / f"{name}.ipynb")
 
     return lesson_at
 
@@ -224,17 +224,14 @@ class Notebook:
 
     def until(self, code: str, expected: str, timeout: float = 5) -> None:
         """Wait until the kernel prints `expected`: a trait changed in the browser arrives a moment later."""
-        deadline = time.monotonic() + timeout
-        while (found := self.python(code)) != expected:
-            assert time.monotonic() < deadline, f"{code!r} printed {found!r}, not {expected!r}"
-            self.page.wait_for_timeout(50)
+        self.settled(lambda: self.python(code), expected, timeout)
 
     def settled(self, read: Callable[[], Any], expected: Any, timeout: float = 30) -> None:
         """Wait until the page says so: a drawing follows its message a moment later, or more."""
         deadline = time.monotonic() + timeout
         while (found := read()) != expected:
-            assert time.monotonic() < deadline, f"the page says {found!r}, not {expected!r}"
-            self.page.wait_for_timeout(100)
+            assert time.monotonic() < deadline, f"found {found!r}, not {expected!r}"
+            self.page.wait_for_timeout(50)
 
     def error_outputs(self) -> list[str]:
         found: list[str] = self.page.evaluate(f"""() => {CODE_CELLS}.flatMap(c => c.model.outputs.toJSON())
@@ -273,20 +270,29 @@ class Notebook:
 
 
 @pytest.fixture(scope="session")
-def notebook_class() -> type[Notebook]:
-    return Notebook
+def opened(browser: Any, browser_context_args: dict[str, Any], lab: tuple[str, Path]) -> Callable[..., Any]:
+    """A context manager: a notebook in a page of its own, run to its end; it is closed whatever happens."""
+
+    @contextmanager
+    def notebook(source: Path, timeout: int = 300_000, patience: int = 15_000) -> Iterator[Notebook]:
+        context = browser.new_context(**browser_context_args)
+        context.set_default_timeout(patience)
+        found = Notebook(context.new_page(), *lab)
+        try:
+            yield found.open(source).run_all(timeout)
+        finally:
+            found.close()
+            context.close()
+
+    return notebook
 
 
 @pytest.fixture(scope="module")
-def shared(browser: Any, browser_context_args: dict[str, Any], lab: tuple[str, Path], demo_path: Path) -> Any:
+def shared(opened: Callable[..., Any], demo_path: Path) -> Iterator[Notebook]:
     """The demo notebook, run to its end: opened once, for starting a kernel is what costs time."""
-    context = browser.new_context(**browser_context_args)
-    context.set_default_timeout(15_000)
-    notebook = Notebook(context.new_page(), *lab).open(demo_path).run_all()
-    assert notebook.error_outputs() == []
-    yield notebook
-    notebook.close()
-    context.close()
+    with opened(demo_path, timeout=120_000) as notebook:
+        assert notebook.error_outputs() == []
+        yield notebook
 
 
 @pytest.fixture

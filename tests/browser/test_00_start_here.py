@@ -27,21 +27,11 @@ LIMIT = "plot => plot.data.find(t => t.name === 'threshold').x[0]"
 
 
 @pytest.fixture(scope="module")
-def demo(
-    notebook_class: Any,
-    browser: Any,
-    browser_context_args: dict[str, Any],
-    lab: tuple[str, Path],
-    lesson_path: Callable[[str], Path],
-) -> Iterator[Any]:
+def demo(opened: Callable[..., Any], lesson_path: Callable[[str], Path]) -> Iterator[Any]:
     """The lesson, run to its end."""
-    context = browser.new_context(**browser_context_args)
-    context.set_default_timeout(PATIENCE)
-    notebook = notebook_class(context.new_page(), *lab).open(lesson_path("00_start_here")).run_all(300_000)
-    yield notebook
-    assert notebook.problems == []
-    notebook.close()
-    context.close()
+    with opened(lesson_path("00_start_here"), patience=PATIENCE) as notebook:
+        yield notebook
+        assert notebook.problems == []
 
 
 @pytest.fixture

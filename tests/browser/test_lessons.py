@@ -15,20 +15,11 @@ LIVE_CHART = ".unlearn-chart .jp-RenderedPlotly.js-plotly-plot"
 
 @pytest.fixture(params=[name for name in LESSONS if not name.startswith("00")])
 def demo(
-    request: pytest.FixtureRequest,
-    notebook_class: Any,
-    browser: Any,
-    browser_context_args: dict[str, Any],
-    lab: tuple[str, Path],
-    lesson_path: Callable[[str], Path],
+    request: pytest.FixtureRequest, opened: Callable[..., Any], lesson_path: Callable[[str], Path]
 ) -> Iterator[Any]:
     """The lesson, run to its end."""
-    context = browser.new_context(**browser_context_args)
-    context.set_default_timeout(15_000)
-    notebook = notebook_class(context.new_page(), *lab).open(lesson_path(request.param)).run_all(300_000)
-    yield notebook
-    notebook.close()
-    context.close()
+    with opened(lesson_path(request.param)) as notebook:
+        yield notebook
 
 
 @pytest.mark.slow

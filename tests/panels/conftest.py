@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.small import SMALL, small
+from tests.small import SMALL, at_quick, small
 from unlearn_lib.lesson import session
 from unlearn_lib.lesson.presets import PRESETS
 
@@ -59,9 +59,8 @@ def headless(monkeypatch: pytest.MonkeyPatch) -> None:
 def lesson(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[SimpleNamespace]:
     """The names of the module's LESSON, solved, after its last cell but one, which asserts; small."""
     master = ROOT / "notebooks" / "src" / f"{request.module.LESSON}.py"
-    text = master.read_text(encoding="utf-8").replace('= "lesson"  #', '= "quick"  #')
     path = tmp_path_factory.mktemp("lesson") / master.name
-    path.write_text(text.split('# %% tags=["ci-assert"]')[0], encoding="utf-8")
+    path.write_text(at_quick(master), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         for topic in SMALL:
             patch.setitem(PRESETS[topic]["digits"], "quick", small(topic))

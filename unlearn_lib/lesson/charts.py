@@ -354,7 +354,7 @@ def _heatmap(ax: Any, trace: Any, index: int, bars: int) -> None:
         if names is not None:
             ticks(range(len(names)), [plain(str(name)) for name in names], fontsize=8)
     inches = ax.figure.get_figwidth() / ax.get_gridspec().ncols / z.shape[1]
-    if trace.x is not None and max(len(str(name)) for name in trace.x) * 0.08 > inches:
+    if trace.x is not None and max(len(str(name)) for name in trace.x) * 0.08 > inches:  # a letter's width
         ax.tick_params(axis="x", rotation=90)
     if trace.texttemplate and trace.text is not None:
         top = np.nanmax(z) if trace.zmax is None else trace.zmax
