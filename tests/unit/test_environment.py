@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
+CAPPED = {"anywidget"}  # pyproject.toml says why; a chart that loads slowly tests it, in the browser
 PYTHONS = ("3.11.9", "3.12.9", "3.13.9")
 SYSTEMS = {
     "linux": {"sys_platform": "linux", "os_name": "posix", "platform_machine": "x86_64"},
@@ -54,7 +55,8 @@ def pinned(pin: Requirement) -> Version:
 
 @pytest.mark.parametrize("requirement", wanted(), ids=lambda r: r.name)
 def test_every_dependency_has_a_lower_bound_and_is_locked_inside_its_range(requirement: Requirement) -> None:
-    assert [clause.operator for clause in requirement.specifier] == [">="], "ranges, no pins: pins rot"
+    bounds = {">=", "<"} if requirement.name in CAPPED else {">="}
+    assert {clause.operator for clause in requirement.specifier} == bounds, "ranges, no pins: pins rot"
     found = pins(requirement.name)
     assert found, "not in ci/constraints.txt; see CONTRIBUTING, section Dependencies"
     for pin in found:
