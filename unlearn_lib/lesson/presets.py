@@ -111,7 +111,7 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
             tuning=5,
             seeds=3,
             recipe={"lr": 0.05, "batch_size": 32, "epochs": 15},
-            quick={"train": 500, "test": 500, "forget": 50, "poisoned": 20},
+            quick={"train": 1_000, "test": 500, "forget": 100, "poisoned": 30},
             lesson={"train": 1_000, "test": 1_000, "forget": 100, "poisoned": 30},
             full={"train": 1_000, "test": 2_000, "forget": 100, "poisoned": 40},
         ),
@@ -245,7 +245,8 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
             steps=200,
             seeds=2,
             recipe={"optimizer": "adam", "lr": 0.001, "batch_size": 64, "epochs": 16},
-            quick={"train": 2_000, "test": 500, "batches": 8, "recipe": {"lr": 0.002, "batch_size": 32}},
+            quick={"train": 2_000, "test": 500, "batches": 8}
+            | {"recipe": {"lr": 0.002, "batch_size": 32, "epochs": 24}},  # after 16 there is little to forget
             lesson={"train": 5_000, "test": 1_000, "batches": 12, "recipe": {"lr": 0.0015}},
             full={"train": 10_000, "test": 2_000, "batches": 24},
         ),
@@ -466,9 +467,9 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
             | {"impair_lr": 0.0005, "keep": 0.1, "flip_share": 0.05, "ascent_lr": 0.001}
             | {"samples_energy": 0.5},
             shadows=32,
-            quick={"train": 1_000, "test": 500, "validation": 300, "forget": 40, "poisoned": 40}
-            | {"seeds": 2, "base": 100, "candidates": 20},
-            lesson={"train": 2_500, "test": 2_000, "validation": 500, "forget": 100, "poisoned": 60}
+            quick={"train": 1_000, "test": 500, "validation": 300, "forget": 40, "poisoned": 140}
+            | {"seeds": 2, "base": 100, "candidates": 20, "recipe": {"batch_size": 32}},
+            lesson={"train": 2_500, "test": 2_000, "validation": 500, "forget": 100, "poisoned": 200}
             | {"seeds": 2, "base": 240, "candidates": 24},
             full={"train": 10_000, "test": 2_000, "validation": 1_000, "forget": 200, "poisoned": 300}
             | {"seeds": 2, "base": 400, "candidates": 40}
