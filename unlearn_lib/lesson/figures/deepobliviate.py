@@ -286,7 +286,7 @@ def dfa_chart(window: Sequence[float]) -> View:
             x=sizes, y=shift * sizes**h, name=f"slope h = {h:.2f}", **style("original", "lines")
         )
     figure.update_xaxes(title="window size s", type="log", tickvals=sizes.tolist())
-    figure.update_yaxes(title="fluctuation F(s)", type="log")
+    figure.update_yaxes(title="fluctuation F(s)", type="log", exponentformat="power")
     seen = counted(len(window), "residual")
     alt = f"Fluctuation against window size for {seen}; the slope gives h = {h:.2f}."
     return View(styled(figure, 310), alt, {"residuals": len(window), "h by DFA": h})

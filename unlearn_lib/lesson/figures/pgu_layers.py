@@ -67,7 +67,7 @@ def _spectrum(
     line = {"x": [rank, rank], "y": [low, top], "name": "cut k", "showlegend": legend, "legendgroup": "cut"}
     figure.add_scatter(**line, **style("neutral", "lines", dash="dot"), row=1, col=column)
     figure.update_xaxes(tickvals=_whole(len(parts["full"])), row=1, col=column)
-    figure.update_yaxes(type="log", tickvals=log_ticks([low, top]), row=1, col=column)
+    figure.update_yaxes(type="log", tickvals=log_ticks([low, top]), exponentformat="power", row=1, col=column)
 
 
 def cumulative_chart(

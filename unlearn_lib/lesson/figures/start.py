@@ -207,7 +207,9 @@ def threshold_chart(attacks: Mapping[str, LossAttack], role: str, threshold: flo
     here = {"mode": "markers", "marker": {"color": MARK, "symbol": "circle", "size": 14}}
     figure.add_scatter(x=[accused], y=[caught], name="this threshold", **here, row=1, col=2)
     ticks = [1e-4, 1e-3, 0.01, 0.1, 1, 10]
-    figure.update_xaxes(title="loss of a sample, nats", type="log", tickvals=ticks, col=1)
+    figure.update_xaxes(
+        title="loss of a sample, nats", type="log", tickvals=ticks, exponentformat="none", col=1
+    )
     figure.update_yaxes(title="share of the group", tickformat=".0%", range=[0, top], col=1)
     figure.update_xaxes(title="never seen, but called members", tickformat=".0%", range=[-0.02, 1.02], col=2)
     figure.update_yaxes(title="forget set, called members", tickformat=".0%", range=[-0.02, 1.04], col=2)
