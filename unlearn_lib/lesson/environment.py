@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import os
 import platform
-import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -21,7 +20,6 @@ from typing import Any, NamedTuple
 __all__ = ["Line", "Report", "WidgetCheck", "check"]
 
 DISK = 200e6  # bytes: a lesson stores a few megabytes, a chain of large models more
-MINIMUM = re.compile(r"([\w.-]+)>=([\d.]+)$")  # a line of pyproject's dependencies
 INSTALL = 'in the folder of the project run: python -m pip install -c ci/constraints.txt -e "."'
 
 
@@ -100,26 +98,24 @@ def _python() -> str:
 
 
 def _versions() -> str:
-    """Every dependency of the package, against its lower bound."""
-    lines = [MINIMUM.match(line) for line in requires("unlearn-lib") or ()]  # extras do not match
-    old = []
-    for name, bound in (found.groups() for found in lines if found):
-        try:
-            there = version(name)
-        except ModuleNotFoundError:
-            old.append(f"{name} is missing")
+    """Every dependency of the package, against its bounds in pyproject.toml; extras are left out."""
+    from packaging.requirements import Requirement
+
+    wrong = []
+    for asked in map(Requirement, requires("unlearn-lib") or ()):
+        if asked.marker:
             continue
-        if _numbers(there) < _numbers(bound):
-            old.append(f"{name} {there} is older than {bound}")
-    if old:
-        raise RuntimeError("; ".join(old))
+        try:
+            there = version(asked.name)
+        except ModuleNotFoundError:
+            wrong.append(f"{asked.name} is missing")
+            continue
+        if not asked.specifier.contains(there, prereleases=True):
+            wrong.append(f"{asked.name} must be {asked.specifier}, is {there}")
+    if wrong:
+        raise RuntimeError("; ".join(wrong))
     shown = ("torch", "numpy", "jupyterlab", "ipywidgets", "plotly")
     return f"unlearn_lib {version('unlearn-lib')}, " + ", ".join(f"{name} {version(name)}" for name in shown)
-
-
-def _numbers(release: str) -> tuple[int, ...]:
-    """The numbers of a version: "2.15.0+cpu" becomes (2, 15, 0)."""
-    return tuple(int(part) for part in re.findall(r"\d+", release.partition("+")[0])[:3])
 
 
 def _torch() -> str:
