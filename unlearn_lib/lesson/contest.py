@@ -321,9 +321,9 @@ def _sharded(task: Task) -> Kit:
 
 
 def _quietly(steps: Generator[Step, None, T]) -> T:
-    """`run`; that a small block or shard lacks a class is known, and its price is in the table."""
+    """`run`; that a block or shard is small or lacks a class is known, and its price is in the table."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*lack.* a class")
+        warnings.filterwarnings("ignore", ".*(lack.* a class|smaller than one mini-batch)")
         return run(steps)
 
 
