@@ -209,10 +209,13 @@ def keyed_order(ids: Int[Tensor, " n"], *key: int) -> Int[Tensor, " n"]:
 
 
 def mix(*key: int) -> int:
-    """One 64-bit number from several, for seeding: (0, 1) and (1, 0) have nothing to do with each other."""
+    """One 64-bit number from several, for seeding: (0, 1) and (1, 0) have nothing to do with each other.
+
+    A part may itself be such a number; of larger or negative ones the low 64 bits count.
+    """
     mixed = np.zeros((), np.uint64)
     for part in key:
-        mixed = _splitmix64(mixed ^ np.int64(part).astype(np.uint64))
+        mixed = _splitmix64(mixed ^ np.uint64(part % 2**64))
     return int(mixed)
 
 

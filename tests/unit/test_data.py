@@ -187,6 +187,13 @@ def test_mixed_keys_tell_their_parts_apart(a, b):
     assert data.mix(*a) != data.mix(*b)
 
 
+def test_a_mixed_key_can_be_mixed_again():
+    again = [data.mix(data.mix(seed, 1)) for seed in range(20)]
+    assert len(set(again)) == 20
+    assert max(data.mix(seed, 1) for seed in range(20)) >= 2**63, "too large for a signed number"
+    assert data.mix(-1) == data.mix(2**64 - 1)
+
+
 def test_scale_of_a_constant_channel_stays_finite():
     x = torch.full((4, 1, 2, 2), 7, dtype=torch.uint8)
     assert Scale.of(x)(x).abs().max() == 0
