@@ -185,7 +185,13 @@ COSTS: dict[str, Card] = {
         "leaves the preparation out: half a bill",
         "x",
     ),
-    "seconds before": Card("beyond training the original", "down", "0", "clocks on a busy machine", "s"),
+    "seconds before": Card(
+        "preparing, less training the original",
+        "down",
+        "0",
+        "a busy machine: noise of two clocks adds up",
+        "s",
+    ),
     "seconds at request": Card("wall time", "down", "1× retraining", "clocks on a busy machine", "s"),
     "bytes stored": Card(
         "kept in advance: models, updates, moments", "down", "0", "not the data kept", "bytes"
