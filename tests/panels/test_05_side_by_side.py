@@ -136,7 +136,8 @@ def test_blocks_and_shards_that_are_small_or_lack_a_class_do_not_warn(arena: Are
     knobs = replace(KNOBS, blocks=20, shards=6, slices=2)
     recipe = arena.tasks[0].recipe.but(batch_size=8)
     task = replace(arena.tasks[0], recipe=recipe, knobs=knobs, folder=tmp_path)
-    with pytest.warns(UserWarning, match="smaller than one mini-batch"), pytest.warns(match="lack a class"):
+    small, lacking = "smaller than one mini-batch", "lack a class"
+    with pytest.warns(UserWarning, match=small), pytest.warns(UserWarning, match=lacking):
         run(train_chain(task.initial, task.data, task.recipe, _blocks(task), Folder(tmp_path / "loud")))
     for name in ("DeepObliviate", "SISA"):  # a warning is an error in these tests
         run(METHODS[name].begin(task, METHODS[name].prepare(task)))

@@ -77,6 +77,24 @@ def test_the_bounds_of_pyproject_are_what_is_checked(monkeypatch: pytest.MonkeyP
     assert all(f"{name} must be" in found for name in ("torch", "torchvision", "ipywidgets", "anywidget"))
 
 
+@pytest.mark.parametrize(
+    ("there", "bounds", "enough"),
+    [
+        ("2.15.0+cpu", ">=2.14", True),
+        ("2.9", ">=2.14", False),
+        ("4.6.0rc1", ">=4.6", True),
+        ("1.2", ">=1.2.1", False),
+        ("0.11.0", ">=0.9.16,<0.9.17", False),
+    ],
+)
+def test_versions_are_compared_as_numbers(
+    monkeypatch: pytest.MonkeyPatch, there: str, bounds: str, enough: bool
+) -> None:
+    monkeypatch.setattr(environment, "requires", lambda _: ["torch" + bounds])
+    monkeypatch.setattr(environment, "version", lambda _: there)
+    assert by(check(), "versions").ok is enough
+
+
 def test_torch_without_its_match_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong_pair(name: str) -> Any:
         raise RuntimeError("operator torchvision::nms does not exist")

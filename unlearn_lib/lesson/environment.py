@@ -98,8 +98,12 @@ def _python() -> str:
 
 
 def _versions() -> str:
-    """Every dependency of the package, against its bounds in pyproject.toml; extras are left out."""
+    """Every dependency of the package, against its bounds in pyproject.toml; extras are left out.
+
+    A release candidate counts as its release.
+    """
     from packaging.requirements import Requirement
+    from packaging.version import Version
 
     wrong = []
     for asked in map(Requirement, requires("unlearn-lib") or ()):
@@ -110,7 +114,7 @@ def _versions() -> str:
         except ModuleNotFoundError:
             wrong.append(f"{asked.name} is missing")
             continue
-        if not asked.specifier.contains(there, prereleases=True):
+        if not asked.specifier.contains(Version(there).base_version):
             wrong.append(f"{asked.name} must be {asked.specifier}, is {there}")
     if wrong:
         raise RuntimeError("; ".join(wrong))
