@@ -471,5 +471,5 @@ assert auc["unlearned"] > auc["retrained"] + 0.05, auc
 assert forget_images["unlearned"] > forget_images["retrained"] + 0.05, forget_images
 assert success["original"] > 0.8, success
 assert success["unlearned"] > success["retrained"] + 0.3, success
-assert success["retrained"] < 0.15, success  # whoever guesses answers with the target in 0.1
+assert success["retrained"] < 0.1, success
 assert clean["unlearned"] > clean["retrained"] - 0.05, clean

@@ -111,8 +111,8 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
             tuning=5,
             seeds=3,
             recipe={"lr": 0.05, "batch_size": 32, "epochs": 15},
-            quick={"train": 1_000, "test": 500, "forget": 100, "poisoned": 30},
-            lesson={"train": 1_000, "test": 1_000, "forget": 100, "poisoned": 30},
+            quick={"train": 1_000, "test": 500, "forget": 100, "poisoned": 40},
+            lesson={"train": 1_000, "test": 1_000, "forget": 100, "poisoned": 40},
             full={"train": 1_000, "test": 2_000, "forget": 100, "poisoned": 40},
         ),
     },
@@ -244,7 +244,7 @@ PRESETS: Mapping[str, Mapping[str, dict[str, Sizes]]] = {
             shares=(0.05, 0.2),
             steps=200,
             seeds=2,
-            recipe={"optimizer": "adam", "lr": 0.001, "batch_size": 64, "epochs": 24},  # fewer teach no cats
+            recipe={"optimizer": "adam", "lr": 0.001, "batch_size": 64, "epochs": 24},  # 16 do only at full
             quick={"train": 2_000, "test": 500, "batches": 8, "recipe": {"lr": 0.002, "batch_size": 32}},
             lesson={"train": 5_000, "test": 1_000, "batches": 12, "recipe": {"lr": 0.0015}},
             full={"train": 10_000, "test": 2_000, "batches": 24, "recipe": {"epochs": 16}},
