@@ -12,12 +12,14 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
+
+from unlearn_lib import check
 
 __all__ = [
     "Batch",
@@ -26,6 +28,7 @@ __all__ = [
     "Examples",
     "Scale",
     "Split",
+    "check_examples",
     "keyed_order",
     "load",
     "mix",
@@ -61,69 +64,108 @@ class Scale:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        for name, interval in (("mean", "(-inf, inf)"), ("std", "(0, inf)")):
+            values = check.instance(name, getattr(self, name), (tuple, list))
+            found = tuple(check.number(f"{name}[{c}]", value, interval) for c, value in enumerate(values))
+            object.__setattr__(self, name, found)
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise ValueError(
+                "`mean` and `std` must have one value per channel each; "
+                f"got {len(self.mean)} and {len(self.std)}."
+            )
+
     @classmethod
     def of(cls, x: Shaped[Tensor, "n c *hw"]) -> Scale:
         """The scale that gives `x` mean 0 and standard deviation 1 in each channel."""
+        if check.finite("x", x).ndim < 2 or not x.numel():
+            raise ValueError(f"`x` must have shape [n, channels, ...] and hold values; got {list(x.shape)}.")
         values = x.transpose(0, 1).flatten(1).to(torch.float64)
         std = values.std(1, correction=0)
         return cls(tuple(values.mean(1).tolist()), tuple(torch.where(std > 0, std, 1.0).tolist()))
 
-    def __call__(self, x: Tensor) -> Tensor:
-        shape = (-1, *[1] * (x.ndim - 2))
-        mean, std = (torch.tensor(v, device=x.device).reshape(shape) for v in (self.mean, self.std))
-        return (x.float() - mean) / std
+    def __call__(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Stored units to network inputs of this dtype."""
+        mean, std = self._columns(x, dtype)
+        return (x.to(dtype) - mean) / std
 
     def undo(self, x: Tensor) -> Tensor:
         """Network inputs back to stored units, for display."""
-        shape = (-1, *[1] * (x.ndim - 2))
-        mean, std = (torch.tensor(v, device=x.device).reshape(shape) for v in (self.mean, self.std))
+        mean, std = self._columns(x, x.dtype)
         return x * std + mean
+
+    def _columns(self, x: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
+        shape = (-1, *[1] * (x.ndim - 2))
+        if len(self.mean) not in (1, x.shape[1]):
+            raise ValueError(
+                f"the scale has {len(self.mean)} channels; it does not fit samples of {list(x.shape[1:])}."
+            )
+        return (torch.tensor(v, dtype=dtype, device=x.device).reshape(shape) for v in (self.mean, self.std))
 
 
 @dataclass(frozen=True)
 class Examples:
     """Labelled samples, frozen.
 
+    Only what training and every metric treat alike is accepted: a label is a class, whole and >= 0.
+
     Args:
         x: inputs [n, ...]; uint8 with a `scale`, or floating point, finite.
-        y: labels [n], int64.
-        ids: sample ids [n], int64, unique; they survive every cut.
+        y: labels [n], whole and >= 0; of any dtype, kept as int64.
+        ids: sample ids [n], whole, unique; of any integer dtype, kept as int64. They survive every cut.
         scale: how stored uint8 values become network inputs; None where `x` is floating point already.
 
     Raises:
-        ValueError: lengths differ, ids repeat, `x` holds a NaN or an infinity, or uint8 has no scale.
+        ValueError: lengths differ, labels are none, ids repeat, `x` holds a NaN or an infinity, or uint8 has
+            no scale.
+        TypeError: not tensors.
     """
 
     x: Shaped[Tensor, "n ..."]
-    y: Int[Tensor, " n"]
-    ids: Int[Tensor, " n"]
+    y: Tensor
+    ids: Tensor
     scale: Scale | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.x) == len(self.y) == len(self.ids):
+        x = check.instance("x", self.x, Tensor, remedy="`Examples.of` also takes arrays and lists.")
+        if x.ndim < 2:
             raise ValueError(
-                f"`x`, `y` and `ids` must have one length; got {len(self.x)}, {len(self.y)}, {len(self.ids)}."
+                f"`x` must have shape [n, ...], a vector or an image a sample; got {list(x.shape)}."
             )
-        if len(self.ids.unique()) != len(self.ids):
+        if self.scale is not None:
+            check.instance("scale", self.scale, Scale)
+        y, ids = check.labels(self.y), check.column("ids", self.ids)
+        object.__setattr__(self, "y", y.to(x.device))
+        object.__setattr__(self, "ids", ids.to(x.device))
+        if not len(x) == len(y) == len(ids):
+            raise ValueError(f"`x`, `y` and `ids` must have one length; got {len(x)}, {len(y)}, {len(ids)}.")
+        if len(ids.unique()) != len(ids):
             raise ValueError("`ids` must be unique; at least one id occurs twice.")
-        if not self.x.is_floating_point() and self.scale is None:
-            raise ValueError(f"`x` of {self.x.dtype} needs a `scale`, which turns it into network inputs.")
-        if self.x.is_floating_point() and not self.x.isfinite().all():
-            rows = ~self.x.flatten(1).isfinite().all(1)
+        if not x.is_floating_point() and (self.scale is None or x.dtype.is_complex):
+            raise ValueError(f"`x` of {x.dtype} needs a `scale`, which turns it into network inputs.")
+        if x.is_floating_point() and not x.isfinite().all():
+            rows = ~x.flatten(1).isfinite().all(1)
             raise ValueError(
                 f"`x` must be finite; {int(rows.sum())} samples are not, the first has id "
                 f"{int(self.ids[rows][0])}."
             )
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor, scale: Scale | None = None) -> Examples:
-        """Samples numbered 0, 1, 2, ... in the order given."""
-        return cls(x, y.long(), torch.arange(len(x)), scale)
+    def of(cls, x: Any, y: Any, scale: Scale | None = None) -> Examples:
+        """Samples numbered 0, 1, 2, ... in the order given; `x` and `y` are tensors, arrays or lists."""
+        inputs = check.as_tensor("x", x)
+        return cls(inputs, check.labels(y), torch.arange(inputs.shape[0] if inputs.ndim else 0), scale)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __add__(self, other: Examples) -> Examples:
+        check_examples("other", other, least=0)
+        if self.x.shape[1:] != other.x.shape[1:]:
+            raise ValueError(
+                "only samples of one shape can be joined; "
+                f"got {list(self.x.shape[1:])} and {list(other.x.shape[1:])}."
+            )
         if self.scale != other.scale:
             raise ValueError("only samples of one scale can be joined.")
         x, y, ids = (torch.cat([getattr(e, name) for e in (self, other)]) for name in ("x", "y", "ids"))
@@ -135,7 +177,13 @@ class Examples:
         return Batch(self.scale(x) if self.scale else x, self.y[rows], self.ids[rows])
 
     def where(self, mask: Bool[Tensor, " n"]) -> Examples:
-        """The samples where `mask` is true, in their order."""
+        """The samples where `mask` is true, in their order.
+
+        Raises:
+            ValueError: the mask has another length.
+            TypeError: no boolean mask.
+        """
+        mask = check.mask("mask", mask, len(self)).to(self.ids.device)
         return replace(self, x=self.x[mask], y=self.y[mask], ids=self.ids[mask])
 
     def select(self, ids: Iterable[int] | Tensor) -> Examples:
@@ -143,6 +191,7 @@ class Examples:
 
         Raises:
             ValueError: an id is not in this set.
+            TypeError: no ids, such as a mask (that is for `where`), a single number or fractions.
         """
         return self.where(self.rows(ids))
 
@@ -156,7 +205,7 @@ class Examples:
         Raises:
             ValueError: an id is not in this set.
         """
-        wanted = as_ids(ids).to(self.ids.device)
+        wanted = check.ids(ids).to(self.ids.device)
         unknown = wanted[~torch.isin(wanted, self.ids)]
         if len(unknown):
             raise ValueError(
@@ -165,18 +214,26 @@ class Examples:
             )
         return torch.isin(self.ids, wanted)
 
-    def to(self, device: torch.device | str) -> Examples:
-        """Network inputs on `device`, scaled once (see `ci/bench.py scale` for why not per batch)."""
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Examples:
+        """Network inputs on `device`, scaled once (see `ci/bench.py scale` for why not per batch).
+
+        Args:
+            device: where to.
+            dtype: of the inputs, as a rule that of the net; None leaves floating point as it is, and gives
+                scaled inputs float32.
+        """
         x = self.x.to(device)
         if self.scale:
-            x = self.scale(x)
-        elif x is self.x:
+            x = self.scale(x, dtype or torch.float32)
+        elif dtype is not None:
+            x = x.to(dtype)
+        if x is self.x:
             return self
         return replace(self, x=x, y=self.y.to(device), ids=self.ids.to(device), scale=None)
 
     def head(self, n: int, seed: int = 0) -> Examples:
         """`n` samples with the class shares of the whole, chosen by keyed order; all if there are fewer."""
-        if n >= len(self):
+        if check.whole("n", n, 0) >= len(self):
             return self
         order = keyed_order(self.ids, seed)
         rank = torch.empty(len(self))
@@ -188,13 +245,20 @@ class Examples:
         return self.where(mask)
 
 
-def as_ids(ids: Iterable[int] | Tensor) -> Int[Tensor, " m"]:
-    """Ids as a sorted int64 tensor without repeats."""
-    found = torch.as_tensor(ids if isinstance(ids, Tensor) else list(ids)).cpu()
-    if len(found) and found.is_floating_point():
-        raise TypeError(f"`ids` must be whole numbers; got {found.dtype}.")
-    unique: Tensor = found.long().unique()
-    return unique
+def check_examples(name: str, value: Any, *, least: int = 1) -> Examples:
+    """The value, if it is `Examples` with at least so many samples.
+
+    Raises:
+        TypeError: something else.
+        ValueError: fewer samples.
+    """
+    found = check.instance(
+        name, value, Examples, remedy="`Examples.of(x, y)` makes them from inputs [n, ...] and labels [n]."
+    )
+    if len(found) < least:
+        wanted = "one sample" if least == 1 else f"{least} samples"
+        raise ValueError(f"`{name}` must hold at least {wanted}; got {len(found) or 'none'}.")
+    return found
 
 
 def keyed_order(ids: Int[Tensor, " n"], *key: int) -> Int[Tensor, " n"]:
@@ -215,7 +279,7 @@ def mix(*key: int) -> int:
     """
     mixed = np.zeros((), np.uint64)
     for part in key:
-        mixed = _splitmix64(mixed ^ np.uint64(part % 2**64))
+        mixed = _splitmix64(mixed ^ np.uint64(check.whole("key", part) % 2**64))
     return int(mixed)
 
 
@@ -236,8 +300,14 @@ class Split:
 
     def __post_init__(self) -> None:
         for name in ("forget", "retain"):
-            if not len(getattr(self, name)):
+            if not len(check_examples(name, getattr(self, name), least=0)):
                 raise ValueError(f"`{name}` must hold at least one sample; the request leaves it empty.")
+        both = self.forget.ids[torch.isin(self.forget.ids.cpu(), self.retain.ids.cpu())]
+        if len(both):
+            raise ValueError(
+                f"`forget` and `retain` must not share a sample; {len(both)} ids are in both, "
+                f"among them {both[:5].tolist()}."
+            )
 
     @classmethod
     def by_ids(cls, data: Examples, ids: Iterable[int] | Tensor) -> Split:
@@ -246,7 +316,7 @@ class Split:
         Raises:
             ValueError: an id is not in `data`, or one side would be empty.
         """
-        mask = data.rows(ids)
+        mask = check_examples("data", data).rows(ids)
         return cls(data.where(mask), data.where(~mask))
 
     @classmethod
@@ -256,11 +326,12 @@ class Split:
         Raises:
             ValueError: a class is not in `data`, or one side would be empty.
         """
-        present = data.y.unique().tolist()
-        for label in classes:
+        present = check_examples("data", data).y.unique().tolist()
+        wanted = check.classes(classes) if classes else ()
+        for label in wanted:
             if label not in present:
                 raise ValueError(f"`classes` must be among {present}; got {label}.")
-        mask = torch.isin(data.y, torch.tensor(classes, dtype=data.y.dtype, device=data.y.device))
+        mask = torch.isin(data.y, torch.tensor(wanted, dtype=data.y.dtype, device=data.y.device))
         return cls(data.where(mask), data.where(~mask))
 
 
@@ -295,9 +366,10 @@ def load(name: str, root: str | Path | None = None, *, download: bool = False) -
     Raises:
         DataError: unknown name; missing or damaged files (which, where looked, how to get them).
     """
-    if name not in _LOADERS:
+    if not isinstance(name, str) or name not in _LOADERS:
         raise DataError(f"`name` must be one of {', '.join(names())}; got {name!r}.")
-    folder = Path(root or os.environ.get("UNLEARN_DATA") or Path.home() / ".cache" / "unlearn_lib")
+    given = root if root is not None else os.environ.get("UNLEARN_DATA")
+    folder = check.path("root", given or Path.home() / ".cache" / "unlearn_lib")
     return _LOADERS[name](name, folder.expanduser(), download)
 
 

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from unlearn_lib.data import Examples, as_ids, keyed_order, mix
+from unlearn_lib import check
+from unlearn_lib.data import Examples, keyed_order, mix
 
 __all__ = ["Mode", "Partition", "expected_shards", "expected_visits", "partition", "stage_epochs"]
 
@@ -66,7 +67,7 @@ class Partition:
 
     def without(self, ids: Iterable[int] | Tensor) -> Partition:
         """The same cells without these ids; no other id moves."""
-        gone = as_ids(ids)
+        gone = check.ids(ids)
         return Partition.of([cell[~torch.isin(cell, gone)] for cell in self.flat], self.slices)
 
     def restarts(self, ids: Iterable[int] | Tensor) -> dict[int, int]:
@@ -75,7 +76,7 @@ class Partition:
         Raises:
             ValueError: an id is in no cell.
         """
-        wanted = as_ids(ids)
+        wanted = check.ids(ids)
         unknown = wanted[~torch.isin(wanted, torch.cat(self.flat))]
         if len(unknown):
             raise ValueError(

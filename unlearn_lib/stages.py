@@ -15,7 +15,8 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from unlearn_lib.data import Examples, as_ids
+from unlearn_lib import check
+from unlearn_lib.data import Examples
 from unlearn_lib.params import Params, assign, clone, snapshot, state
 from unlearn_lib.store import Folder, StoreError, load_tensors, require_same, save_tensors
 from unlearn_lib.train import Recipe, Step
@@ -110,7 +111,7 @@ class Stages(ABC):
 
     def block_of(self, ids: Iterable[int] | Tensor) -> list[int]:
         """The blocks 1 ... B that hold any of these ids, in order."""
-        wanted = as_ids(ids)
+        wanted = check.ids(ids)
         return [k for k, block in enumerate(self.members, 1) if torch.isin(block, wanted).any()]
 
     def pending(self, ids: Iterable[int] | Tensor) -> Tensor:
@@ -119,14 +120,14 @@ class Stages(ABC):
         Raises:
             ValueError: an id was never here.
         """
-        wanted = as_ids(ids)
+        wanted = check.ids(ids)
         request = wanted[~torch.isin(wanted, torch.tensor(self.forgotten, dtype=torch.int64))]
         self.data.rows(request)
         return request
 
     def without(self: S, ids: Iterable[int] | Tensor, **changes: Any) -> S:
         """The same with these samples gone from data and blocks. The stored models are still the old ones."""
-        gone = as_ids(ids)
+        gone = check.ids(ids)
         return replace(
             self,
             data=self.data.without(gone),

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
+from unlearn_lib import outputs
 from unlearn_lib.data import Examples
-from unlearn_lib.train import device_of, evaluating
 
 __all__ = ["Score", "StopRule", "forgotten", "matched", "overtaken", "retain_dropped"]
 
@@ -57,7 +56,8 @@ class StopRule:
 def forgotten(accuracy: float = 0.05) -> StopRule:
     """Forget accuracy at most `accuracy`: the rule for classes, and for swapped labels (our decision)."""
     return StopRule(
-        lambda model, forget: Score(_accuracy(model, forget), accuracy), f"forget accuracy <= {accuracy}"
+        lambda model, forget: Score(outputs.accuracy(model, forget), accuracy),
+        f"forget accuracy <= {accuracy}",
     )
 
 
@@ -69,7 +69,7 @@ def overtaken(validation: Examples) -> StopRule:
     Report results on test data disjoint from `validation`.
     """
     return StopRule(
-        lambda model, forget: Score(_accuracy(model, forget), _accuracy(model, validation)),
+        lambda model, forget: Score(outputs.accuracy(model, forget), outputs.accuracy(model, validation)),
         "validation accuracy > forget accuracy",
         strict=True,
         closest=True,
@@ -89,7 +89,7 @@ def matched(validation: Examples, auc: float = 0.5) -> StopRule:
     """
 
     def measure(model: nn.Module, forget: Examples) -> Score:
-        ours, theirs = _losses(model, forget), _losses(model, validation).sort().values
+        ours, theirs = outputs.losses(model, forget), outputs.losses(model, validation).sort().values
         below, up_to = (
             torch.searchsorted(theirs, ours, right=ties).double().mean() for ties in (False, True)
         )
@@ -104,24 +104,7 @@ def retain_dropped(retain: Examples, accuracy: float, points: float = 0.05) -> S
     For study: it **reads the retained data**, and has no criterion on the forget side.
     """
     return StopRule(
-        lambda model, forget: Score(_accuracy(model, retain), accuracy - points),
+        lambda model, forget: Score(outputs.accuracy(model, retain), accuracy - points),
         f"retain accuracy < {accuracy:.4g} - {points:.4g}",
         strict=True,
     )
-
-
-def _outputs(model: nn.Module, data: Examples, batch_size: int = 256) -> tuple[Tensor, Tensor]:
-    """Logits and labels of all samples."""
-    device = device_of(model)
-    batches = [data.batch(slice(i, i + batch_size)) for i in range(0, len(data), batch_size)]
-    with evaluating(model):
-        return torch.cat([model(batch.x.to(device)) for batch in batches]), data.y.to(device)
-
-
-def _accuracy(model: nn.Module, data: Examples) -> float:
-    logits, y = _outputs(model, data)
-    return float((logits.argmax(1) == y).double().mean())
-
-
-def _losses(model: nn.Module, data: Examples) -> Tensor:
-    return F.cross_entropy(*_outputs(model, data), reduction="none")

@@ -7,8 +7,7 @@ drives one to its end and returns its result.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -18,7 +17,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearn_lib.data import Batch, Examples, keyed_order, mix
+from unlearn_lib import check
+from unlearn_lib.data import Batch, Examples, check_examples, keyed_order, mix
+from unlearn_lib.outputs import device_of, dtype_of, evaluating, random_generator, reason
 from unlearn_lib.params import Params, add, assign, snapshot, subtract
 
 __all__ = [
@@ -39,6 +40,8 @@ LossFn = Callable[[nn.Module, Batch], Float[Tensor, ""]]
 OnUpdate = Callable[[Batch, Params], Params | None]
 Order = Callable[[Tensor, int], Tensor]
 
+_INTERVALS = {"lr": "(0, inf)", "momentum": "[0, 1)", "weight_decay": "[0, inf)"}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -51,10 +54,11 @@ class Recipe:
         weight_decay: >= 0.
         batch_size: >= 1. A last batch of a single sample joins the one before it (batch norm needs two).
         epochs: passes over the data, >= 0.
-        seed: of the order of samples and of dropout.
+        seed: of the order of samples and of dropout; any whole number.
 
     Raises:
         ValueError: a field is outside its range.
+        TypeError: a fraction where a whole number belongs, or no number at all.
     """
 
     optimizer: Literal["sgd", "adam"] = "sgd"
@@ -66,23 +70,18 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        rules = {
-            "optimizer": (self.optimizer in ("sgd", "adam"), 'be "sgd" or "adam"'),
-            "lr": (0 < self.lr < math.inf, "be positive and finite"),
-            "momentum": (0 <= self.momentum < 1, "be in [0, 1)"),
-            "weight_decay": (0 <= self.weight_decay < math.inf, "be zero or more, and finite"),
-            "batch_size": (self.batch_size >= 1, "be at least 1"),
-            "epochs": (self.epochs >= 0, "be zero or more"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise ValueError(f"`{name}` must {rule}; got {getattr(self, name)!r}.")
+        check.choice("optimizer", self.optimizer, ("sgd", "adam"))
+        for name, interval in _INTERVALS.items():
+            check.number(name, getattr(self, name), interval)
+        for name, least in (("batch_size", 1), ("epochs", 0), ("seed", None)):
+            check.whole(name, getattr(self, name), least)
         if self.optimizer == "adam" and self.momentum:
             raise ValueError(f"`momentum` is a setting of SGD; got {self.momentum} with adam.")
 
     def fresh_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """A new optimizer: no momentum survives from an earlier run, for momentum remembers too."""
-        trainable = [p for p in model.parameters() if p.requires_grad]
+        parameters = check.instance("model", model, nn.Module).parameters()
+        trainable = [p for p in parameters if p.requires_grad]
         if not trainable:
             raise ValueError("`model` has no trainable parameter.")
         if self.optimizer == "adam":
@@ -163,25 +162,32 @@ def train(
         One `Step` per mini-batch.
 
     Raises:
-        ValueError: no data, or no trainable parameter.
+        ValueError: no data, no trainable parameter, a label that the model has no output for, outputs
+            that are no logits, or a single sample for batch norm.
+        RuntimeError: the model cannot take such samples.
         FloatingPointError: the loss is not finite; names phase, epoch and step.
     """
-    if not len(data):
+    if not len(check_examples("data", data, least=0)):
         raise ValueError(f"`data` must hold at least one sample; phase {phase!r} got none.")
-    optimizer = recipe.fresh_optimizer(model)
-    data = data.to(device_of(model))
+    optimizer = check.instance("recipe", recipe, Recipe).fresh_optimizer(model)
+    data = data.to(device_of(model), dtype_of(model))
     stream = _RandomStream(device_of(model), recipe.seed, block)
     model.train()
     for epoch in range(1, recipe.epochs + 1):
         rows = order(data.ids, epoch) if order else keyed_order(data.ids, recipe.seed, block, epoch)
+        if not len(rows):
+            raise ValueError(f"`order` must give at least one row; it gives none in epoch {epoch}.")
         sizes = _batch_sizes(len(rows), recipe.batch_size)
         repeats = len(rows) > len(data)  # then gathered batch by batch: copies are indexed, never stored
         batches = map(data.batch, rows.split(sizes)) if repeats else data.batch(rows).split(sizes)
         for number, batch in enumerate(batches, 1):
             with stream:
-                loss = loss_fn(model, batch)
-                optimizer.zero_grad()
-                loss.backward()
+                try:
+                    loss = loss_fn(model, batch)
+                    optimizer.zero_grad()
+                    loss.backward()
+                except (ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
+                    raise reason(model, batch.x, batch.y, error) or error from error
             value = loss.item()
             if not math.isfinite(value):
                 raise FloatingPointError(
@@ -202,47 +208,45 @@ def train(
 def run(steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]] = ()) -> T:
     """Drive a run to its end, showing every step to the watchers, and return its result.
 
-    Watching changes no bit of the result. `train` has no result: None.
+    Watching changes no bit of the result. `train` has no result: None. However it ends, the run is closed: an
+    interrupted one gives its store back.
+
+    Raises:
+        TypeError: `steps` is no run, such as a model, or a method that was not called.
     """
-    watchers = tuple(watch)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        for watcher in watchers:
-            watcher(step)
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """The device of the model's first parameter."""
-    return next(model.parameters()).device
+    check.instance("steps", steps, Generator, remedy="Pass what a method returns: run(train(model, ...)).")
+    watchers = tuple(check.function("watch", watcher) for watcher in watch)
+    try:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            for watcher in watchers:
+                watcher(step)
+    finally:
+        steps.close()
 
 
 def pick_device(device: str | None = None) -> torch.device:
-    """The device asked for, or the best there is: CUDA, then MPS, then CPU."""
+    """The device asked for, or the best there is: CUDA, then MPS, then CPU.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
     if device is not None:
-        return torch.device(device)
+        try:
+            found = torch.device(check.text("device", device))
+            torch.empty(0, device=found)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ValueError(
+                f'`device` must be "cpu", or a "cuda" or "mps" that this machine has; got {device!r}.'
+            ) from error
+        return found
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Eval mode and no gradient inside; the modes of all modules are as before afterwards.
-
-    Never yield from a generator inside this: the state would leak to whoever drives it.
-    """
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield model
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _batch_sizes(n: int, size: int) -> list[int]:
@@ -257,7 +261,7 @@ class _RandomStream:
     """A private position in torch's random stream, for dropout: swapped in for a step, then swapped out."""
 
     def __init__(self, device: torch.device, *key: int) -> None:
-        self.shared = _shared_generator(device)
+        self.shared = random_generator(device)
         self.own = torch.Generator(device=device).manual_seed(mix(*key)).get_state()
 
     def __enter__(self) -> None:
@@ -267,12 +271,3 @@ class _RandomStream:
     def __exit__(self, *_: object) -> None:
         self.own = self.shared.get_state()
         self.shared.set_state(self.outside)
-
-
-def _shared_generator(device: torch.device) -> torch.Generator:
-    """The generator that dropout draws from on this device."""
-    if device.type == "cuda":
-        return torch.cuda.default_generators[device.index or 0]
-    if device.type == "mps":
-        return torch.mps._get_default_mps_generator()
-    return torch.default_generator

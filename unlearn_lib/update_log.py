@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearn_lib.data import as_ids
+from unlearn_lib import check
 from unlearn_lib.layers import Keep, Layers
 from unlearn_lib.params import Params, assign, clone, snapshot
 from unlearn_lib.store import Folder, StoreError, load_tensors, require_same, save_tensors
@@ -226,7 +226,7 @@ class Log:
         Raises:
             ValueError: an id was never recorded.
         """
-        request = set(as_ids(ids).tolist())
+        request = set(check.ids(ids).tolist())
         known = {i for entry in self.entries for i in entry.ids}
         done = {i for i in request - known if _tombstone(i) in self._forgotten}
         unknown = sorted(request - known - done)
@@ -239,7 +239,7 @@ class Log:
 
     def touched(self, ids: Iterable[int] | Tensor) -> list[Entry]:
         """S_B: the batches with at least one of these samples, in chronological order, each once."""
-        wanted = set(as_ids(ids).tolist())
+        wanted = set(check.ids(ids).tolist())
         return [entry for entry in self.entries if not wanted.isdisjoint(entry.ids)]
 
     def stream(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Tensor, Tensor]]:

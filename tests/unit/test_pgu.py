@@ -12,7 +12,7 @@ from torch import nn
 
 from tests.oracles import forget_loss_slow, patch_moment_slow
 from tests.toys import blobs, tiny_net
-from unlearn_lib import models, moments, params, stopping
+from unlearn_lib import models, moments, params
 from unlearn_lib.data import Batch, Examples, Split
 from unlearn_lib.methods import pgu as method
 from unlearn_lib.methods.pgu import (
@@ -31,6 +31,7 @@ from unlearn_lib.methods.pgu import (
 )
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.moments import UnsupportedModule, columns, layers, load_moments, save_moments
+from unlearn_lib.outputs import losses
 from unlearn_lib.projection import Projector, cumulative, rank, spectra, spectrum
 from unlearn_lib.store import StoreError
 from unlearn_lib.train import Recipe, run, train
@@ -644,7 +645,7 @@ def weights(result):
 def test_the_loss_auc_of_a_stop_rule_equals_counting_pairs():
     net, data, split, _ = simple()
     found = matched(split.retain).measure(net, split.forget).value
-    ours, theirs = (stopping._losses(net, d).tolist() for d in (split.forget, split.retain))
+    ours, theirs = (losses(net, d).tolist() for d in (split.forget, split.retain))
     pairs = [(a < b) + 0.5 * (a == b) for a in ours for b in theirs]
     assert math.isclose(found, sum(pairs) / len(pairs))
     assert matched(data).measure(net, data).value == 0.5

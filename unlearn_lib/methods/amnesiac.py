@@ -47,7 +47,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from unlearn_lib.data import Batch, Examples, as_ids, keyed_order
+from unlearn_lib import check
+from unlearn_lib.data import Batch, Examples, keyed_order
 from unlearn_lib.layers import Group, Keep, Layers
 from unlearn_lib.params import Params, assign, snapshot
 from unlearn_lib.store import Folder
@@ -248,7 +249,7 @@ def packed(ids: Iterable[int] | Tensor, batches: int, recipe: Recipe) -> Order:
     Raises:
         ValueError: the samples do not fit (when the order is used).
     """
-    group = as_ids(ids)
+    group = check.ids(ids)
 
     def order(everyone: Tensor, epoch: int) -> Tensor:
         size, inside = recipe.batch_size, torch.isin(everyone.cpu(), group)

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from unlearn_lib.data import Examples, Split
-from unlearn_lib.train import device_of, evaluating
+from unlearn_lib import check
+from unlearn_lib.data import Examples, Split, check_examples
+from unlearn_lib.outputs import logits, require_outputs
 
 __all__ = [
     "Interval",
@@ -37,36 +38,6 @@ class Interval(NamedTuple):
 
     low: float
     high: float
-
-
-def logits(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Float[Tensor, "n k"]:
-    """The model's outputs in eval mode, on the CPU, in the order of `examples`.
-
-    Changes no weight, buffer, mode, gradient or random stream. Runs on the device where the model is.
-
-    Raises:
-        ValueError: no samples, or `batch_size` below 1.
-        FloatingPointError: an output is a NaN or an infinity: there is nothing to measure.
-    """
-    if not len(examples):
-        raise ValueError("`examples` must hold at least one sample; got none.")
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1; got {batch_size}.")
-    device = device_of(model)
-    with evaluating(model):
-        # scaled batch by batch: a second, float copy of all inputs would be four times the stored size
-        parts = [
-            model(examples.batch(slice(start, start + batch_size)).x.to(device)).cpu()
-            for start in range(0, len(examples), batch_size)
-        ]
-    outputs = torch.cat(parts)
-    broken = int((~outputs.isfinite().all(1)).sum())
-    if broken:
-        raise FloatingPointError(
-            f"the model's outputs are not finite for {broken} of {len(outputs)} samples: "
-            "its weights are destroyed and nothing can be measured."
-        )
-    return outputs
 
 
 def predictions(source: nn.Module | Tensor, examples: Examples) -> Int[Tensor, " n"]:
@@ -154,9 +125,13 @@ def parts_of_test(split: Split, test: Examples) -> dict[str, Examples]:
 
 
 def _outputs(source: nn.Module | Tensor, examples: Examples) -> Shaped[Tensor, "n k"]:
-    found = logits(source, examples) if isinstance(source, nn.Module) else source.detach().cpu()
-    if found.ndim != 2 or len(found) != len(examples):
+    check_examples("examples", examples)
+    if isinstance(source, nn.Module):
+        return logits(source, examples)
+    found = check.finite("logits", source, "n k").detach().cpu()
+    if len(found) != len(examples):
         raise ValueError(
             f"logits must be [{len(examples)}, classes], one row per sample; got {list(found.shape)}."
         )
+    require_outputs(found, examples.y)
     return found

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from unlearn_lib.data import Examples, Split
 from unlearn_lib.metrics.accuracy import accuracy, forgotten_classes, logits, parts_of_test
 from unlearn_lib.metrics.subspaces import Drift, drift
+from unlearn_lib.outputs import answers
 from unlearn_lib.params import clone
 from unlearn_lib.train import device_of
 
@@ -103,7 +104,7 @@ def _watched(
     layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)}
     hooks = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers.items()]  # type: ignore[arg-type]
     try:
-        outputs = logits(model, data, batch_size)
+        outputs = answers(model, data, batch_size)
     finally:
         for hook in hooks:
             hook.remove()

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 from torch import Tensor, nn
 
-from unlearn_lib.data import Examples, as_ids
+from unlearn_lib import check
+from unlearn_lib.data import Examples
 from unlearn_lib.lesson.charts import View, styled
 from unlearn_lib.lesson.figures.deepobliviate import style
 from unlearn_lib.lesson.plots import ROLES
@@ -79,7 +80,7 @@ def points_chart(points: Examples, forget: Mapping[str, Ids], classes: tuple[str
     _points(figure, points, classes)
     figure.update_xaxes(title="first feature")
     figure.update_yaxes(title="second feature")
-    sizes = "; ".join(f"{name}: {len(as_ids(ids))}" for name, ids in forget.items())
+    sizes = "; ".join(f"{name}: {len(check.ids(ids))}" for name, ids in forget.items())
     alt = f"{len(points)} training points of two classes, on two interleaved half circles. To {sizes} points."
     return View(styled(figure, 380), alt)
 
@@ -100,7 +101,7 @@ def boundary_chart(
         classes: two names.
         reference: the retrained model.
     """
-    ids = as_ids(forget)
+    ids = check.ids(forget)
     titles = list(models)
     figure = make_subplots(1, len(models), shared_yaxes=True, horizontal_spacing=0.02, subplot_titles=titles)
     line = Plane.of(reference, points).boundary() if reference is not None else None

@@ -1,0 +1,321 @@
+"""The checks at the public door: an error names the thing, the rule and the value.
+
+Each function takes the name of an argument and its value, and returns the value in the form that the library
+works with, or raises: `TypeError` for the wrong kind of thing, `ValueError` for a value out of its range.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from reprlib import Repr
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+__all__ = [
+    "as_tensor",
+    "brief",
+    "choice",
+    "classes",
+    "column",
+    "finite",
+    "flag",
+    "function",
+    "ids",
+    "instance",
+    "labels",
+    "mask",
+    "number",
+    "path",
+    "probabilities",
+    "tensor",
+    "text",
+    "whole",
+]
+
+T = TypeVar("T")
+_REPR = Repr()
+_REPR.maxstring = _REPR.maxother = 60
+_SPOKEN = {"(0, inf)": "be positive and finite", "[0, inf)": "be zero or more, and finite"}
+_SPOKEN |= {"(-inf, inf)": "be finite"}
+
+
+def brief(value: Any) -> str:
+    """The value in at most some 60 characters; a tensor or an array by its dtype and shape."""
+    if isinstance(value, Tensor | np.ndarray) and value.ndim:
+        return f"{type(value).__name__} of {value.dtype} {list(value.shape)}"
+    if isinstance(value, str | int | float | bool | complex | list | tuple | dict | set) or value is None:
+        return _REPR.repr(value)
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__name__")):
+        return f"{value.__name__}"
+    return f"{value}" if isinstance(value, Tensor | np.generic) else f"a {type(value).__name__}"
+
+
+# Single values ------------------------------------------------------------------------------------------
+
+
+def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
+    """A whole number, least <= value <= most. NumPy's and tensors' integers count, booleans do not."""
+    if isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.dtype == torch.bool):
+        raise TypeError(f"`{name}` must be a whole number; got {brief(value)}.")
+    try:
+        found = operator.index(value)
+    except (TypeError, ValueError) as error:  # torch's own TypeError speaks of tensors
+        raise TypeError(f"`{name}` must be a whole number; got {brief(value)}.") from error
+    if (least is not None and found < least) or (most is not None and found > most):
+        rule = f"be in {least} ... {most}" if most is not None else f"be at least {least}"
+        rule = "be zero or more" if (least, most) == (0, None) else rule
+        raise ValueError(f"`{name}` must {rule}; got {brief(found)}.")
+    return found
+
+
+def number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:
+    """A real number in an interval such as "[0, 1)"; never a NaN, and not infinite where "inf" is open."""
+    if isinstance(value, bool | str | bytes | np.bool_) or (isinstance(value, Tensor) and value.ndim):
+        raise TypeError(f"`{name}` must be a number; got {brief(value)}.")
+    try:
+        found = float(value)
+    except OverflowError:
+        found = math.inf
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"`{name}` must be a number; got {brief(value)}.") from error
+    low, high = map(float, interval[1:-1].split(","))
+    above = found >= low if interval[0] == "[" else found > low
+    below = found <= high if interval[-1] == "]" else found < high
+    if not (above and below):  # a NaN is neither
+        raise ValueError(f"`{name}` must {_SPOKEN.get(interval, f'be in {interval}')}; got {brief(value)}.")
+    return found
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False, and nothing that merely behaves so."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"`{name}` must be True or False; got {brief(value)}.")
+    return bool(value)
+
+
+def text(name: str, value: Any) -> str:
+    """A string that is not empty."""
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a string; got {brief(value)}.")
+    if not value:
+        raise ValueError(f"`{name}` must not be empty.")
+    return value
+
+
+def choice(name: str, value: T, among: Collection[T], *, remedy: str = "") -> T:
+    """One of the values that there are."""
+    try:
+        known = value in among
+    except TypeError:  # not hashable
+        known = False
+    if not known:
+        *most, last = [f'"{one}"' if isinstance(one, str) else f"{one}" for one in among]
+        listed = f"{', '.join(most)} or {last}" if most else last
+        raise ValueError(f"`{name}` must be {listed}; got {brief(value)}.{remedy and f' {remedy}'}")
+    return value
+
+
+def instance(name: str, value: Any, kind: type[T] | tuple[type[T], ...], *, remedy: str = "") -> T:
+    """A value of this class (or one of these)."""
+    if not isinstance(value, kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        names = " or ".join(one.__name__ for one in kinds)
+        raise TypeError(f"`{name}` must be of class {names}; got {brief(value)}.{remedy and f' {remedy}'}")
+    return value
+
+
+def function(name: str, value: Any) -> Any:
+    """Something that can be called."""
+    if not callable(value):
+        raise TypeError(f"`{name}` must be a function; got {brief(value)}.")
+    return value
+
+
+def path(name: str, value: Any) -> Path:
+    """A path, as a string or a `Path`."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise TypeError(f"`{name}` must be a path, as a string or a Path; got {brief(value)}.")
+    return Path(value)
+
+
+# Many values --------------------------------------------------------------------------------------------
+
+
+def ids(value: Any, name: str = "ids") -> Int[Tensor, " m"]:
+    """Sample ids as a sorted int64 tensor without repeats, on the CPU.
+
+    Args:
+        value: whole numbers: a list, set, range or other iterable, a NumPy array or a tensor.
+        name: of the argument.
+
+    Raises:
+        TypeError: a mask, a single number, strings, fractions. A mask is refused, never read as the ids 0
+            and 1, and so are zeros and ones that repeat, which only a mask has.
+        ValueError: beyond int64.
+    """
+    found = _integers(name, value, example="[3, 7]")
+    unique: Tensor = found.unique()
+    if len(unique) < len(found) and set(unique.tolist()) <= {0, 1}:
+        raise TypeError(_no_mask(name))
+    return unique
+
+
+def classes(value: Any, name: str = "classes") -> tuple[int, ...]:
+    """Class labels, whole and >= 0, in the order given, each once; at least one."""
+    if isinstance(value, set | frozenset):
+        value = sorted(value)
+    found = tuple(dict.fromkeys(_integers(name, value, example="[3]").tolist()))
+    if not found:
+        raise ValueError(f"`{name}` must name at least one class; got none.")
+    for one in found:
+        whole(name, one, 0)
+    return found
+
+
+def labels(value: Any, name: str = "y") -> Int[Tensor, " n"]:
+    """Labels [n] as int64: whole and >= 0. Any dtype whose values are whole is converted."""
+    found = as_tensor(name, value)
+    if found.ndim != 1:
+        remedy = " Of one-hot rows take `y.argmax(1)`." if found.ndim == 2 and found.shape[1] > 1 else ""
+        remedy = " Flatten it: `y.flatten()`." if found.ndim == 2 and found.shape[1] == 1 else remedy
+        raise ValueError(
+            f"`{name}` must have shape [n], one label a sample; got {list(found.shape)}.{remedy}"
+        )
+    if found.is_complex():
+        raise TypeError(f"`{name}` must hold whole numbers; got {found.dtype}.")
+    if found.is_floating_point():
+        finite(name, found)
+        bad = found[(found != found.trunc()) | (found.abs() >= 2**63)]
+        if len(bad):
+            raise ValueError(f"`{name}` must hold whole numbers that fit in int64; got {bad[0].item()}.")
+    if found.dtype == torch.uint64 and len(found) and int(found.max()) >= 2**63:
+        raise ValueError(f"`{name}` must fit in int64; got {int(found.max())}.")
+    y: Tensor = found.long()
+    if len(y) and int(y.min()) < 0:
+        raise ValueError(
+            f"`{name}` must be zero or more; {int((y < 0).sum())} labels are not, the least is "
+            f"{int(y.min())}. (torch ignores -100 in training; metrics would not.)"
+        )
+    return y
+
+
+def column(name: str, value: Any) -> Int[Tensor, " n"]:
+    """Whole numbers [n] as int64, in the order given, repeats allowed; no mask."""
+    return _integers(name, value, example="[3, 7]")
+
+
+def mask(name: str, value: Any, n: int) -> Bool[Tensor, " n"]:
+    """A boolean mask over n samples: a tensor, an array or a list of booleans."""
+    found = as_tensor(name, value)
+    if found.dtype != torch.bool:
+        raise TypeError(
+            f"`{name}` must be a boolean mask; got {brief(value)}. With ids write `data.select(ids)`."
+        )
+    if tuple(found.shape) != (n,):
+        raise ValueError(f"`{name}` must have shape [{n}], one entry a sample; got {list(found.shape)}.")
+    return found
+
+
+def tensor(name: str, value: Any, shape: str = "") -> Tensor:
+    """A tensor of numbers, none of them NaN, whose shape is like "n k" ("" takes any); infinities may be."""
+    found: Tensor = instance(name, value, Tensor, remedy="`torch.as_tensor` makes one.")
+    if shape and found.ndim != len(shape.split()):
+        raise ValueError(f"`{name}` must have shape [{', '.join(shape.split())}]; got {list(found.shape)}.")
+    if found.is_floating_point() and bool(found.isnan().any()):
+        raise ValueError(f"`{name}` must not hold NaN; {int(found.isnan().sum())} of its values are.")
+    return found
+
+
+def finite(name: str, value: Any, shape: str = "") -> Tensor:
+    """A tensor of finite numbers, whose shape is like "n k" ("" takes any)."""
+    found = tensor(name, value, shape)
+    if found.is_floating_point() and not bool(found.isfinite().all()):
+        raise ValueError(f"`{name}` must be finite; {int((~found.isfinite()).sum())} of its values are not.")
+    return found
+
+
+def probabilities(name: str, value: Any) -> Float[Tensor, "n k"]:
+    """Rows of probabilities [n, k]: in [0, 1], each row summing to 1."""
+    found = finite(name, value, "n k")
+    if not found.is_floating_point():
+        raise TypeError(f"`{name}` must hold probabilities; got {found.dtype}.")
+    sums = found.double().sum(1)
+    slack = 64 * math.sqrt(found.shape[1]) * torch.finfo(found.dtype).eps
+    if len(found) and (float(found.min()) < -slack or float((sums - 1).abs().max()) > max(slack, 1e-6)):
+        worst = sums[(sums - 1).abs().argmax()]
+        raise ValueError(
+            f"`{name}` must hold probabilities: rows in [0, 1] that sum to 1; the least entry is "
+            f"{float(found.min()):.4g}, the sum farthest off {float(worst):.4g}. Of logits take the softmax."
+        )
+    return found
+
+
+def _integers(name: str, value: Any, example: str) -> Int[Tensor, " m"]:
+    """int64 [m] on the CPU; refuses masks, single numbers, strings, fractions and what int64 cannot hold."""
+    if isinstance(value, np.ndarray | np.generic):
+        if value.dtype.kind == "O":
+            return _integers(name, value.tolist(), example)
+        if value.dtype.kind not in "iub" and value.size:
+            raise TypeError(f"`{name}` must be whole numbers; got {brief(value)}.")
+        value = torch.as_tensor(np.asarray(value) if value.size else np.zeros(value.shape, np.int64))
+    if isinstance(value, Tensor):
+        if not value.ndim:
+            raise TypeError(
+                f"`{name}` must be several whole numbers; got the single {value.item()}: write {example}."
+            )
+        if value.dtype == torch.bool:
+            raise TypeError(_no_mask(name))
+        if value.ndim != 1:
+            raise ValueError(f"`{name}` must have shape [m]; got {list(value.shape)}.")
+        if value.dtype.is_complex or (value.is_floating_point() and len(value)):
+            raise TypeError(f"`{name}` must be whole numbers; got {value.dtype}.")
+        found: Tensor = value.detach().cpu().long()
+        if value.dtype == torch.uint64 and len(found) and int(found.min()) < 0:
+            raise ValueError(f"`{name}` must fit in int64; got {int(found.min()) + 2**64}.")
+        return found
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        single = isinstance(value, int) and not isinstance(value, bool)
+        remedy = f": write {example.replace('3, 7', str(value))}" if single else ""
+        raise TypeError(f"`{name}` must be several whole numbers; got {brief(value)}{remedy}.")
+    entries = list(value)
+    if any(_is_bool(one) for one in entries):
+        raise TypeError(_no_mask(name))
+    if all(type(one) is int for one in entries):  # by far the most frequent, and the quickest
+        numbers = entries
+    else:
+        numbers = [whole(f"{name}[{i}]", one) for i, one in enumerate(entries)]
+    for one in numbers:
+        if not -(2**63) <= one < 2**63:
+            raise ValueError(f"`{name}` must fit in int64; got {brief(one)}.")
+    return torch.tensor(numbers, dtype=torch.int64)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.dtype == torch.bool)
+
+
+def _no_mask(name: str) -> str:
+    return (
+        f"`{name}` must be whole numbers that name what is meant; got a mask of yes and no. With a mask "
+        "write `data.ids[mask]` for the ids of these samples, or `data.where(mask)` for the samples."
+    )
+
+
+def as_tensor(name: str, value: Any) -> Tensor:
+    """As a tensor, from a tensor, an array or a list of numbers."""
+    if isinstance(value, Tensor):
+        return value
+    try:
+        found: Tensor = torch.as_tensor(np.asarray(value))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"`{name}` must be a tensor, an array or a list of numbers; got {brief(value)}."
+        ) from error
+    return found

@@ -1,0 +1,190 @@
+"""What a net answers: logits, losses and accuracy in eval mode, the same for methods and for metrics.
+
+Measuring changes no weight, buffer, mode, gradient or random stream, and the same net answers the same twice.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from unlearn_lib import check
+from unlearn_lib.data import Examples, check_examples
+
+__all__ = [
+    "accuracy",
+    "answers",
+    "device_of",
+    "dtype_of",
+    "evaluating",
+    "inputs",
+    "logits",
+    "losses",
+    "random_generator",
+    "reason",
+    "require_outputs",
+]
+
+_PROBE = 8  # samples that are answered a second time, by themselves
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of the model's first parameter."""
+    return _first_parameter(model).device
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """The floating point type of the model's first parameter: what its inputs must be."""
+    return _first_parameter(model).dtype
+
+
+def _first_parameter(model: nn.Module) -> nn.Parameter:
+    for p in check.instance("model", model, nn.Module).parameters():
+        return p
+    raise ValueError("`model` must have a parameter; it has none.")
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Eval mode and no gradient inside; the modes of all modules are as before afterwards.
+
+    Never yield from a generator inside this: the state would leak to whoever drives it.
+    """
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        with torch.no_grad():
+            yield model
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def inputs(model: nn.Module, examples: Examples, rows: slice) -> Tensor:
+    """These samples as the model takes them: on its device, in its floating point type."""
+    # scaled batch by batch: a second, float copy of all inputs would be four times the stored size
+    part = examples.x[rows].to(device_of(model))
+    return examples.scale(part, dtype_of(model)) if examples.scale else part.to(dtype_of(model))
+
+
+def logits(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Float[Tensor, "n k"]:
+    """The model's outputs in eval mode, on the CPU, in the order of `examples`.
+
+    Raises:
+        ValueError: no samples, or `batch_size` below 1; the model gives no row of logits per sample, has no
+            output for one of the labels, or answers the same samples otherwise when asked again.
+        FloatingPointError: an output is a NaN or an infinity: there is nothing to measure.
+    """
+    stream = random_generator(device_of(model))
+    before = stream.get_state()
+    try:
+        outputs = answers(model, examples, batch_size)
+        again = answers(model, examples.where(torch.arange(len(examples)) < _PROBE))
+        drew = not torch.equal(before, stream.get_state())
+    finally:
+        stream.set_state(before)
+    broken = int((~outputs.isfinite().all(1)).sum())
+    if broken:
+        raise FloatingPointError(
+            f"the model's outputs are not finite for {broken} of {len(outputs)} samples: "
+            "its weights are destroyed and nothing can be measured."
+        )
+    if drew or not _alike(again, outputs[:_PROBE]):
+        raise ValueError(
+            "`model` must give a sample the same answer each time, in eval mode and whatever its batch; this "
+            "one is random (`F.dropout` needs `training=self.training`), or looks at the whole batch (batch "
+            "norm without running statistics). No number measured on it would repeat."
+        )
+    require_outputs(outputs, examples.y)
+    return outputs
+
+
+def answers(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Float[Tensor, "n k"]:
+    """`logits` in one pass and as they are: nothing is asked twice, and any number may come out."""
+    check_examples("examples", examples)
+    check.whole("batch_size", batch_size, 1)
+    with evaluating(model):
+        starts = range(0, len(examples), batch_size)
+        return torch.cat(
+            [_answer(model, inputs(model, examples, slice(i, i + batch_size))).cpu() for i in starts]
+        )
+
+
+def losses(model: nn.Module, examples: Examples) -> Float[Tensor, " n"]:
+    """Cross-entropy -log p_y(x) of every sample, in nats, in float64."""
+    return F.cross_entropy(logits(model, examples).double(), examples.y.cpu(), reduction="none")
+
+
+def accuracy(model: nn.Module, examples: Examples) -> float:
+    """#{argmax p(x) = y} / n, in [0, 1]; a tie goes to the lower class."""
+    return float((logits(model, examples).argmax(1) == examples.y.cpu()).double().mean())
+
+
+def require_outputs(outputs: Float[Tensor, "n k"], y: Int[Tensor, " n"]) -> None:
+    """Raise `ValueError` unless there is an output for every label."""
+    top, k = int(y.max()) if len(y) else -1, outputs.shape[1]
+    if top >= k:
+        raise ValueError(f"labels must be in 0 ... {k - 1}, for `model` has {k} outputs; got {top}.")
+
+
+def reason(model: nn.Module, x: Tensor, y: Tensor, error: Exception) -> Exception | None:
+    """Why a net failed in training on this batch, in terms of the caller's arguments; None if it is not the
+    net's or the data's fault.
+
+    Nothing is asked before something has failed, so the loop pays nothing for it.
+    """
+    if "Expected more than 1 value per channel" in str(error):
+        return ValueError(
+            f"`model` has batch norm, which needs two samples in a batch to learn from; got {len(x)}. Ask "
+            "for two samples or more, use larger batches, or a net without batch norm."
+        )
+    try:
+        with torch.no_grad():
+            outputs = _answer(copy.deepcopy(model), x)
+        require_outputs(outputs, y)
+    except (ValueError, RuntimeError, TypeError) as found:
+        return found
+    return None
+
+
+def _answer(model: nn.Module, x: Tensor) -> Float[Tensor, "n k"]:
+    try:
+        answer = model(x)
+    except Exception as error:
+        raise RuntimeError(
+            f"`model` cannot take a batch of shape {list(x.shape)} and {x.dtype}: {error}"
+        ) from error
+    if not isinstance(answer, Tensor):
+        raise ValueError(
+            "`model` must answer with one tensor of logits [n, classes]; "
+            f"got {check.brief(answer) if answer is None else f'a {type(answer).__name__}'}. "
+            "Switch auxiliary outputs off, or wrap the net so that it returns its logits alone."
+        )
+    if answer.ndim != 2 or len(answer) != len(x) or not answer.is_floating_point():
+        raise ValueError(
+            f"`model` must answer with logits [{len(x)}, classes], one row a sample; "
+            f"got {answer.dtype} {list(answer.shape)}."
+        )
+    return answer
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    """Equal up to the rounding of another batch size, also of half precision and of a GPU's short floats."""
+    slack = max(1e-2, math.sqrt(torch.finfo(a.dtype).eps))
+    return bool((a - b).abs().max() <= slack * max(1e-6, float(b.abs().max())))
+
+
+def random_generator(device: torch.device) -> torch.Generator:
+    """The generator that dropout draws from on this device."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    if device.type == "mps":
+        return torch.mps._get_default_mps_generator()
+    return torch.default_generator
