@@ -176,8 +176,11 @@ class Examples:
         x = self.x[rows]
         return Batch(self.scale(x) if self.scale else x, self.y[rows], self.ids[rows])
 
-    def where(self, mask: Bool[Tensor, " n"]) -> Examples:
+    def where(self, mask: Any) -> Examples:
         """The samples where `mask` is true, in their order.
+
+        Args:
+            mask: one boolean a sample: a tensor, an array or a list.
 
         Raises:
             ValueError: the mask has another length.
