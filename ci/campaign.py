@@ -1,8 +1,8 @@
 """Attacks on the library from outside, by the hundred: ``python ci/campaign.py NAME [options]``.
 
 Each campaign is a module of `ci/campaigns` with a function ``main(arguments) -> int``: it tries many cases of
-one kind of trouble, prints a line for each that went wrong and the counts at the end, and returns 0 if its goal
-is met. They take minutes, so CI does not run them; `--help` of each names its options.
+one kind of trouble, prints a line for each that went wrong and the counts at the end, and returns 0 if its
+goal is met. They take minutes, so CI does not run them; `--help` of each names its options.
 """
 
 from __future__ import annotations
