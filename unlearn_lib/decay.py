@@ -170,7 +170,7 @@ def dfa_points(series: Sequence[float] | Array) -> tuple[Array, Array]:
     profile = np.cumsum(y - y.mean()) if n else y
     fluctuation = []
     for s in sizes:
-        segments = np.lib.stride_tricks.sliding_window_view(profile, int(s))[:: max(s // 2, 1)]
+        segments = np.lib.stride_tricks.sliding_window_view(profile, int(s))[:: s // 2]
         line = np.stack([np.arange(s), np.ones(s)], 1)
         trend = line @ np.linalg.lstsq(line, segments.T, rcond=None)[0]
         fluctuation.append(np.sqrt(np.mean((segments.T - trend) ** 2)))

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import platform
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch import nn
 
 from tests.toys import blobs, tiny_net
-from unlearn_lib.data import Split
+from unlearn_lib.data import Examples, Split
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir
-from unlearn_lib.metrics.cost import Counted, counted, prediction_ratio, priced
-from unlearn_lib.train import Recipe, run, train
+from unlearn_lib.metrics import cost as cost_module
+from unlearn_lib.metrics.cost import Counted, counted, hardware, prediction_ratio, priced
+from unlearn_lib.train import Recipe, Step, run, train
 
+TENSOR = torch.zeros(7, 5, dtype=torch.float64)
 SPLIT = Split.by_class(blobs(), 1)  # 40 to forget, 80 to retain
 
 
@@ -25,6 +32,8 @@ def test_m24_retraining_reads_every_retained_sample_once_an_epoch_and_no_forgott
     assert all(
         torch.equal(a, b) for a, b in zip(result.model.parameters(), plain.model.parameters(), strict=True)
     )
+    assert not result.model.training
+    assert 0 <= result.seconds <= cost.seconds
 
 
 def test_m24_unsir_reads_no_forgotten_sample() -> None:
@@ -73,15 +82,66 @@ def test_m24_what_was_read_before_the_request_is_not_on_its_bill() -> None:
         priced(train(net, SPLIT.forget, Recipe()), SPLIT)
 
 
-def test_a_model_that_asks_many_takes_longer_to_predict() -> None:
-    class Council(torch.nn.Module):
-        def __init__(self) -> None:
+class Clock(SimpleNamespace):
+    """A clock that stands still unless it is told to go on."""
+
+    now = 1000.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(cost_module, "time", found)
+    return found
+
+
+def test_the_seconds_are_those_between_the_first_step_and_the_last(clock: Clock) -> None:
+    def tick(step: Step) -> None:
+        clock.now += 0.5
+
+    split = counted(SPLIT)
+    steps = retrain(tiny_net(), split, Recipe(epochs=3, batch_size=32))
+    clock.now += 7
+    assert priced(steps, split, watch=[tick])[1].seconds == 9 * 0.5
+
+
+def test_m24_reads_of_neither_side_are_counted_apart() -> None:
+    split = counted(SPLIT)
+    reads = split.forget.reads
+    others = Counted.by(reads, Examples.of(TENSOR, torch.zeros(7)).select([5, 6]))
+    others = replace(others, ids=others.ids + 1000)
+    steps = retrain(tiny_net(), split, Recipe(epochs=1, batch_size=40))
+    _, cost = priced(steps, split, watch=[lambda step: others.batch(slice(None))])
+    assert (cost.forget_reads, cost.retain_reads, cost.other_reads, cost.steps) == (0, 80, 2 * 2, 2)
+    assert (cost.stored, cost.seconds_before) == (0, 0)
+
+
+def test_a_model_that_asks_many_takes_longer_by_the_median_of_the_rounds(clock: Clock) -> None:
+    class Slow(nn.Module):
+        """A net each call of which takes so many seconds."""
+
+        def __init__(self, *seconds: float) -> None:
             super().__init__()
-            self.members = torch.nn.ModuleList(tiny_net() for _ in range(20))
+            self.net, self.seconds = tiny_net(), [s for s in seconds for _ in range(2)]  # `logits` asks twice
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.stack([member(x) for member in self.members]).mean(0)
+            clock.now += self.seconds.pop(0)
+            return self.net(x)
 
-    data = blobs(3_000)
-    assert prediction_ratio(Council(), tiny_net(), data) > 2
-    assert 0.3 < prediction_ratio(tiny_net(), tiny_net(), data) < 3
+    data = blobs(12)
+    assert prediction_ratio(Slow(2, 600, 6, 90, 10), Slow(2, 2, 2, 3, 2), data) == 5  # 1, 300, 3, 30, 5
+    assert prediction_ratio(Slow(7), Slow(2), data, rounds=1) == 3.5
+
+
+@pytest.mark.parametrize("gpu", [None, "Some GPU"])
+def test_the_hardware_is_named_with_its_gpu_if_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, gpu: str | None
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: gpu)
+    found = hardware()
+    assert found.startswith(f"{platform.system()} {platform.machine()}, ")
+    assert found.endswith(", Some GPU" if gpu else "torch threads")

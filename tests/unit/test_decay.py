@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from unlearn_lib.decay import StopRule, dfa, fit_trend
+from unlearn_lib.decay import StopRule, dfa, dfa_points, fit_trend
 
 X = np.arange(1, 31)
 LAW = (3 * X**-1.2 + 0.5).tolist()
@@ -103,6 +103,7 @@ def test_a_negative_or_nan_epsilon_is_refused(epsilon):
     [
         ({"estimator": "guess"}, "`estimator` must be one of"),
         ({"h": 0.0}, "`h` must be positive"),
+        ({"h": math.inf}, "`h` must be positive"),
         ({"n_min": 1}, "`n_min` must be at least 2"),
     ],
 )
@@ -110,3 +111,84 @@ def test_other_bad_arguments_are_refused(arguments, message):
     with pytest.raises((ValueError, TypeError)) as error:  # run-time type checks may come first
         StopRule(**arguments)
     assert message in str(error.value) or "estimator" in arguments
+
+
+def test_a_law_is_evaluated_where_it_was_fitted_and_its_slope_is_the_derivative():
+    trend = fit_trend(LAW, "fixed", h=1.2)
+    assert trend is not None
+    assert (trend.n, trend.h) == (30, 1.2)
+    assert trend(X) == pytest.approx(LAW)
+    assert float(trend(4)) == pytest.approx(3 * 4**-1.2 + 0.5)
+
+
+def test_each_estimator_has_the_exponent_that_it_is_named_for():
+    window = noisy_law()
+    fitted, given, fluctuating = (fit_trend(window, name, h=0.8) for name in ("fit", "fixed", "dfa"))
+    assert given.h == 0.8
+    assert fluctuating.h == dfa(window)
+    assert len({fitted.h, given.h, fluctuating.h}) == 3
+    assert fit_trend(window, "fixed").h == 1.0, "the exponent unless one is given"
+    assert fit_trend(window) == fitted
+
+
+def test_flatness_is_the_slope_by_the_first_residual_or_by_nothing():
+    window = [0.1 * value for value in LAW]  # the first is below 1
+    slope = abs(fit_trend(window).slope)
+    assert StopRule().flatness(window) == pytest.approx(slope / window[0], rel=1e-12)
+    assert StopRule(normalize=False).flatness(window) == slope
+    assert math.isnan(StopRule().flatness([0.0, *LAW]))
+
+
+def test_the_trend_is_flat_when_its_slope_is_below_epsilon_and_not_when_equal():
+    flatness = StopRule().flatness(LAW)
+    assert not StopRule(flatness).converged(LAW)
+    assert StopRule(np.nextafter(flatness, 1)).converged(LAW)
+
+
+def test_the_first_stop_may_be_the_last_value_and_lies_never_beyond():
+    assert StopRule(math.inf).first_stop(LAW[:8]) == 8
+    assert StopRule(math.inf, n_min=9).first_stop(LAW[:8]) is None
+    assert StopRule(math.inf, "fixed", n_min=2).first_stop(LAW) == 3, "a law needs three values"
+
+
+def test_the_default_rule_is_the_fit_with_epsilon_003_of_the_first_residual():
+    assert StopRule() == StopRule(0.003, "fit", h=1.0, n_min=None, normalize=True)
+
+
+@pytest.mark.parametrize("estimator", ["fit", "dfa", "fixed"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_one_value_that_is_not_finite_leaves_no_law(estimator, bad):
+    assert fit_trend([*LAW[:9], bad, *LAW[10:]], estimator) is None
+
+
+def test_a_law_needs_three_values_a_positive_exponent_and_a_decay():
+    assert fit_trend(LAW[:2], "fixed") is None
+    assert fit_trend(LAW[:3], "fixed") is not None
+    assert fit_trend(LAW, "fixed", h=0.0) is None
+    assert fit_trend([1 - value for value in LAW]) is None, "it grows"
+    small = fit_trend([1e-6 * value for value in LAW])
+    assert small.a == pytest.approx(3e-6, rel=1e-3), "in any unit"
+
+
+@pytest.mark.parametrize(("h", "found"), [(0.02, 0.05), (0.055, 0.055), (4.9, 4.9), (7.0, 5.0)])
+def test_the_exponent_is_searched_between_a_twentieth_and_five(h, found):
+    assert fit_trend((2 * X ** -float(h) + 1).tolist()).h == pytest.approx(found, rel=1e-3)
+
+
+def test_dfa_windows_are_few_for_a_short_series_and_grow_to_a_tenth_of_a_long_one():
+    assert dfa_points(np.sin(np.arange(6)))[0].tolist() == [4, 5]
+    for n in (20, 70):
+        assert dfa_points(np.sin(np.arange(n)))[0].tolist() == [4, 5, 6, 7, 8, 9]
+    for n in (71, 84, 200, 1000):
+        sizes = sorted({int(4 * 1.2**k) for k in range(40) if 4 * 1.2**k <= n / 10})
+        assert dfa_points(np.sin(np.arange(n)))[0].tolist() == sizes
+
+
+def test_a_fluctuation_is_the_rms_around_a_line_in_half_overlapping_windows():
+    series = np.random.default_rng(0).normal(size=40)
+    profile = np.cumsum(series - series.mean())
+    for s, found in zip(*dfa_points(series), strict=True):
+        starts = range(0, 40 - s + 1, s // 2)
+        lines = [np.polynomial.Polynomial.fit(np.arange(s), profile[k : k + s], 1) for k in starts]
+        rest = [profile[k : k + s] - line(np.arange(s)) for k, line in zip(starts, lines, strict=True)]
+        assert found == pytest.approx(np.sqrt(np.mean(np.square(rest))))

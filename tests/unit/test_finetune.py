@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -68,11 +70,12 @@ def test_a_number_of_steps_is_kept_to_the_step_across_epochs(trained: nn.Module,
 def test_the_argument_stays_two_runs_agree_and_the_result_is_in_eval_mode(
     trained: nn.Module, method: object
 ) -> None:
-    before = clone(trained)
+    before, begun = clone(trained), time.perf_counter()
     a, b = (run(method(trained, SPLIT.forget, RECIPE)) for _ in range(2))
     assert same(a.model, b.model)
     assert same(trained, before)
     assert not a.model.training
+    assert 0 <= a.seconds <= time.perf_counter() - begun
     assert not same(a.model, trained)
 
 
