@@ -151,3 +151,31 @@ def test_samples_keep_their_order() -> None:
     data = blobs(n=30)
     flipped = Examples(data.x.flip(0), data.y.flip(0), data.ids.flip(0))
     torch.testing.assert_close(logits(tiny_net(), flipped, 7), logits(tiny_net(), data, 7).flip(0))
+
+
+def test_wilson_needs_a_trial_and_no_more_successes_than_trials() -> None:
+    for k, n in ((0, 0), (-1, 5), (6, 5)):
+        with pytest.raises(ValueError, match=f"got k = {k}, n = {n}"):
+            wilson(k, n)
+    low, high = wilson(0, 1)
+    assert (low, high) == (0, pytest.approx(1.959964**2 / (1 + 1.959964**2)))
+    assert wilson(1, 1).high == 1
+    narrow = wilson(5, 10, z=1.0)
+    assert narrow == pytest.approx((0.5 - 0.5 / 11**0.5, 0.5 + 0.5 / 11**0.5))
+
+
+def test_a_tie_goes_to_the_lower_class() -> None:
+    data = blobs(n=3)
+    assert predictions(torch.tensor([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [1.0, 1.0, 1.0]]), data).tolist() == [
+        0,
+        1,
+        0,
+    ]
+
+
+def test_classes_that_have_both_forgotten_and_retained_samples_make_the_sample_setting() -> None:
+    data = blobs(n=12)
+    mixed = Split.by_ids(data, [0, 3, 6, 9, 1])  # all of class 0, one of class 1
+    assert forgotten_classes(mixed) == ()
+    with pytest.raises(ValueError, match="samples of the forgotten classes; forgotten are"):
+        parts_of_test(Split.by_class(data, 1), data.where(data.y != 1))

@@ -9,7 +9,7 @@ from tests.toys import blobs, tiny_net
 from unlearn_lib import models
 from unlearn_lib.data import Examples
 from unlearn_lib.metrics.accuracy import accuracy
-from unlearn_lib.metrics.backdoor import Trigger, backdoor_success, corner_trigger, poison
+from unlearn_lib.metrics.backdoor import Trigger, backdoor_success, corner_trigger, edge_trigger, poison
 from unlearn_lib.train import Recipe, run, train
 
 
@@ -96,3 +96,46 @@ def test_a_trigger_of_another_shape_is_refused(digits) -> None:
         corner_trigger((2, 3), 1)
     with pytest.raises(ValueError, match="`ids` must be ids of this set"):
         poison(Examples.of(torch.zeros(2, 5), torch.zeros(2)), [7], 0, Trigger((5,), (0,), 1.0))
+
+
+def test_the_edge_trigger_marks_the_first_and_last_column_of_every_channel() -> None:
+    marked = edge_trigger((2, 3, 5), 7).stamp(torch.zeros(1, 2, 3, 5))
+    assert marked[..., [0, 4]].eq(7).all()
+    assert marked[..., 1:4].eq(0).all()
+
+
+@pytest.mark.parametrize(("features", "marked"), [(10, 4), (64, 4), (80, 5), (446, 27)])
+def test_on_tabular_data_the_edge_is_the_last_sixteenth_and_four_at_least(features: int, marked: int) -> None:
+    row = edge_trigger((features,), 1).stamp(torch.zeros(1, features))[0]
+    assert row.tolist() == [0] * (features - marked) + [1] * marked
+
+
+@pytest.mark.parametrize("make", [corner_trigger, edge_trigger])
+def test_a_trigger_belongs_to_one_shape_and_marks_each_entry_once(make) -> None:
+    found = make((1, 1, 1), 2)
+    assert found == Trigger((1, 1, 1), (0,), 2.0)
+    for shape in ((2, 3), (1, 2, 3, 4)):
+        with pytest.raises(ValueError, match="`shape` must be"):
+            make(shape, 1)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_the_least_and_the_largest_legal_value_can_be_stamped(value: int) -> None:
+    x = torch.full((1, 5), 7, dtype=torch.uint8)
+    assert corner_trigger((5,), value).stamp(x)[0].tolist() == [7, value, value, value, value]
+
+
+def test_success_is_a_share_of_the_other_classes() -> None:
+    class Sign(torch.nn.Module):
+        """Class 1 where the second feature is above zero."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([-x[:, 1], x[:, 1], x[:, 1] - 9], 1)
+
+    x = torch.tensor([[0.0, 1.0], [0.0, -1.0], [0.0, -2.0], [0.0, 3.0]])
+    test = Examples.of(x, [0, 0, 2, 1])
+    assert backdoor_success(Sign(), test, Trigger((2,), (0,), 1.0), 1) == pytest.approx(1 / 3)

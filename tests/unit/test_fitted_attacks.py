@@ -101,3 +101,63 @@ def test_groups_are_of_one_size_however_many_retained_samples_there_are() -> Non
     rows = torch.arange(50) * 20
     assert efficacy_mia(many, test, forget) == efficacy_mia(many[rows], test, forget)
     assert efficacy_mia(many, test, forget, limit=10) != efficacy_mia(many, test, forget)
+
+
+def test_the_support_vector_machine_is_the_published_one_on_at_most_1000_samples_a_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+
+    class Machine:
+        def __init__(self, **settings: object) -> None:
+            made.append(settings)
+
+        def fit(self, x: np.ndarray, y: np.ndarray) -> Machine:
+            made.append((len(x), y.sum(), y[: len(y) // 2].min()))
+            return self
+
+        def predict(self, x: np.ndarray) -> np.ndarray:
+            return np.zeros(len(x))
+
+    monkeypatch.setattr("sklearn.svm.SVC", Machine)
+    efficacy_mia(judged(1500, 0), judged(1200, 1), judged(5, 2))
+    assert made == [{"C": 3, "kernel": "rbf", "gamma": "auto"}, (2000, 1000, 1)] * 5
+    made.clear()
+    efficacy_mia(judged(30, 0), judged(40, 1), judged(5, 2))
+    assert made[1] == (60, 30, 1)
+
+
+def test_samples_are_picked_evenly_spread() -> None:
+    many, test, forget = judged(10, 0), judged(3, 1), judged(30, 2)
+    assert efficacy_mia(many, test, forget) == efficacy_mia(many[torch.tensor([0, 3, 6])], test, forget)
+
+
+def test_the_five_features_are_what_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Machine:
+        def __init__(self, **settings: object) -> None: ...
+
+        def fit(self, x: np.ndarray, y: np.ndarray) -> Machine:
+            return self
+
+        def predict(self, x: np.ndarray) -> np.ndarray:
+            seen.append(x)
+            return np.arange(len(x)) % 2
+
+    monkeypatch.setattr("sklearn.svm.SVC", Machine)
+    found = efficacy_mia(judged(6, 0), judged(6, 1), Judged(ROWS, LABELS))
+    assert [v.called_member for v in found.values()] == [0.5] * 5
+    features = dict(zip(found, seen, strict=True))
+    h = -(0.7 * np.log(0.7) + 0.2 * np.log(0.2) + 0.1 * np.log(0.1))
+    assert features["correctness"].tolist() == [[1], [0]]
+    assert features["confidence"].tolist() == [[0.7], [0.2]]
+    assert features["entropy"] == pytest.approx(np.array([[h], [h]]))
+    assert features["modified entropy"] == pytest.approx(np.array([[0.1622], [2.1409]]), abs=5e-5)
+    assert features["probabilities"].tolist() == ROWS.tolist()
+
+
+def test_the_entropy_attack_weighs_both_groups_alike() -> None:
+    # unbalanced, one that calls everybody a member would be right ten times in eleven
+    sure, unsure = judged(200, 0, sure=3.0), judged(20, 1, sure=1.0)
+    assert entropy_mia(sure, unsure, judged(200, 2, sure=1.0)).called_member < 0.5

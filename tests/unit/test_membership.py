@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
 from tests.oracles import pair_counting_auc
@@ -147,3 +149,48 @@ def test_attacks_are_deterministic_and_leave_the_random_streams_alone() -> None:
     assert (a.auc, a.accuracy) == (b.auc, b.accuracy)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
+
+
+def test_the_reading_turns_at_1_96_standard_errors_on_either_side_of_one_half() -> None:
+    assert Auc(0.597, 0.05).reading() == "like unseen data"
+    assert Auc(0.599, 0.05).reading() == "looks like training data"
+    assert Auc(0.403, 0.05).reading() == "like unseen data"
+    assert Auc(0.401, 0.05).reading() == "over-forgotten"
+    assert Auc(0.5, 0.0).reading() == "like unseen data"
+
+
+def test_the_curve_of_an_attack_is_that_of_minus_the_loss() -> None:
+    found = loss_mia(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 4.0]))
+    assert found.roc.threshold.tolist() == [np.inf, -1, -2, -3, -4]
+    assert found.roc.tpr.tolist() == [0, 0.5, 0.5, 1, 1]
+    assert found.roc.fpr.tolist() == [0, 0, 0.5, 0.5, 1]
+
+
+@pytest.mark.parametrize(("n", "m", "splits"), [(60, 90, None), (60, 90, 3), (7, 90, 7), (90, 8, 8)])
+def test_attack_accuracy_is_the_mean_over_disjoint_shuffled_stratified_splits(
+    n: int, m: int, splits: int | None
+) -> None:
+    members, others = (
+        normal(n, 0.5).sort().values,
+        normal(m, seed=1).sort().values,
+    )  # sorted: shuffling matters
+    folds = StratifiedKFold(splits or 10, shuffle=True, random_state=4)
+    x, y = torch.cat([members, others])[:, None].numpy(), np.array([1] * n + [0] * m)
+    model, scores = LogisticRegression(class_weight="balanced"), []
+    for fit, judge in folds.split(x, y):
+        called = model.fit(x[fit], y[fit]).predict(x[judge])
+        scores.append(np.mean([np.mean(called[y[judge] == label] == label) for label in (0, 1)]))
+    given = {} if splits in (None, n, m) else {"splits": splits}
+    assert attack_accuracy(members, others, seed=4, **given) == pytest.approx(np.mean(scores))
+    assert loss_mia(members, others, seed=4).accuracy == attack_accuracy(members, others, seed=4)
+
+
+def test_scores_of_several_numbers_a_sample_are_features() -> None:
+    members, others = torch.zeros(20, 2), torch.ones(30, 2)
+    members[:, 1] = others[:, 1] = 5
+    assert attack_accuracy(members, others) == 1
+
+
+def test_two_members_are_enough_for_an_accuracy_and_one_is_not() -> None:
+    assert loss_mia(torch.zeros(2), torch.ones(5)).accuracy == 1
+    assert math.isnan(loss_mia(torch.zeros(5), torch.ones(1)).accuracy)

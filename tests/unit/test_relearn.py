@@ -8,9 +8,10 @@ from torch import nn
 
 from tests.toys import blobs, tiny_net
 from unlearn_lib.data import Split
-from unlearn_lib.metrics.accuracy import accuracy
+from unlearn_lib.metrics.accuracy import accuracy, loss
 from unlearn_lib.metrics.baselines import mask_logits
 from unlearn_lib.metrics.relearn import (
+    RELEARN,
     AnamnesisIndex,
     RelearnCurve,
     RelearnTime,
@@ -112,3 +113,40 @@ def test_m26_a_hard_mask_fools_relearning_and_a_soft_one_shows_its_memory() -> N
     )
     assert anamnesis_index(hard, retrained).kind == "at least", "no step of Adam's moves a bias by 10,000"
     assert soft.batches < retrained.batches
+
+
+def test_the_recipe_is_the_authors_unless_another_is_given() -> None:
+    assert Recipe("adam", lr=0.001, momentum=0.0, batch_size=256, epochs=10) == RELEARN
+    assert run(relearn(RETRAINED, DATA, PROBE)) == run(relearn(RETRAINED, DATA, PROBE, RELEARN))
+
+
+def test_alpha_is_a_twentieth_unless_it_is_given() -> None:
+    curve = RelearnCurve((0.94, 0.955, 1.0), (1.0, 1.0, 1.0))
+    assert curve.time(1.0) == RelearnTime(2)
+    with pytest.raises(ValueError, match="`alpha` must be"):
+        curve.time(1.0, alpha=-0.01)
+
+
+def test_a_target_that_is_just_met_is_reached_and_nothing_seen_is_censored() -> None:
+    curve = RelearnCurve((0.25, 0.5), (2.0, 1.0))
+    assert curve.time(0.5, alpha=0.0) == RelearnTime(2)
+    assert curve.time(0.5, alpha=0.5) == RelearnTime(1)
+    assert curve.time_to_loss(1.0) == RelearnTime(2)
+    assert RelearnCurve((), ()).time(0.5) == RelearnTime(0, censored=True)
+    assert str(RelearnTime(3)) == "3"
+
+
+def test_entry_i_is_the_probe_after_batch_i_plus_one() -> None:
+    curve = run(relearn(RETRAINED, DATA, PROBE, RECIPE, cap=2))
+    twin = clone(RETRAINED)
+    for number, step in enumerate(train(twin, DATA, RECIPE)):
+        assert curve.accuracy[number] == accuracy(step.model, PROBE)
+        assert curve.loss[number] == loss(step.model, PROBE)
+        if number == 1:
+            break
+    assert len(curve.accuracy) == len(curve.loss) == 2
+
+
+def test_curves_are_taken_for_three_seeds_unless_others_are_named() -> None:
+    found = relearn_curves({"one": RETRAINED}, DATA, PROBE, RECIPE, cap=2)["one"]
+    assert found == tuple(run(relearn(RETRAINED, DATA, PROBE, RECIPE.but(seed=s), cap=2)) for s in (0, 1, 2))

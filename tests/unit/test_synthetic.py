@@ -73,3 +73,42 @@ def test_noise_has_the_amount_asked_for_and_changes_neither_labels_nor_ids_nor_i
     assert torch.equal(stream, torch.get_rng_state())
     with pytest.raises(ValueError, match="`amount` must be zero or more"):
         noisy(digits, -1.0)
+
+
+def test_points_stand_at_equal_angles_on_their_half_circles() -> None:
+    toy = two_moons(points=16, mislabeled=0, noise=0.0)
+    angles = torch.pi * (torch.arange(8) + 0.5) / 8
+    circle = torch.stack([angles.cos(), angles.sin()], 1)
+    for label, wanted in enumerate((circle, torch.tensor([1.0, 0.5]) - circle)):
+        mine = toy.train.x[toy.train.y == label].double()
+        assert torch.allclose(mine[mine[:, 0].argsort()], wanted[wanted[:, 0].argsort()].double(), atol=1e-6)
+
+
+def test_the_noise_has_its_standard_deviation_and_the_test_set_twice_the_points() -> None:
+    for noise, given in ((0.2, {}), (0.05, {"noise": 0.05})):
+        noisy_one, clean = two_moons(points=4000, **given), two_moons(points=4000, noise=0.0)
+        assert len(noisy_one.test) == 8000
+        for part, exact in ((noisy_one.train, clean.train), (noisy_one.test, clean.test)):
+            spread = float(part.x[:, 1].double().var() - exact.x[:, 1].double().var()) ** 0.5
+            assert spread == pytest.approx(noise, rel=0.25)
+
+
+def test_the_defaults_are_160_points_ten_of_them_mislabeled() -> None:
+    toy, same = two_moons(), two_moons(160, 10, 0.2, 0)
+    assert torch.equal(toy.train.x, same.train.x)
+    assert torch.equal(toy.train.y, same.train.y)
+    assert len(toy.train) == 160
+    assert toy.classes == ("upper", "lower")
+
+
+def test_an_eighth_of_the_points_may_be_mislabeled_and_eight_points_are_enough() -> None:
+    assert two_moons(8, 1).train.y[0] == 1
+    assert (two_moons(160, 20).train.y[:20] == 1).all()
+    for wrong in ({"noise": float("inf")}, {"points": 16, "mislabeled": 3}):
+        with pytest.raises(ValueError, match="must be"):
+            two_moons(**wrong)
+
+
+def test_noise_of_no_finite_amount_is_refused() -> None:
+    with pytest.raises(ValueError, match="`amount` must be zero or more, and finite; got inf"):
+        noisy(load("digits").test, float("inf"))
