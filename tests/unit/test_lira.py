@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from tests.toys import blobs, tiny_net
-from unlearn_lib.data import Examples, Split
+from unlearn_lib.data import Examples, Split, mix
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics.lira import (
     FLOOR,
     Margins,
     gaussian_klom,
+    in_processes,
     lira,
     lira_scores,
     margins,
@@ -205,3 +206,109 @@ def test_errors_name_the_thing_the_rule_and_the_value() -> None:
     lonely = Margins(torch.zeros(3, 1, dtype=torch.float64), torch.tensor([[True], [False], [False]]))
     with pytest.raises(ValueError, match="every example inside"):
         lira_scores(lonely, torch.zeros(1, 1, dtype=torch.float64))
+
+
+def test_the_least_variance_of_a_margin_is_a_hundredth() -> None:
+    constant = torch.ones(5, 3, dtype=torch.float64)
+    assert gaussian_klom(constant, constant + 1).mean == pytest.approx(1 / (2 * 0.01))
+    inside = torch.tensor([[True], [True], [False], [False]])
+    shadows = Margins(torch.tensor([[1.0], [1.0], [0.0], [0.0]], dtype=torch.float64), inside)
+    score = lira_scores(shadows, torch.ones(1, 1, dtype=torch.float64)).item()
+    assert score == pytest.approx(1 / (2 * 0.01))
+    assert lira(shadows, Margins(shadows.phi, inside)).scores[0].item() == pytest.approx(score)
+
+
+def test_a_score_of_zero_calls_nobody_a_member() -> None:
+    inside = torch.tensor([[True], [True], [False], [False]])
+    nothing = Margins(torch.ones(4, 1, dtype=torch.float64), inside)
+    found = lira(nothing, nothing)
+    assert found.scores.eq(0).all()
+    assert (found.accuracy, found.auc.value) == (0.5, 0.5)
+
+
+def test_balanced_accuracy_weighs_members_and_others_alike() -> None:
+    phi = torch.tensor([[9.0], [8.0], [-9.0], [-8.0]], dtype=torch.float64)
+    shadows = Margins(phi, phi > 0)
+    asked = torch.tensor([[9.0], [-9.0], [-9.0], [-9.0], [-9.0], [9.0]], dtype=torch.float64)
+    truth = torch.tensor([[True], [True], [False], [False], [False], [False]])
+    found = lira(shadows, Margins(asked, truth))
+    assert found.accuracy == pytest.approx((1 / 2 + 3 / 4) / 2)
+
+
+def test_the_error_of_the_auc_is_the_jackknife_over_examples_and_over_targets() -> None:
+    shadows, targets = synthetic(40, 6, 0.5, 0), synthetic(4, 6, 0.5, 1)
+    found = lira(shadows, targets)
+    variance = 0.0
+    for axis, n in ((0, 4), (1, 6)):
+        left = []
+        for k in range(n):
+            rest = [i for i in range(n) if i != k]
+            score, inside = (t.index_select(axis, torch.tensor(rest)) for t in (found.scores, targets.inside))
+            left.append(auc(score[inside], score[~inside]).value)
+        variance += (n - 1) / n * sum((value - sum(left) / n) ** 2 for value in left)
+    assert found.auc.error == pytest.approx(math.sqrt(variance))
+
+
+def test_where_leaving_one_out_leaves_one_side_only_it_is_not_counted() -> None:
+    shadows = synthetic(40, 2, 0.5, 0)
+    one_each = Margins(torch.tensor([[0.3, 0.1]], dtype=torch.float64), torch.tensor([[True, False]]))
+    assert lira(shadows, one_each).auc.error == 0
+
+
+def test_the_95th_percentile_is_that_of_the_examples() -> None:
+    u = torch.stack([torch.arange(101.0), torch.arange(101.0)]).double()
+    found = gaussian_klom(u, torch.zeros(2, 101, dtype=torch.float64))
+    assert found.each.tolist() == pytest.approx([k**2 / 0.02 for k in range(101)])
+    assert found.p95 == pytest.approx(95**2 / 0.02)
+    assert found.mean == pytest.approx(sum(k**2 for k in range(101)) / 101 / 0.02)
+
+
+def test_margins_may_be_clipped_elsewhere() -> None:
+    z = torch.tensor([[200.0, 0.0], [0.0, 200.0], [1.0, 0.0]])
+    y = torch.zeros(3, dtype=torch.long)
+    assert margins(z, y, clip=3.0).tolist() == [3.0, -3.0, 1.0]
+
+
+def test_small_is_sixteen_shadows_and_four_targets_of_one_plan() -> None:
+    seen: list[int] = []
+
+    def job(inside: Tensor, seed: int) -> nn.Module:
+        seen.append(seed)
+        return linear_job(inside, seed)
+
+    found, every = mini_ulira(job, CANDIDATES, seed=3)
+    assert every.phi.shape == (20, 10)
+    assert found.scores.shape == (4, 10)
+    assert torch.equal(every.inside[:16], plan(16, 10, 3))
+    assert torch.equal(every.inside[16:], plan(4, 10, mix(3, 1)))
+    assert seen == [mix(3, 2, t) % 2**31 for t in range(20)], "the same models in every version"
+    assert torch.equal(
+        mini_ulira(linear_job, CANDIDATES)[1].phi, mini_ulira(linear_job, CANDIDATES, seed=0)[1].phi
+    )
+    assert torch.equal(plan(6, 5), plan(6, 5, 0))
+
+
+@pytest.mark.parametrize(("shadows", "targets"), [(2, 2), (4, 0), (6, 3), (4, 1)])
+def test_an_odd_number_of_models_or_too_few_are_refused(shadows: int, targets: int) -> None:
+    with pytest.raises(ValueError, match="must be even and at least"):
+        mini_ulira(linear_job, CANDIDATES, shadows=shadows, targets=targets)
+
+
+def test_two_models_on_either_side_are_enough_and_one_is_not() -> None:
+    phi = torch.zeros(1, 1, dtype=torch.float64)
+    for sides, enough in (([1, 1, 0, 0], True), ([1, 0, 0, 0], False), ([1, 1, 1, 0], False)):
+        shadows = Margins(torch.zeros(4, 1, dtype=torch.float64), torch.tensor(sides)[:, None].bool())
+        if enough:
+            assert lira_scores(shadows, phi).item() == 0
+        else:
+            with pytest.raises(ValueError, match="outside 2 or more"):
+                lira_scores(shadows, phi)
+
+
+def test_who_waits_is_told_after_every_job_how_many_are_done() -> None:
+    told: list[tuple[int, int]] = []
+    found = in_processes(pow, [2, 3, 4], [2, 2, 2], workers=0, watch=lambda *done: told.append(done))
+    assert found == [4, 9, 16]
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    with pytest.raises(ValueError, match="shorter"):
+        in_processes(pow, [2, 3], [2], workers=0)

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from functools import cache
 from html.parser import HTMLParser
 
@@ -18,7 +19,10 @@ from tests.toys import blobs, tiny_net
 from unlearn_lib.data import Examples, Split
 from unlearn_lib.metrics import Outputs, Scorecard, evaluate
 from unlearn_lib.metrics.accuracy import accuracy, loss, wilson
-from unlearn_lib.metrics.backdoor import corner_trigger
+from unlearn_lib.metrics.backdoor import backdoor_success, corner_trigger
+from unlearn_lib.metrics.card import Row
+from unlearn_lib.metrics.divergence import js, log_entropy_w1, weight_distance
+from unlearn_lib.metrics.membership import loss_attack
 from unlearn_lib.params import clone, state
 from unlearn_lib.train import Recipe, run, train
 
@@ -244,3 +248,124 @@ def test_importing_the_metrics_loads_no_plotting_or_widget_package() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+ROWS = (
+    Row("accuracy", "forget", 1.0, 0.25, 0.125, 0.0, 0.25, 0.1, percent=True, note="one of four"),
+    Row("JS to retrained", "retain", 0.5, 0.0625, 0.05, 0.04, 0.06, 0.05, "less"),
+    Row("agreement", "retain", 0.5, 0.5, 0.75, 0.75, 0.75, None, "more", True),
+    Row("loss MIA, accuracy", "all", float("nan"), 2.0, 2.0, 2.0, 2.0, 0.0),
+)
+TABLE = """
+Scorecard of mine, class setting, against 2 retrained models
+metric              data    original  retrained            range    mine  noise floor  reading
+------------------  ------  --------  ---------  ---------------  ------  -----------  ---------------------
+accuracy            forget   100.0 %     12.5 %  0.0 % to 25.0 %  25.0 %       10.0 %  in range; one of four
+JS to retrained     retain     0.500      0.050   0.040 to 0.060   0.062        0.050  out of range
+agreement           retain    50.0 %     75.0 %                -  50.0 %            -
+loss MIA, accuracy  all            -      2.000   2.000 to 2.000   2.000        0.000  in range
+"""
+
+
+def test_the_table_shows_what_the_rows_hold_in_percent_or_three_digits() -> None:
+    assert str(Scorecard("mine", "class", 2, ROWS)) == TABLE.strip()
+
+
+def test_a_value_is_in_range_when_it_is_no_worse_than_the_worst_retrained_model() -> None:
+    row = Row("m", "d", 0.0, 0.5, 0.5, 0.4, 0.6, 0.1)
+    inside = {
+        closer: [replace(row, closer=closer, unlearned=u).inside for u in (0.3, 0.4, 0.6, 0.7)]
+        for closer in ("range", "less", "more")
+    }
+    assert inside == {
+        "range": [False, True, True, False],
+        "less": [True, True, True, False],
+        "more": [False, True, True, True],
+    }
+    assert Row("m", "d", 0.0, 0.5, 0.5, 0.5, 0.5, None).closer == "range"
+    assert not Row("m", "d", 0.0, 0.5, 0.5, 0.5, 0.5, None).percent
+
+
+def test_json_keeps_all_digits_and_says_whether_a_row_is_in_range() -> None:
+    found = json.loads(Scorecard("mine", "class", 2, ROWS).to_json())
+    assert (found["name"], found["setting"], found["seeds"]) == ("mine", "class", 2)
+    assert [row["inside"] for row in found["rows"]] == [True, False, None, True]
+    assert [row["original"] for row in found["rows"]] == [1.0, 0.5, 0.5, None]
+    assert found["rows"][0] | {"inside": None} == asdict(ROWS[0]) | {"inside": None}
+
+
+def test_a_row_is_found_by_metric_and_part_together() -> None:
+    found = Scorecard("mine", "class", 2, ROWS)
+    assert found["agreement", "retain"] is ROWS[2]
+    assert list(found) == list(ROWS)
+    for key in (("agreement", "forget"), ("accuracy", "retain")):
+        with pytest.raises(KeyError):
+            found[key]
+
+
+def test_the_html_table_holds_the_cells_of_the_text() -> None:
+    found = Scorecard("a<b", "class", 2, ROWS)
+    html = found._repr_mimebundle_()["text/html"]
+    assert html.count('<tr><th scope="row">accuracy</th><td>forget</td><td>100.0 %</td>') == 1
+    assert html.count("<td>") == len(ROWS) * 7
+    assert "a&lt;b" in html
+    assert found._repr_mimebundle_()["text/plain"] == str(found)
+
+
+def test_the_floor_of_a_value_is_the_mean_difference_of_two_retrained_models() -> None:
+    parts = Outputs.of(ORIGINAL, CLASS, TEST).data
+    a, b, c = (loss(m, parts["retain"]) for m in RETRAINED["class"])
+    row = card("class")["loss", "retain"]
+    assert row.floor == pytest.approx((abs(a - b) + abs(a - c) + abs(b - c)) / 3)
+    assert row.retrained == pytest.approx((a + b + c) / 3)
+    assert (row.low, row.high) == (pytest.approx(min(a, b, c)), pytest.approx(max(a, b, c)))
+    assert (row.original, row.closer, row.percent) == (loss(ORIGINAL, parts["retain"]), "range", False)
+
+
+def test_a_distance_is_the_mean_over_the_other_retrained_models_and_their_mean_is_the_floor() -> None:
+    o, *s = (Outputs.of(m, CLASS, TEST) for m in (ORIGINAL, *RETRAINED["class"]))
+
+    def gap(m: Outputs, k: Outputs) -> float:
+        return js(m.p("forget"), k.p("forget"))
+
+    row = card("class")["JS to retrained", "forget"]
+    each = [(gap(s[i], s[i - 1]) + gap(s[i], s[i - 2])) / 2 for i in range(3)]
+    assert row.original == row.unlearned == pytest.approx(sum(gap(o, k) for k in s) / 3)
+    assert (row.low, row.high) == (pytest.approx(min(each)), pytest.approx(max(each)))
+    assert row.floor == row.retrained == pytest.approx(sum(each) / 3)
+    assert row.closer == "less"
+
+
+def test_each_row_measures_what_it_is_called() -> None:
+    found, o, r = (
+        card("class", seeds=1),
+        *(Outputs.of(m, CLASS, TEST) for m in (ORIGINAL, RETRAINED["class"][0])),
+    )
+    for part in ("forget", "forget test"):
+        shares = [torch.bincount(m.logits[part].argmax(1), minlength=3) / len(m.data[part]) for m in (o, r)]
+        assert found["predicted-class TV", part].unlearned == pytest.approx(
+            float((shares[0] - shares[1]).abs().sum() / 2)
+        )
+    p, q = o.p("forget"), r.p("forget")
+    assert found["activation distance", "forget"].unlearned == pytest.approx(
+        float((p - q).square().sum(1).sqrt().mean())
+    )
+    assert found["agreement", "retain"].unlearned == pytest.approx(
+        float((o.logits["retain"].argmax(1) == r.logits["retain"].argmax(1)).double().mean())
+    )
+    assert found["log-entropy W1", "forget"].unlearned == log_entropy_w1(p, q)
+    assert found["weight distance", "all"].unlearned == weight_distance(ORIGINAL, RETRAINED["class"][0]).total
+    attack = loss_attack(ORIGINAL, CLASS, TEST)
+    assert found["loss MIA, AUC", "forget, forget test"].unlearned == attack.auc.value
+    assert found["loss MIA, accuracy", "forget, forget test"].unlearned == attack.accuracy
+    shown = {row.metric for row in found if row.percent}
+    assert shown == {"accuracy", "average gap", "agreement", "loss MIA, accuracy"}
+    assert {row.metric: row.closer for row in found}["agreement"] == "more"
+    assert "predicted-class TV" not in {row.metric for row in card("sample")}
+    assert {row.data for row in found if row.metric == "loss"} == set(o.data)
+
+
+def test_the_backdoor_of_a_card_is_measured_on_the_whole_test_set() -> None:
+    trigger = corner_trigger((5,), 3.0)
+    row = card("class", backdoor=(trigger, 0))["backdoor success", "test"]
+    assert row.original == backdoor_success(ORIGINAL, TEST, trigger, 0)
