@@ -122,7 +122,7 @@ ONE_AXIS = {  # methods whose first or last argument is an axis
     *("stack", "cat", "concatenate", "min", "max", "index_select", "unsqueeze", "squeeze", "topk", "size"),
 }
 SAID = {"warn", "cast", "TypeVar", "NewType"}  # calls whose arguments are messages or types
-ASIDE = {"strict", "repr", "remedy", "stacklevel"}  # keywords that assert, show or say something
+ASIDE = {"strict", "repr", "compare", "remedy", "stacklevel"}  # keywords that assert, show or say something
 
 
 class Mutant(NamedTuple):
@@ -353,7 +353,7 @@ class _Finder(ast.NodeVisitor):
         value = node.value
         if isinstance(value, bool):
             self.put(node.lineno, node.col_offset, str(value), str(not value))
-        elif isinstance(value, int | float):
+        elif isinstance(value, int | float) and not 0 < value < 1e-6:  # a guard against rounding or zero
             token = re.match(rb"[\w.]+(?:(?<=e)[-+]\d+)?", self.lines[node.lineno - 1][node.col_offset :])
             after = str(value + 1) if isinstance(value, int) else f"{1.2 * value:.6g}" if value else "0.2"
             if token:

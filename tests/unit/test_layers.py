@@ -95,3 +95,14 @@ def test_random_scores_follow_from_key_and_name_and_from_nothing_else():
     assert torch.equal(scores[29:41], alone), "wherever the layer lies"
     renamed = random_scores(Layers({"other.weight": (3, 4)}), 1, 2)
     assert not torch.equal(alone, renamed)
+
+
+def test_a_budget_is_rounded_to_nine_decimals_before_it_is_raised():
+    layer = Layers({"w": (100,)})
+    assert [layer.budgets(p)["w"] for p in (0.07, 0.07 + 3e-12, 0.07 + 6e-12)] == [7, 7, 8]
+
+
+def test_the_grouping_is_by_tensor_unless_it_is_by_module():
+    assert Layers(SHAPES).group == "tensor"
+    with pytest.raises((ValueError, TypeError), match="group"):
+        Layers(SHAPES, "block")

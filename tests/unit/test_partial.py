@@ -7,6 +7,8 @@ import math
 import os
 import subprocess
 import sys
+import time
+import warnings
 from collections import Counter
 
 import pytest
@@ -344,3 +346,138 @@ def test_a_model_that_has_not_learned_the_forget_set_is_warned_about(by_class):
 def test_a_bad_setting_is_named_with_its_rule_and_value(net, by_class, method, options, message):
     with pytest.raises(ValueError, match=message):
         run(method(net, by_class, RECIPE, **{"keep": 0.5, **options}))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_trace_says_what_the_run_did(net, by_class, method):
+    begun = time.perf_counter()
+    result = run(method(net, by_class, RECIPE, keep={"3.bias": 0.5}, select="fixed", steps=2))
+    assert 0 < result.seconds <= time.perf_counter() - begun
+    trace = result.trace
+    assert (trace.steps, trace.lr, trace.keep, trace.select) == (2, 0.05, {"3.bias": 0.5}, "fixed")
+    assert trace.changed == {"1.weight": 0, "1.bias": 0, "3.weight": 0, "3.bias": 2}
+    assert not trace.reached
+    assert not result.model.training
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_defaults_are_magnitude_of_the_gradient_by_tensor_on_the_forget_set_alone(net, by_class, method):
+    spelt = {"select": "magnitude", "rank": "gradient", "group": "tensor", "lambda_r": 0.0, "steps": None}
+    spelt |= {"relabel": "once"} if method is label_flip else {"lambda_f": 1.0, "cap": 8.0}
+    plain, told = (run(method(net, by_class, RECIPE, keep=0.2, **options)) for options in ({}, spelt))
+    assert same(snapshot(plain.model), snapshot(told.model))
+    assert plain.trace.steps == 8
+    seen = []
+    run(method(net, by_class, RECIPE, keep=0.2), [lambda step: seen.extend(step.batch.y.tolist())])
+    assert set(seen) == {1}
+
+
+def test_ascent_weighs_its_terms(net, by_class):
+    losses = {}
+    for lambda_f, lambda_r in ((1, 0), (2, 0), (0, 1), (2, 3)):
+        step = next(ascent(net, by_class, RECIPE, keep=1, lambda_f=lambda_f, lambda_r=lambda_r))
+        losses[lambda_f, lambda_r] = step.loss
+    assert losses[2, 0] == pytest.approx(2 * losses[1, 0])
+    assert losses[2, 3] == pytest.approx(2 * losses[1, 0] + 3 * losses[0, 1])
+    assert losses[1, 0] < 0 < losses[0, 1]
+
+
+def test_the_cap_is_eight_nats_or_the_logarithm_of_the_number_of_classes(net, by_class):
+    destroyed = clone(net)
+    with torch.no_grad():
+        destroyed.get_parameter("3.bias").copy_(torch.tensor([0.0, -100.0, 0.0]))
+    with pytest.warns(UserWarning, match="not learned"):
+        capped = [
+            next(ascent(destroyed, by_class, RECIPE, keep=1, **c)).loss
+            for c in ({}, {"cap": "log_c"}, {"cap": 3})
+        ]
+    assert capped == [-8, pytest.approx(-math.log(3)), -3]
+
+
+def test_retained_batches_are_full_and_each_pass_has_its_own_order(net, by_ids, monkeypatch):
+    seen = []
+
+    def spy(model, batch):
+        seen.append(batch.ids.tolist())
+        return cross_entropy(model, batch)
+
+    monkeypatch.setattr("unlearn_lib.methods.partial.cross_entropy", spy)
+    recipe = RECIPE.but(batch_size=16, epochs=9)
+    run(ascent(net, by_ids, recipe, keep=1, lambda_r=1))
+    retained = [ids for ids in seen if not set(ids) & set(range(30))]
+    assert {len(ids) for ids in retained} == {16}, "90 samples: five batches a pass, ten left out"
+    passes = [[i for ids in retained[k : k + 5] for i in ids] for k in range(0, len(retained), 5)]
+    assert all(len(set(one)) == len(one) for one in passes)
+    assert passes[0] != passes[1]
+    few = Split.by_ids(blobs(12), range(5))
+    seen.clear()
+    with warnings.catch_warnings(action="ignore"):
+        run(ascent(net, few, recipe.but(epochs=1), keep=1, lambda_r=1))
+    assert [len(ids) for ids in seen if not set(ids) & set(range(5))] == [7], (
+        "fewer than a batch: all of them"
+    )
+
+
+def test_where_only_whole_classes_go_the_wrong_labels_are_those_that_stay(net, by_ids, monkeypatch):
+    def labels_of(split):
+        seen = set()
+
+        def spy(model, batch):
+            seen.update(batch.y.tolist())
+            return cross_entropy(model, batch)
+
+        monkeypatch.setattr("unlearn_lib.methods.partial.cross_entropy", spy)
+        run(label_flip(net, split, RECIPE, keep=1))
+        return seen
+
+    assert labels_of(Split.by_class(blobs(), 0)) == {1, 2}
+    assert labels_of(by_ids) == {0, 1, 2}
+    partly = Split.by_ids(blobs(), [i for i in range(120) if i % 3 == 1 or i == 0])
+    assert labels_of(partly) == {0, 2}, "class 1 is gone as a whole"
+    one_class = Split.by_ids(blobs().where(blobs().y == 1), [1, 4])
+    with pytest.raises(ValueError, match="`split` must have a wrong label to give"):
+        run(label_flip(net, one_class, RECIPE, keep=1))
+
+
+def test_a_target_is_reached_by_a_batch_whose_accuracy_just_equals_it(net, by_class):
+    first = run(label_flip(net, by_class, RECIPE, keep=0, target=1.0)).trace
+    assert (first.steps, first.reached) == (1, True)
+
+
+def test_chance_itself_is_not_learned_and_more_is_no_warning(net, by_class):
+    constant = clone(net)
+    with torch.no_grad():
+        constant.get_parameter("3.weight").zero_()
+        constant.get_parameter("3.bias").copy_(torch.tensor([0.0, 1.0, 0.0]))
+    third = Split.by_ids(blobs(), range(30))  # ten of each class: a constant answer is right by chance
+    with pytest.warns(UserWarning, match=r"accuracy 0\.33 on `split.forget`, chance 0\.33"):
+        run(ascent(constant, third, RECIPE, keep=1, steps=1))
+    run(ascent(constant, by_class, RECIPE, keep=1, steps=1))
+
+
+def test_wrong_labels_of_classes_that_are_choices_or_not_are_spread_over_the_rest():
+    wrong = wrong_labels(torch.tensor([0, 1, 2, 3, 4, 9]).repeat(500), torch.tensor([1, 3, 4]), 5)
+    for position, others in enumerate([{1, 3, 4}, {3, 4}, {1, 3, 4}, {1, 4}, {1, 3}, {1, 3, 4}]):
+        assert set(wrong[position::6].tolist()) == others
+
+
+def test_windows_have_the_budget_of_their_layer_and_start_at_its_first_entry():
+    layers = Layers({"a": (5,), "b": (7,)})
+    windows = [selected(layers, {"b": 0.4}, "sequential", torch.zeros(12), 0, t) for t in (1, 2, 3, 4)]
+    assert [w.nonzero().flatten().tolist() for w in windows] == [[5, 6, 7], [8, 9, 10], [11], [5, 6, 7]]
+
+
+@pytest.mark.parametrize(("field", "value"), [("select", "best"), ("rank", "loss"), ("group", "net")])
+def test_a_choice_that_there_is_not_is_refused(net, by_class, field, value):
+    with pytest.raises((ValueError, TypeError), match=field):
+        run(ascent(net, by_class, RECIPE, keep=0.5, **{field: value}))
+
+
+def test_frozen_parameters_take_no_part_and_one_without_gradient_may_be_ranked(net, by_class):
+    part = clone(net)
+    part.get_parameter("1.weight").requires_grad_(False)
+    part.register_parameter("unused", torch.nn.Parameter(torch.ones(3, dtype=torch.float64)))
+    result = run(ascent(part, by_class, RECIPE, keep=0.3))
+    assert set(result.trace.changed) == {"unused", "1.bias", "3.weight", "3.bias"}
+    assert result.trace.changed["unused"] == 0
+    assert torch.equal(result.model.get_parameter("1.weight"), net.get_parameter("1.weight"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
@@ -582,3 +583,115 @@ def test_a_retain_subset_needs_enough_images_and_a_class_that_stays() -> None:
 def test_a_setting_outside_its_range_is_refused_by_name(field: str, value: object) -> None:
     with pytest.raises((ValueError, TypeError), match=field):  # type checks are on in tests
         SMALL.but(**{field: value})
+
+
+# --- numbers that the specification fixes ----------------------------------------------------------------
+
+
+def test_the_defaults_are_the_stated_ones() -> None:
+    assert UnsirRecipe() == UnsirRecipe(
+        *(256, 40, 0.1, 1.0),  # images, steps, rate and penalty of the noise
+        *(1, 2e-3, 1e-3, 1, 64),  # copies, rates, epochs of repair, batch size
+        *("learned", "corrected", 0),
+    )
+    assert (UnsirRecipe().images, UnsirRecipe().noise_steps, UnsirRecipe().repair_epochs) == (256, 40, 1)
+
+
+def test_the_least_settings_are_allowed_and_infinity_is_not() -> None:
+    least = UnsirRecipe(images=1, noise_steps=0, penalty=0.0, copies=1, repair_epochs=0, batch_size=1)
+    assert least.but(images=2).images == 2
+    for name in ("noise_lr", "penalty", "impair_lr", "repair_lr"):
+        with pytest.raises(ValueError, match=f"`{name}` must be .*finite; got inf"):
+            UnsirRecipe(**{name: math.inf})
+    for name in ("noise_lr", "impair_lr", "repair_lr"):
+        with pytest.raises(ValueError, match=f"`{name}` must be positive and finite; got 0"):
+            UnsirRecipe(**{name: 0.0})
+
+
+def test_noise_is_learned_in_forty_steps_at_a_tenth_unless_told_otherwise(trained: nn.Module) -> None:
+    start = gaussian(1, 3, pictures().x[0])
+    plain, spelt = (
+        run(learn_noise(frozen_copy(trained), start, *settings)) for settings in ((), (40, 0.1, 0.1))
+    )
+    assert torch.equal(plain.examples.x, spelt.examples.x)
+    assert len(plain.ce) == 41
+    assert list(plain.shown) == [0, 5, 10, 20, 40]
+
+
+def test_noise_is_standard_normal_by_seed_and_class_with_ids_of_its_own() -> None:
+    like = torch.zeros(3, 8, 8, dtype=torch.float64)
+    noise = {c: gaussian(c, 100, like, 7) for c in (0, 1, 2)}
+    for c, one in noise.items():
+        assert one.x.shape == (100, 3, 8, 8)
+        assert one.x.dtype == torch.float64
+        assert float(one.x.mean()) == pytest.approx(0, abs=0.03)
+        assert float(one.x.std()) == pytest.approx(1, abs=0.02)
+        assert set(one.y.tolist()) == {c}
+        assert torch.equal(one.x, gaussian(c, 100, like, 7).x)
+        assert not torch.equal(one.x, gaussian(c, 100, like, 8).x)
+    assert sorted(torch.cat([one.ids for one in noise.values()]).tolist()) == list(range(-300, 0))
+    assert not torch.equal(noise[0].x, noise[1].x)
+
+
+def test_a_step_of_the_noise_shows_the_images_as_they_then_are(trained: nn.Module) -> None:
+    frozen, start = frozen_copy(trained), gaussian(1, 5, pictures().x[0])
+    steps: list[tuple[Step, Tensor]] = []
+    noise = run(learn_noise(frozen, start, 3), [lambda s: steps.append((s, s.batch.x.clone()))])
+    assert [(s.phase, s.epoch, s.number, s.steps) for s, _ in steps] == [
+        ("noise", 1, n, 3) for n in (1, 2, 3)
+    ]
+    assert torch.equal(steps[-1][1], noise.examples.x)
+    assert steps[0][0].model is frozen
+    ce = [nn.functional.cross_entropy(frozen(x), start.y).item() for x in (start.x, *(x for _, x in steps))]
+    assert noise.ce == pytest.approx(ce)
+    norms = [x.flatten(1).norm(dim=1).mean().item() for x in (start.x, *(x for _, x in steps))]
+    assert noise.norm == pytest.approx(norms)
+    assert [s.info["norm"] for s, _ in steps] == pytest.approx(norms[:-1])
+    assert all(torch.equal(s.batch.ids, start.ids) and torch.equal(s.batch.y, start.y) for s, _ in steps)
+
+
+def test_matched_images_have_a_loss_and_a_norm_of_their_own(trained: nn.Module) -> None:
+    frozen = frozen_copy(trained)
+    learned = run(learn_noise(frozen, gaussian(1, 20, pictures().x[0]), 5))
+    matched = norm_matched(frozen, learned, gaussian(1, 20, pictures().x[0], 9))
+    assert matched.ce == (nn.functional.cross_entropy(frozen(matched.examples.x), learned.examples.y).item(),)
+    assert matched.norm == learned.norm[-1:]
+    assert torch.equal(matched.shown[0], matched.examples.x[:16])
+
+
+def test_the_drift_is_the_relative_change_of_each_buffer(normed: nn.Module) -> None:
+    drift = forget(normed, mode="C").trace.drift
+    frozen = frozen_copy(normed).train()
+    run(make_noise(frozen, [1], pictures(), SMALL))
+    for name in ("1.running_mean", "1.running_var"):
+        before, after = state(normed)[name], state(frozen)[name]
+        assert drift[name] == pytest.approx(float((after - before).norm() / before.norm()))
+    assert drift.keys() == {"1.running_mean", "1.running_var"}
+
+
+def test_the_seconds_of_a_run_are_no_more_than_its_caller_waited(trained: nn.Module) -> None:
+    begun = time.perf_counter()
+    assert 0 < forget(trained).seconds <= time.perf_counter() - begun
+
+
+def test_each_rate_belongs_to_its_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, float, int, int, int]] = []
+    real = Recipe.fresh_optimizer
+
+    def spy(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+        made.append((recipe.optimizer, recipe.lr, recipe.batch_size, recipe.epochs, recipe.seed))
+        return real(recipe, model)
+
+    monkeypatch.setattr(Recipe, "fresh_optimizer", spy)
+    recipe = UnsirRecipe(4, 2, 0.3, 0.1, 1, 0.02, 0.03, 2, 5, seed=9)
+    run(unsir(tiny(False), [1], retain_subset(pictures(), [1], 3), recipe))
+    assert made == [("adam", 0.3, 4, 2, 0), ("adam", 0.02, 5, 1, 9), ("adam", 0.03, 5, 2, 9)]
+
+
+def test_three_of_four_classes_can_be_forgotten_and_the_last_class_too() -> None:
+    assert (
+        run(unsir(tiny(False), [0, 1, 3], retain_subset(pictures(), [0, 1, 3], 3), SMALL)).trace.retained == 3
+    )
+    one_each = retain_subset(pictures(), [1], 1)
+    assert sorted(one_each.y.tolist()) == [0, 2, 3]
+    assert torch.equal(one_each.ids, retain_subset(pictures(), [1], 1, seed=0).ids)

@@ -322,7 +322,7 @@ def _gradients(model: nn.Module) -> Params:
 
 def _accuracy(model: nn.Module, batch: Batch) -> float:
     with evaluating(model):
-        return float((model(batch.x).argmax(1) == batch.y).float().mean())
+        return float((model(batch.x).argmax(1) == batch.y).double().mean())
 
 
 def _warn_if_not_learned(model: nn.Module, split: Split) -> None:
