@@ -206,3 +206,125 @@ def test_real_mnist_cifar10_and_location30_have_their_official_sizes(unlearn_dat
         found = data.load(name, unlearn_data)
         assert (len(found.train), len(found.test)) == wanted
         assert len(found.classes) == int(found.train.y.max()) + 1
+
+
+def test_a_mixed_key_is_splitmix64_by_its_published_numbers():
+    # the first outputs of Vigna's C code for the state 1234567
+    golden, numbers = 0x9E3779B97F4A7C15, [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert [data.mix((1234567 + k * golden) % 2**64) for k in range(3)] == numbers
+    assert data.mix(3, 5) == data.mix(data.mix(3) ^ 5)
+    assert data.mix() == 0
+
+
+def test_a_keyed_order_sorts_the_mixed_numbers_of_the_ids():
+    ids = torch.tensor([5, 900, -3, 7])
+    numbers = [data.mix((i ^ data.mix(1, 2)) % 2**64) for i in ids.tolist()]
+    assert data.keyed_order(ids, 1, 2).tolist() == sorted(range(4), key=numbers.__getitem__)
+
+
+def test_a_scale_is_the_mean_and_deviation_of_each_channel():
+    x = torch.tensor([[[[0, 4]], [[1, 1]]], [[[0, 4]], [[1, 3]]]], dtype=torch.uint8)  # two channels
+    found = Scale.of(x)
+    assert (found.mean, found.std) == ((2.0, 1.5), (2.0, pytest.approx(0.75**0.5)))
+    assert found(x)[:, 0].flatten().tolist() == [-1, 1, -1, 1]
+    torch.testing.assert_close(found.undo(found(x)), x.float())
+    one_for_all = Scale((1.0,), (2.0,))
+    assert one_for_all(x)[0].flatten().tolist() == [-0.5, 1.5, 0, 0]
+    assert Scale.of(torch.full((3, 1), 7, dtype=torch.uint8)) == Scale((7.0,), (1.0,))
+    with pytest.raises(ValueError, match="the scale has 2 channels"):
+        found(torch.zeros(1, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [((), ()), ((1.0, 2.0), (1.0,)), ((0.0,), (0.0,)), ((0.0,), (-1.0,))]
+)
+def test_a_scale_has_one_mean_and_one_positive_deviation_a_channel(mean, std):
+    with pytest.raises(ValueError, match="`std"):
+        Scale(mean, std)
+
+
+def test_a_batch_can_be_cut_into_parts():
+    batch = blobs(6).batch(slice(None))
+    parts = list(batch.split([1, 3, 2]))
+    assert [part.ids.tolist() for part in parts] == [[0], [1, 2, 3], [4, 5]]
+    assert all(
+        torch.equal(torch.cat([getattr(p, f) for p in parts]), getattr(batch, f)) for f in ("x", "y", "ids")
+    )
+
+
+def test_samples_of_one_shape_and_scale_can_be_joined_and_no_others():
+    a = Examples.of(torch.zeros(2, 3), [0, 1])
+    b = Examples(torch.ones(1, 3), torch.tensor([2]), torch.tensor([9]))
+    both = a + b
+    assert (both.x.sum(1).tolist(), both.y.tolist(), both.ids.tolist()) == ([0, 0, 3], [0, 1, 2], [0, 1, 9])
+    scaled = Examples(
+        torch.ones(1, 3, dtype=torch.uint8), torch.tensor([2]), torch.tensor([9]), Scale((0.0,), (1.0,))
+    )
+    with pytest.raises(ValueError, match="one scale"):
+        scaled + Examples(scaled.x, scaled.y, torch.tensor([8]), Scale((1.0,), (1.0,)))
+    with pytest.raises(ValueError, match=r"one shape.*got \[3\] and \[4\]"):
+        a + Examples(torch.ones(1, 4), torch.tensor([2]), torch.tensor([9]))
+    with pytest.raises(ValueError, match="`ids` must be unique"):
+        a + a
+
+
+def test_a_share_is_chosen_by_keyed_order_class_by_class():
+    whole = blobs(30)
+    assert torch.equal(whole.head(7).ids, whole.head(7, seed=0).ids)
+    assert not torch.equal(whole.head(7).ids, whole.head(7, seed=1).ids)
+    assert whole.head(6).y.bincount().tolist() == [2, 2, 2]
+    assert len(whole.head(0)) == 0
+    assert whole.head(30) is whole
+    order = data.keyed_order(whole.ids, 4)
+    first = [next(int(i) for i in order if whole.y[i] == label) for label in range(3)]
+    assert set(whole.head(3, seed=4).ids.tolist()) == set(first)
+    rare = whole.where((whole.y != 2) | (whole.ids == 2))
+    shares = [rare.head(n).y.bincount(minlength=3).tolist() for n in (10, 11)]
+    assert shares == [[5, 5, 0], [5, 5, 1]], "a class of one sample comes when the others are half full"
+
+
+def test_a_fifth_is_held_out_the_same_on_every_machine(tmp_path):
+    (tmp_path / "location30").mkdir()
+    x = np.arange(44, dtype=np.uint8)[:, None].repeat(2, 1) % 2
+    np.savez(tmp_path / "location30" / "location30.npz", x=x, y=np.arange(44) % 2)
+    found = data.load("location30", tmp_path)
+    assert (len(found.train), len(found.test)) == (35, 9), "the fifth is rounded up"
+    whole = Examples.of(torch.from_numpy(x), np.arange(44) % 2, Scale((0.0,), (1.0,)))
+    assert torch.equal(found.test.y, whole.head(9, seed=0).y)
+    assert found.train.ids.tolist() == list(range(35))
+    assert found.test.ids.tolist() == list(range(9))
+    assert (found.train.scale, found.shape, len(found.classes)) == (Scale((0.0,), (1.0,)), (2,), 30)
+
+
+def test_digits_keep_their_labels_and_are_scaled_as_one(digits):
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    wanted = {x.astype(np.uint8).tobytes(): y for x, y in zip(raw.images, raw.target, strict=True)}
+    for part in (digits.train, digits.test):
+        assert all(wanted[x.numpy().tobytes()] == y for x, y in zip(part.x, part.y.tolist(), strict=True))
+    assert digits.train.scale == digits.test.scale == Scale.of(torch.from_numpy(raw.images[:, None]))
+    assert digits.classes == tuple("0123456789")
+
+
+@pytest.mark.parametrize(
+    "x", [torch.zeros(3), torch.zeros(3, 2, dtype=torch.complex64), torch.zeros(3, 2).long()]
+)
+def test_inputs_are_vectors_or_more_and_real_and_integers_have_a_scale(x):
+    with pytest.raises((ValueError, TypeError), match="`x`"):
+        Examples.of(x, [0, 1, 2])
+
+
+def test_a_split_shares_no_sample_and_says_which():
+    whole = blobs(9)
+    with pytest.raises(ValueError, match=r"2 ids are in both, among them \[3, 4\]"):
+        Split(whole.select([3, 4, 5]), whole.select([0, 3, 4]))
+
+
+def test_moving_keeps_what_is_there_and_scales_what_is_stored():
+    stored = Examples.of(torch.full((2, 1), 3, dtype=torch.uint8), [0, 1], Scale((1.0,), (4.0,)))
+    moved = stored.to("cpu")
+    assert (moved.x.tolist(), moved.scale, moved.y.tolist()) == ([[0.5], [0.5]], None, [0, 1])
+    assert blobs(4).to("cpu").x.dtype == torch.float64
+    same = blobs(4)
+    assert same.to("cpu", torch.float64) is same

@@ -218,3 +218,61 @@ def test_errors_name_the_thing_the_rule_and_the_value() -> None:
         zrf(P, [])
     with pytest.raises(ValueError, match=r"parameters of the same names and shapes"):
         weight_distance(tiny_net(), tiny_net(features=4))
+
+
+def test_m5_rounding_never_leaves_the_interval_of_js() -> None:
+    a = random_outputs(0, 300, 10)
+    assert js_each(a, a * (1 + 1e-16)).min() >= 0
+    assert js_each(ONE_HOT, ONE_HOT.roll(1, 0)).max() <= math.log(2)
+
+
+def test_m8_of_unequal_numbers_of_samples_the_shares_are_compared() -> None:
+    p, q = ONE_HOT[:, :4][[0, 1, 1, 2]], ONE_HOT[:, :4][[1, 1]]
+    assert predicted_class_tv(p, q) == pytest.approx((1 / 4 + 1 / 2 + 1 / 4) / 2)
+
+
+def test_m9_an_entropy_counts_as_one_in_a_million_million_at_least() -> None:
+    almost = rows([1 - 1e-15, 1e-15])
+    assert log_entropy(almost).item() == pytest.approx(math.log(1e-12))
+    assert log_entropy(rows([0.5, 0.5])).item() == pytest.approx(math.log(math.log(2)))
+
+
+def test_m10_a_layer_that_was_zero_is_infinitely_far_once_it_moves() -> None:
+    still, moved = nn.Linear(2, 2).double(), nn.Linear(2, 2).double()
+    with torch.no_grad():
+        for p in (*still.parameters(), *moved.parameters()):
+            p.zero_()
+        assert weight_distance(moved, still).total == 0
+        moved.weight[0, 0] = 1
+    assert weight_distance(moved, still).total == math.inf
+
+
+def test_m10_a_parameter_of_the_net_itself_is_a_layer_of_its_own_name() -> None:
+    class Scaled(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor, self.net = nn.Parameter(torch.full((2,), factor)), nn.Linear(1, 1)
+            nn.init.ones_(self.net.weight)
+            nn.init.ones_(self.net.bias)
+
+    found = weight_distance(Scaled(3.0), Scaled(2.0))
+    assert found.layers == {"factor": pytest.approx(1 / 2), "net": 0}
+    assert found.total == pytest.approx(math.sqrt(2 / (8 + 2)))
+
+
+def test_outputs_over_other_samples_or_without_a_row_each_are_refused() -> None:
+    for wrong in (rows([0.5, 0.5]), rows([0.7, 0.2, 0.1], [0.7, 0.2, 0.1])):
+        for measure in (js, activation_distance, agreement):
+            with pytest.raises((ValueError, TypeError)):  # run-time type checks may come first
+                measure(P, wrong)
+
+
+def test_a_temperature_divides_the_logits() -> None:
+    logits = torch.tensor([[2.0, 0.0]])
+    assert probabilities(logits, 4.0)[0, 0] == pytest.approx(1 / (1 + math.exp(-0.5)))
+    assert probabilities(logits)[0, 0] == pytest.approx(1 / (1 + math.exp(-2)))
+
+
+def test_the_first_twin_is_that_of_seed_zero() -> None:
+    net = tiny_net()
+    assert torch.equal(untrained_twin(net)[1].weight, untrained_twin(net, 0)[1].weight)

@@ -9,8 +9,8 @@ from torch import nn
 
 from tests.toys import blobs, tiny_net
 from unlearn_lib import data, models
-from unlearn_lib.data import Examples
-from unlearn_lib.outputs import accuracy, logits
+from unlearn_lib.data import Examples, Scale
+from unlearn_lib.outputs import accuracy, device_of, dtype_of, inputs, logits, losses, require_outputs
 from unlearn_lib.train import Recipe, run, train
 
 
@@ -102,3 +102,57 @@ def test_logits_do_not_depend_on_the_size_of_the_batches():
 def test_an_empty_set_has_no_logits():
     with pytest.raises(ValueError, match="`examples` must hold at least one sample; got none"):
         logits(tiny_net(), Examples(torch.zeros(0, 5), torch.zeros(0), torch.zeros(0).long()))
+
+
+def test_answers_that_differ_by_a_hundredth_are_rounding_and_by_more_are_chance():
+    class Jumping(nn.Module):
+        """Answers larger by this share when it is asked the second time."""
+
+        def __init__(self, share):
+            super().__init__()
+            self.linear, self.share, self.calls = nn.Linear(5, 3).double(), share, 0
+
+        def forward(self, x):
+            self.calls += 1
+            return self.linear(x) * (1 + self.share * (self.calls > 1))
+
+    torch.testing.assert_close(logits(net := Jumping(0.009), blobs(8)), net.linear(blobs(8).x).detach())
+    with pytest.raises(ValueError, match="must give a sample the same answer each time"):
+        logits(Jumping(0.0115), blobs(8))
+
+
+def test_losses_and_accuracy_are_those_of_the_logits():
+    net, examples = tiny_net(), blobs(23)
+    found = logits(net, examples)
+    by_hand = -found.softmax(1)[torch.arange(23), examples.y].log()
+    torch.testing.assert_close(losses(net, examples), by_hand)
+    assert accuracy(net, examples) == float((found.argmax(1) == examples.y).sum()) / 23
+    assert losses(net.float(), examples).dtype == torch.float64
+
+
+def test_an_output_that_is_not_finite_is_counted_by_sample():
+    net = Wrapped(lambda out: torch.where(torch.arange(len(out))[:, None] < 2, torch.nan, out))
+    with pytest.raises(FloatingPointError, match="not finite for 2 of 7 samples"):
+        logits(net, blobs(7))
+
+
+def test_there_is_an_output_for_every_label():
+    two = torch.zeros(2, 2)
+    require_outputs(two, torch.tensor([0, 1]))
+    require_outputs(two[:0], torch.tensor([], dtype=torch.long))
+    with pytest.raises(ValueError, match=r"labels must be in 0 \.\.\. 1, .* got 2"):
+        require_outputs(two, torch.tensor([0, 2]))
+
+
+def test_a_net_has_the_type_and_device_of_its_first_parameter():
+    net = nn.Sequential(nn.Linear(2, 2).half(), nn.Linear(2, 2))
+    assert (dtype_of(net), device_of(net).type) == (torch.float16, "cpu")
+    with pytest.raises(ValueError, match="`model` must have a parameter"):
+        device_of(nn.ReLU())
+
+
+def test_stored_integers_reach_the_net_scaled_and_in_its_own_type():
+    stored = Examples.of(torch.full((3, 1), 3, dtype=torch.uint8), [0, 1, 0], Scale((1.0,), (4.0,)))
+    for net in (nn.Linear(1, 2), nn.Linear(1, 2).double()):
+        found = inputs(net, stored, slice(1, 3))
+        assert (found.tolist(), found.dtype) == ([[0.5], [0.5]], net.weight.dtype)

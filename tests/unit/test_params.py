@@ -59,3 +59,35 @@ def test_a_clone_shares_nothing_with_its_model():
     assert all(p.grad is None for p in twin.parameters())
     assert next(net.parameters()).grad is not None
     assert not {p.data_ptr() for p in net.parameters()} & {p.data_ptr() for p in twin.parameters()}
+
+
+def test_arithmetic_is_tensor_by_tensor():
+    a, b = (
+        {"x": torch.tensor([1.0, -2.0]), "y": torch.tensor([[3.0]])},
+        {"x": torch.ones(2), "y": torch.ones(1, 1)},
+    )
+    assert {n: v.tolist() for n, v in params.add(a, b).items()} == {"x": [2, -1], "y": [[4]]}
+    assert {n: v.tolist() for n, v in params.subtract(a, b).items()} == {"x": [0, -3], "y": [[2]]}
+    assert {n: v.tolist() for n, v in params.scale(a, 3.0).items()} == {"x": [3, -6], "y": [[9]]}
+    assert params.l1(a) == 6
+    assert params.l2(a) == pytest.approx(14**0.5)
+    assert params.l1({}) == params.l2({}) == 0
+
+
+def test_a_frozen_copy_answers_in_eval_mode_and_learns_nothing():
+    net = models.build("small_cnn_bn", (1, 8, 8), 10).train()
+    twin = params.frozen_copy(net)
+    assert not any(module.training for module in twin.modules())
+    assert not any(p.requires_grad for p in twin.parameters())
+    assert net.training
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_a_state_holds_buffers_and_does_not_follow_the_model():
+    net = models.build("small_cnn_bn", (1, 8, 8), 10)
+    before = params.state(net)
+    net.train()(torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    assert int(before["1.num_batches_tracked"]) == 0
+    assert not torch.equal(before["1.running_mean"], params.state(net)["1.running_mean"])
+    params.assign(net, before)
+    assert all(torch.equal(before[name], value) for name, value in params.state(net).items())

@@ -184,3 +184,128 @@ def test_run_returns_the_result_of_a_method():
 
 def test_the_device_asked_for_is_the_device():
     assert pick_device("cpu").type == "cpu"
+
+
+def test_the_default_recipe_is_an_epoch_of_plain_gradient_descent():
+    assert Recipe() == Recipe("sgd", 0.1, 0.0, 0.0, 64, 1, 0)
+    assert Recipe().to_dict() == {
+        "optimizer": "sgd",
+        "lr": 0.1,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "batch_size": 64,
+        "epochs": 1,
+        "seed": 0,
+    }
+    least = Recipe(lr=1e-9, batch_size=1, epochs=0, seed=-3)
+    assert same(trained(least), params.state(tiny_net())), "no epoch, no step"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "make"),
+    [
+        (
+            RECIPE.but(momentum=0.5, weight_decay=0.1),
+            lambda p: torch.optim.SGD(p, 0.05, 0.5, weight_decay=0.1),
+        ),
+        (
+            RECIPE.but(optimizer="adam", weight_decay=0.1),
+            lambda p: torch.optim.Adam(p, 0.05, weight_decay=0.1),
+        ),
+    ],
+    ids=["SGD", "Adam"],
+)
+def test_the_optimizer_is_torchs_own_with_the_recipes_numbers(recipe, make):
+    net, data = tiny_net().train(), blobs()
+    optimizer = make(net.parameters())
+    for epoch in (1, 2):
+        for rows in keyed_order(data.ids, 0, 0, epoch).split(16):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(data.x[rows]), data.y[rows]).backward()
+            optimizer.step()
+    assert same(trained(recipe), params.state(net))
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "sizes"),
+    [
+        *((50, 16, [16, 16, 16, 2]), (49, 16, [16, 16, 17]), (32, 16, [16, 16]), (17, 16, [17])),
+        *((16, 16, [16]), (5, 16, [5]), (1, 16, [1]), (3, 2, [3]), (3, 1, [1, 1, 1]), (1, 1, [1])),
+    ],
+)
+def test_batches_are_full_but_the_last_and_no_last_one_is_alone(n, size, sizes):
+    steps = []
+    run(train(tiny_net(), blobs(n), Recipe(batch_size=size)), [steps.append])
+    assert [len(step.batch.y) for step in steps] == sizes
+    assert {step.steps for step in steps} == {len(sizes)}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_order_of_ones_own_is_kept_with_its_repeats(times):
+    seen, asked = [], []
+
+    def backwards(ids, epoch):
+        asked.append(epoch)
+        return torch.arange(len(ids)).flip(0).repeat(times)
+
+    trained(data=blobs(20), order=backwards, watch=[lambda s: seen.extend(s.batch.ids.tolist())])
+    assert seen == list(range(19, -1, -1)) * times * 2
+    assert asked == [1, 2]
+
+
+def test_an_order_that_gives_no_row_is_refused():
+    with pytest.raises(ValueError, match="`order` must give at least one row; it gives none in epoch 1"):
+        trained(order=lambda ids, epoch: ids[:0])
+
+
+def test_order_and_dropout_are_keyed_by_seed_and_block():
+    def ids(**options):
+        steps = []
+        run(train(tiny_net(), blobs(), RECIPE, **options), [steps.append])
+        return [step.batch.ids.tolist() for step in steps]
+
+    assert ids() == ids(block=0) != ids(block=1)
+    data, expected = blobs(), []
+    for epoch in (1, 2):
+        expected += [data.ids[rows].tolist() for rows in keyed_order(data.ids, 0, 3, epoch).split(16)]
+    assert ids(block=3) == expected
+
+    def with_dropout(seed=0, **options):
+        net = tiny_net()
+        net.insert(3, nn.Dropout(0.5))
+        everything = Recipe(batch_size=120, seed=seed)  # one batch: in any order
+        return trained(everything, net=net, order=lambda ids, _: torch.arange(len(ids)), **options)
+
+    assert same(with_dropout(), with_dropout(block=0))
+    assert not same(with_dropout(), with_dropout(block=1))
+    assert not same(with_dropout(), with_dropout(seed=1))
+
+
+def test_a_step_shows_the_loss_before_it_and_the_phase_that_was_named():
+    net, steps, everything = tiny_net(), [], blobs().batch(slice(None))
+    first = cross_entropy(params.clone(net), everything).item()
+    run(train(net, blobs(), Recipe(batch_size=120)), [steps.append])
+    assert steps[0].loss == pytest.approx(first)
+    assert (steps[0].phase, steps[0].model is net, dict(steps[0].info)) == ("train", True, {})
+    assert net.training
+
+
+def test_every_watcher_sees_every_step_in_turn():
+    seen = []
+    run(
+        train(tiny_net(), blobs(32), Recipe(batch_size=16)),
+        [lambda s: seen.append(("a", s.number)), lambda s: seen.append(("b", s.number))],
+    )
+    assert seen == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "best"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_the_best_device_is_cuda_then_mps_then_the_processor(monkeypatch, cuda, mps, best):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert pick_device().type == best
+    with pytest.raises(ValueError, match="`device` must be"):
+        pick_device("gpu")
