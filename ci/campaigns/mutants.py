@@ -77,6 +77,7 @@ SKIP: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("((a * power + b - y) ** 2).sum()", "sum", "the least mean is the least sum"),
     ),
     "lira": (("daemon=True", "True", "how a helper thread ends"),),
+    "models": (("if flat <= 0:", "0", "it is a multiple of 16"),),
     "outputs": (("batch_size: int = 1024", "1024", "how many are asked at once changes no answer"),),
     "params": (("set_to_none=True", "True", "a gradient of zero and none at all train alike"),),
     "subspaces": (
