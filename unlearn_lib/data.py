@@ -171,10 +171,9 @@ class Examples:
         x, y, ids = (torch.cat([getattr(e, name) for e in (self, other)]) for name in ("x", "y", "ids"))
         return Examples(x, y, ids, self.scale)
 
-    def batch(self, rows: Tensor | slice) -> Batch:
-        """The rows as a mini-batch of network inputs."""
-        x = self.x[rows]
-        return Batch(self.scale(x) if self.scale else x, self.y[rows], self.ids[rows])
+    def batch(self, rows: Tensor | slice, dtype: torch.dtype | None = None) -> Batch:
+        """The rows as a mini-batch of network inputs of this dtype (see `to`)."""
+        return Batch(self._inputs(self.x[rows], dtype), self.y[rows], self.ids[rows])
 
     def where(self, mask: Any) -> Examples:
         """The samples where `mask` is true, in their order.
@@ -225,14 +224,15 @@ class Examples:
             dtype: of the inputs, as a rule that of the net; None leaves floating point as it is, and gives
                 scaled inputs float32.
         """
-        x = self.x.to(device)
-        if self.scale:
-            x = self.scale(x, dtype or torch.float32)
-        elif dtype is not None:
-            x = x.to(dtype)
+        x = self._inputs(self.x.to(device), dtype)
         if x is self.x:
             return self
         return replace(self, x=x, y=self.y.to(device), ids=self.ids.to(device), scale=None)
+
+    def _inputs(self, x: Tensor, dtype: torch.dtype | None) -> Tensor:
+        if self.scale:
+            return self.scale(x, dtype or torch.float32)
+        return x if dtype is None else x.to(dtype)
 
     def head(self, n: int, seed: int = 0) -> Examples:
         """`n` samples with the class shares of the whole, chosen by keyed order; all if there are fewer."""

@@ -67,11 +67,9 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             module.training = mode
 
 
-def inputs(model: nn.Module, examples: Examples, rows: slice) -> Tensor:
+def inputs(model: nn.Module, examples: Examples, rows: Tensor | slice) -> Tensor:
     """These samples as the model takes them: on its device, in its floating point type."""
-    # scaled batch by batch: a second, float copy of all inputs would be four times the stored size
-    part = examples.x[rows].to(device_of(model))
-    return examples.scale(part, dtype_of(model)) if examples.scale else part.to(dtype_of(model))
+    return examples.batch(rows, dtype_of(model)).x.to(device_of(model))
 
 
 def logits(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Float[Tensor, "n k"]:
@@ -85,8 +83,9 @@ def logits(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Floa
     stream = random_generator(device_of(model))
     before = stream.get_state()
     try:
-        outputs = answers(model, examples, batch_size)
-        again = answers(model, examples.where(torch.arange(len(examples)) < _PROBE))
+        outputs, first = _asked(model, examples, batch_size)
+        with evaluating(model):
+            again = _answer(model, first).cpu()
         drew = not torch.equal(before, stream.get_state())
     finally:
         stream.set_state(before)
@@ -96,7 +95,7 @@ def logits(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Floa
             f"the model's outputs are not finite for {broken} of {len(outputs)} samples: "
             "its weights are destroyed and nothing can be measured."
         )
-    if drew or not _alike(again, outputs[:_PROBE]):
+    if drew or not _alike(again, outputs[: len(again)]):
         raise ValueError(
             "`model` must give a sample the same answer each time, in eval mode and whatever its batch; this "
             "one is random (`F.dropout` needs `training=self.training`), or looks at the whole batch (batch "
@@ -108,13 +107,7 @@ def logits(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Floa
 
 def answers(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Float[Tensor, "n k"]:
     """`logits` in one pass and as they are: nothing is asked twice, and any number may come out."""
-    check_examples("examples", examples)
-    check.whole("batch_size", batch_size, 1)
-    with evaluating(model):
-        starts = range(0, len(examples), batch_size)
-        return torch.cat(
-            [_answer(model, inputs(model, examples, slice(i, i + batch_size))).cpu() for i in starts]
-        )
+    return _asked(model, examples, batch_size)[0]
 
 
 def losses(model: nn.Module, examples: Examples) -> Float[Tensor, " n"]:
@@ -152,6 +145,19 @@ def reason(model: nn.Module, x: Tensor, y: Tensor, error: Exception) -> Exceptio
     except (ValueError, RuntimeError, TypeError) as found:
         return found
     return None
+
+
+def _asked(model: nn.Module, examples: Examples, batch_size: int) -> tuple[Float[Tensor, "n k"], Tensor]:
+    """All answers, on the CPU, and the first few inputs, to ask again."""
+    check_examples("examples", examples)
+    parts = range(0, len(examples), check.whole("batch_size", batch_size, 1))
+    found, first = [], torch.empty(0)
+    with evaluating(model):
+        for start in parts:
+            x = inputs(model, examples, slice(start, start + batch_size))
+            found.append(_answer(model, x).cpu())
+            first = first if start else x[:_PROBE]
+    return torch.cat(found), first
 
 
 def _answer(model: nn.Module, x: Tensor) -> Float[Tensor, "n k"]:

@@ -150,5 +150,6 @@ def test_a_gpu_gets_the_sizes_that_are_meant_for_it(monkeypatch, device, model) 
     sizes = {**presets.PRESETS["pgu"]["cifar10"]["full"], "test": 40}
     sizes["cuda"] = {**sizes["cuda"], "train": 50}
     monkeypatch.setitem(presets.PRESETS["pgu"]["digits"], "full", {**sizes, "train": 50})
+    monkeypatch.setattr(session, "pick_device", torch.device)  # as if there were one
     found = session.start("pgu", preset="full", device=device)
     assert (found.settings.model, hasattr(found.settings, "cuda")) == (model, False)

@@ -40,10 +40,10 @@ class Counted(Examples):
     def __radd__(self, other: Examples) -> Counted:
         return self.by(self.reads, Examples.__add__(other, self))
 
-    def batch(self, rows: Tensor | slice) -> Batch:
+    def batch(self, rows: Tensor | slice, dtype: torch.dtype | None = None) -> Batch:
         """The rows as a mini-batch; each of them is one read."""
         self.reads.update(self.ids[rows].tolist())
-        return super().batch(rows)
+        return super().batch(rows, dtype)
 
 
 @dataclass(frozen=True)
