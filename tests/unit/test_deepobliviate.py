@@ -352,3 +352,52 @@ def test_samples_of_every_kind_of_label_can_be_dealt_into_blocks():
         shares = data.select(block).y.bincount(minlength=3)
         assert shares.max() - shares.min() <= 1
     assert isinstance(data, Examples)
+
+
+def test_the_window_of_a_trace_is_what_the_rule_saw_last(chain):
+    seen = []
+    done = run(deepobliviate(chain, ids_in(chain, 3, 6), StopRule(0), stop_block=9), [seen.append])
+    trace = done.trace
+    assert (trace.d_min, trace.d_max, trace.T, trace.blocks_retrained) == (3, 6, 9, 7)
+    assert trace.window == trace.residual[3:] == seen[-1].info["window"]
+    assert [len(s.info["window"]) for s in seen if s.phase == "residual"] == [0, 0, 0, 1, 2, 3, 4]
+    assert trace.speedup == B / 7
+    assert [(s.number, s.steps) for s in seen if s.phase == "residual"] == [(n, 10) for n in range(1, 8)]
+
+
+def test_residual_and_gap_are_the_distances_of_increments_and_of_states(chain):
+    trace = run(deepobliviate(chain, ids_in(chain, 4), stop_block=6)).trace
+    new = {3: chain.params(3)} | {
+        k: {name: trace.retrained[k - 4][name] for name in chain.params(k)} for k in (4, 5, 6)
+    }
+    for k in (4, 5, 6):
+        old_step, new_step = subtract(chain.params(k), chain.params(k - 1)), subtract(new[k], new[k - 1])
+        assert trace.residual[k - 4] == pytest.approx(l1(subtract(old_step, new_step)))
+        assert trace.gap[k - 4] == pytest.approx(l1(subtract(chain.params(k), new[k])))
+
+
+def test_nothing_to_forget_is_the_final_model_and_trains_nothing(chain):
+    with pytest.warns(UserWarning, match="names no sample that is still in the chain"):
+        done = run(deepobliviate(chain, []))
+    assert same(state(done.model), chain.state(B))
+    assert (done.trace.reason, done.trace.blocks_retrained, done.trace.speedup) == ("nothing to forget", 0, B)
+    assert (done.trace.ids, done.trace.exact, done.trace.window) == ((), False, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("stop_block", 5), ("stop_block", B + 1), ("restart", 0), ("restart", 5)]
+)
+def test_no_run_stops_before_the_last_touched_block_or_restarts_after_the_first(chain, name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        run(deepobliviate(chain, ids_in(chain, 4, 6), **{name: value}))
+
+
+def test_another_order_of_the_retrained_blocks_is_measured_as_residual(chain):
+    ids = ids_in(chain, 4)
+    kept, shuffled = (
+        run(deepobliviate(chain, ids, stop_block=5, order_seed=seed)).trace for seed in (None, 7)
+    )
+    assert (
+        kept.residual == run(deepobliviate(chain, ids, stop_block=5, order_seed=RECIPE.seed)).trace.residual
+    )
+    assert shuffled.residual != kept.residual
