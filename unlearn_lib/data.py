@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,8 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
-from unlearn_lib import check
+from unlearn_lib import check, files, pictures
+from unlearn_lib.files import DataError
 
 __all__ = [
     "Batch",
@@ -34,10 +35,6 @@ __all__ = [
     "mix",
     "names",
 ]
-
-
-class DataError(ValueError):
-    """A data set is unknown, missing or damaged; the message says which files, where, and how to get them."""
 
 
 class Batch(NamedTuple):
@@ -354,14 +351,20 @@ class Dataset:
         return tuple(self.train.x.shape[1:])
 
 
-def load(name: str, root: str | Path | None = None, *, download: bool = False) -> Dataset:
+def load(
+    name: str | Path, root: str | Path | None = None, *, download: bool = False, size: int | None = None
+) -> Dataset:
     """Load a data set by name; only `download=True` may use the network.
 
     Args:
-        name: one of `names()`. "digits" (8x8 handwritten digits) comes with scikit-learn.
+        name: one of `names()`, or the path of a folder of images, short for ``load("image_folder", path)``.
+            "digits" (8x8 handwritten digits) comes with scikit-learn.
         root: folder of the files; default `$UNLEARN_DATA`, else `~/.cache/unlearn_lib`. For "image_folder",
-            a folder with one folder of images per class, or with `train` and `test` folders of that kind.
+            a folder with one folder of images per class, or with `train` and `test` folders of that kind; see
+            `pictures.read`.
         download: fetch missing files through torchvision.
+        size: of the pictures of "image_folder". None wants them of one size; a number scales them to
+            `size` x `size` unless they have one size, of at most so many pixels a side.
 
     Returns:
         Training samples with ids 0 ... n-1, test samples likewise.
@@ -369,19 +372,33 @@ def load(name: str, root: str | Path | None = None, *, download: bool = False) -
     Raises:
         DataError: unknown name; missing or damaged files (which, where looked, how to get them).
     """
-    if not isinstance(name, str) or name not in _LOADERS:
-        raise DataError(f"`name` must be one of {', '.join(names())}; got {name!r}.")
+    if size is not None:
+        check.whole("size", size, 1, 4096)
+    if name not in names() and _is_path(name):
+        name, root = "image_folder", name
+    if not isinstance(name, str) or name not in names():
+        raise DataError(
+            f"`name` must be one of {', '.join(names())}, or the path of a folder of images; got {name!r}."
+        )
     given = root if root is not None else os.environ.get("UNLEARN_DATA")
-    folder = check.path("root", given or Path.home() / ".cache" / "unlearn_lib")
-    return _LOADERS[name](name, folder.expanduser(), download)
+    folder = check.path("root", given or Path.home() / ".cache" / "unlearn_lib").expanduser()
+    if name == "image_folder":
+        return _image_folder(name, folder, size)
+    return _digits(name) if name == "digits" else _published(name, folder, check.flag("download", download))
 
 
 def names() -> list[str]:
     """The data sets that `load` knows."""
-    return list(_LOADERS)
+    return ["digits", *_TORCHVISION, "location30", "image_folder"]
 
 
-def _digits(name: str, root: Path, download: bool) -> Dataset:
+def _is_path(name: Any) -> bool:
+    return isinstance(name, Path) or (
+        isinstance(name, str) and ("/" in name or os.sep in name or Path(name).is_dir())
+    )
+
+
+def _digits(name: str) -> Dataset:
     from sklearn.datasets import load_digits
 
     found = load_digits()
@@ -390,7 +407,7 @@ def _digits(name: str, root: Path, download: bool) -> Dataset:
     return _held_out(name, x, torch.from_numpy(found.target), tuple("0123456789"), source)
 
 
-def _location30(name: str, root: Path, download: bool) -> Dataset:
+def _location30(name: str, root: Path) -> Dataset:
     path = root / "location30" / "location30.npz"
     if not path.is_file():
         raise DataError(
@@ -398,75 +415,84 @@ def _location30(name: str, root: Path, download: bool) -> Dataset:
             "location30/location30.npz with arrays x [5010, 446] of 0/1 and y [5010] of 0..29; "
             "there is no download (README, section Data)."
         )
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            x, y = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["y"].astype(np.int64))
-        if x.ndim != 2 or len(x) != len(y) or x.dtype != torch.uint8:
-            raise ValueError(f"x is {x.dtype} {list(x.shape)}, y {list(y.shape)}")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is damaged: {error}") from error
+    x, y = files.location30(path)
     return _held_out(name, x, y, tuple(f"profile {k}" for k in range(30)), str(path), Scale((0.0,), (1.0,)))
 
 
-def _torchvision(name: str, root: Path, download: bool) -> Dataset:
+_TORCHVISION = {  # name -> torchvision's class, and its files
+    "mnist": ("MNIST", "MNIST/raw/*-ubyte or *-ubyte.gz (4 files)"),
+    "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw/*-ubyte or *-ubyte.gz (4 files)"),
+    "svhn": ("SVHN", "train_32x32.mat, test_32x32.mat (2 files)"),
+    "cifar10": ("CIFAR10", "cifar-10-batches-py/ (7 files) or cifar-10-python.tar.gz"),
+    "cifar100": ("CIFAR100", "cifar-100-python/ (3 files) or cifar-100-python.tar.gz"),
+}
+
+
+def _published(name: str, root: Path, download: bool) -> Dataset:
+    if name == "location30":
+        return _location30(name, root)
     from torchvision import datasets
 
-    cls, needed = {
-        "mnist": (datasets.MNIST, "MNIST/raw/*-ubyte (4 files)"),
-        "fashion_mnist": (datasets.FashionMNIST, "FashionMNIST/raw/*-ubyte (4 files)"),
-        "cifar10": (datasets.CIFAR10, "cifar-10-batches-py/ (7 files)"),
-        "cifar100": (datasets.CIFAR100, "cifar-100-python/ (3 files)"),
-        "svhn": (datasets.SVHN, "train_32x32.mat, test_32x32.mat"),
-    }[name]
+    known, needed = _TORCHVISION[name]
+    published = getattr(datasets, known)
+
+    def read() -> files.Arrays:
+        if name in ("mnist", "fashion_mnist"):
+            return files.mnist(name, root, published)
+        return files.svhn(root, published) if name == "svhn" else files.cifar(root, published)
+
     try:
-        if name == "svhn":
-            parts = [cls(str(root), split=part, download=download) for part in ("train", "test")]
-            arrays = [(torch.from_numpy(p.data), torch.from_numpy(p.labels)) for p in parts]
-            classes = tuple("0123456789")
-        else:
-            parts = [cls(str(root), train=part, download=download) for part in (True, False)]
-            arrays = [(_channels_first(p.data), torch.as_tensor(p.targets)) for p in parts]
-            classes = tuple(parts[0].classes)
-    except (
-        Exception
-    ) as error:  # torchvision and its readers raise a dozen kinds for a missing or damaged file
-        raise DataError(
-            f"{name} is missing or damaged: looked in {root} for {needed} ({type(error).__name__}: {error}). "
-            f'Set UNLEARN_DATA to a folder that has them, or call load("{name}", download=True) once online.'
-        ) from error
-    scale = Scale.of(arrays[0][0][:10_000])
-    train, test = (Examples.of(x, y, scale) for x, y in arrays)
-    return Dataset(name, train, test, classes, str(root))
-
-
-def _channels_first(x: np.ndarray | Tensor) -> Tensor:
-    x = torch.as_tensor(x)
-    return x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2).contiguous()
-
-
-def _image_folder(name: str, root: Path, download: bool) -> Dataset:
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms.v2.functional import pil_to_tensor
-
-    def read(folder: Path) -> tuple[Tensor, Tensor, tuple[str, ...]]:
         try:
-            images = ImageFolder(str(folder))
-            x = [pil_to_tensor(image) for image, _ in images]
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"image_folder needs one folder of images per class in {folder}: {error}"
-            ) from error
-        if len({tuple(image.shape) for image in x}) > 1:
-            raise DataError(f"the images in {folder} must have one size; found several. Resize them first.")
-        return torch.stack(x), torch.tensor(images.targets), tuple(images.classes)
+            found = read()
+        except files.MissingError:
+            if not download:
+                raise
+            for part in ("train", "test"):
+                published(str(root), download=True, **({"split": part} if name == "svhn" else {}))
+            found = read()
+    except Exception as error:  # a download fails in a dozen ways
+        raise DataError(
+            f"{name} is missing or damaged: {error}. Looked in {root}: set UNLEARN_DATA to a folder that has "
+            f'{needed}, or call load("{name}", download=True) once online.'
+        ) from error
+    scale = Scale.of(found.x[:10_000])
+    train, test = Examples.of(found.x, found.y, scale), Examples.of(found.x_test, found.y_test, scale)
+    return Dataset(name, train, test, found.classes, str(root))
 
-    if not (root / "train").is_dir():
-        return _held_out(name, *read(root), str(root))
-    (x, y, classes), (x_test, y_test, test_classes) = read(root / "train"), read(root / "test")
-    if classes != test_classes:
-        raise DataError(f"{root}: train has the classes {classes}, test has {test_classes}; they must agree.")
-    scale = Scale.of(x)
-    return Dataset(name, Examples.of(x, y, scale), Examples.of(x_test, y_test, scale), classes, str(root))
+
+def _image_folder(name: str, root: Path, size: int | None) -> Dataset:
+    found = pictures.read(root, size)
+    source = f"{root}, scaled to {size}x{size}" if found.scaled else str(root)
+    train, test = found.train, found.test
+    if test is None:
+        train, test = _fifths(train, found.classes, root)
+    copies = pictures.copies(train, test)
+    if copies:
+        (one, other), n = copies[0], len(copies)
+        warnings.warn(
+            f"{n} test picture{'s are' if n > 1 else ' is'} in the training set too, such as {one}, which is "
+            f"{other}: tests of memory mean little on them.",
+            stacklevel=3,
+        )
+    scale = Scale.of(train.x)
+    return Dataset(
+        name, Examples.of(train.x, train.y, scale), Examples.of(test.x, test.y, scale), found.classes, source
+    )
+
+
+def _fifths(
+    whole: pictures.Pictures, classes: tuple[str, ...], root: Path
+) -> tuple[pictures.Pictures, pictures.Pictures]:
+    """A fifth of every class for testing, at least one picture; the same on every machine."""
+    ids, test = torch.arange(len(whole.y)), torch.zeros(len(whole.y), dtype=torch.bool)
+    for label, name in enumerate(classes):
+        mine = keyed_order(ids[whole.y == label], 0)
+        if len(mine) < 2:
+            raise DataError(
+                f"class {name} in {root} has one picture only: it needs one for training and one for testing."
+            )
+        test[ids[whole.y == label][mine[: math.ceil(0.2 * len(mine))]]] = True
+    return whole.where(~test), whole.where(test)
 
 
 def _held_out(
@@ -489,11 +515,3 @@ def _held_out(
         classes,
         source,
     )
-
-
-_LOADERS: dict[str, Callable[[str, Path, bool], Dataset]] = {
-    "digits": _digits,
-    **dict.fromkeys(("mnist", "fashion_mnist", "svhn", "cifar10", "cifar100"), _torchvision),
-    "location30": _location30,
-    "image_folder": _image_folder,
-}
