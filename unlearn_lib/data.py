@@ -30,6 +30,7 @@ __all__ = [
     "Scale",
     "Split",
     "check_examples",
+    "is_path",
     "keyed_order",
     "load",
     "mix",
@@ -374,7 +375,7 @@ def load(
     """
     if size is not None:
         check.whole("size", size, 1, 4096)
-    if name not in names() and _is_path(name):
+    if is_path(name):
         name, root = "image_folder", name
     if not isinstance(name, str) or name not in names():
         raise DataError(
@@ -392,7 +393,10 @@ def names() -> list[str]:
     return ["digits", *_TORCHVISION, "location30", "image_folder"]
 
 
-def _is_path(name: Any) -> bool:
+def is_path(name: Any) -> bool:
+    """Whether `load` takes this for the path of a folder of images."""
+    if isinstance(name, str) and name in names():
+        return False
     return isinstance(name, Path) or (
         isinstance(name, str) and ("/" in name or os.sep in name or Path(name).is_dir())
     )

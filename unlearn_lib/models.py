@@ -1,4 +1,4 @@
-"""Small networks. Only `small_cnn_bn` and `resnet18` have batch norm: its running statistics remember.
+"""Small networks. Only those on "_bn" and `resnet18` have batch norm: its running statistics remember.
 
 A builder takes the shape of one sample and the number of classes: ``build("mlp", (1, 8, 8), 10)``.
 """
@@ -11,7 +11,17 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-__all__ = ["MODELS", "build", "lenet5", "lenet5_dropout", "mlp", "resnet18", "small_cnn", "small_cnn_bn"]
+__all__ = [
+    "MODELS",
+    "build",
+    "lenet5",
+    "lenet5_dropout",
+    "mlp",
+    "mlp_bn",
+    "resnet18",
+    "small_cnn",
+    "small_cnn_bn",
+]
 
 
 def mlp(shape: tuple[int, ...], classes: int, hidden: int = 32) -> nn.Sequential:
@@ -19,6 +29,12 @@ def mlp(shape: tuple[int, ...], classes: int, hidden: int = 32) -> nn.Sequential
     return nn.Sequential(
         nn.Flatten(), nn.Linear(math.prod(shape), hidden), nn.ReLU(), nn.Linear(hidden, classes)
     )
+
+
+def mlp_bn(shape: tuple[int, ...], classes: int, hidden: int = 32) -> nn.Sequential:
+    """`mlp` with batch norm before the ReLU: for samples that are no images."""
+    flatten, first, relu, last = mlp(shape, classes, hidden)
+    return nn.Sequential(flatten, first, nn.BatchNorm1d(hidden), relu, last)
 
 
 def small_cnn(shape: tuple[int, ...], classes: int, *, batch_norm: bool = False) -> nn.Sequential:
@@ -73,6 +89,7 @@ def resnet18(shape: tuple[int, ...], classes: int) -> nn.Module:
 
 MODELS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "mlp": mlp,
+    "mlp_bn": mlp_bn,
     "small_cnn": small_cnn,
     "small_cnn_bn": small_cnn_bn,
     "lenet5": lenet5,

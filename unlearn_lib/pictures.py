@@ -303,10 +303,11 @@ _REMEDY = 'load("image_folder", root, size=32) cuts them to squares and scales t
 def _upright(path: Path) -> tuple[Image.Image, bool]:
     """The picture as RGB, the right way up; and whether it is the first frame of an animation."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        formats = [name for name in FORMATS if name in Image.OPEN]
+        with Image.open(path, formats=formats) as image:
             if image.format == "PNG":
                 image.verify()  # its checksums; a broken one would give wrong pixels
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=formats) as image:
             animated = image.format != "MPO" and getattr(image, "is_animated", False)  # phones write MPO
             image.load()
             turn = UPRIGHT.get(image.getexif().get(0x0112, 1))
@@ -342,6 +343,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 @contextmanager
 def _strict() -> Iterator[None]:
     """Pillow refuses what is cut off or huge, whatever it has been set to, and keeps its doubts to itself."""
+    Image.init()  # or Pillow knows a few formats only, until it has met another
     before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
     try:
         ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MOST_PIXELS

@@ -20,7 +20,7 @@
 # %% tags=["parameters"]
 preset: str = "lesson"  # quick | lesson | full
 seed: int = 0  # random seed
-dataset: str = "digits"  # digits | mnist | cifar10
+dataset: str = "digits"  # digits | mnist | fashion_mnist | svhn | cifar10 | cifar100 | location30 | path of a folder of images
 lr: float = 0.02  # learning rate on the two moons
 
 # %% [markdown]

@@ -20,7 +20,7 @@
 # %% tags=["parameters"]
 preset: str = "lesson"  # quick | lesson | full
 seed: int = 0  # random seed
-dataset: str = "digits"  # digits | mnist | location30 | cifar10
+dataset: str = "digits"  # digits | mnist | fashion_mnist | svhn | cifar10 | cifar100 | location30 | path of a folder of images
 epsilon: float = 0.003  # stop when the normalized slope of the trend is below this
 estimator: str = "fit"  # fit | dfa | fixed
 n_min: int = 0  # least number of residuals before the first test; 0 leaves it to the estimator

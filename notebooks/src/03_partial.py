@@ -24,7 +24,7 @@
 # %% tags=["parameters"]
 preset: str = "lesson"  # quick | lesson | full
 seed: int = 0  # random seed
-dataset: str = "digits"  # digits | mnist | cifar10
+dataset: str = "digits"  # digits | mnist | fashion_mnist | svhn | cifar10 | cifar100 | location30 | path of a folder of images
 forget_class: int = 3  # the class to forget
 target: float = 0.05  # forgotten means: at most this share of the forget set is still recognized
 

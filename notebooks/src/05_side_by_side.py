@@ -24,7 +24,7 @@
 # %% tags=["parameters"]
 preset: str = "lesson"  # quick | lesson | full
 seed: int = 0  # random seed
-dataset: str = "digits"  # digits | mnist | cifar10
+dataset: str = "digits"  # digits | mnist | fashion_mnist | svhn | cifar10 | cifar100 | location30 | path of a folder of images
 forget_class: int = 3  # the class to forget
 export: str = ""  # folder for the numbers as CSV and JSON; empty for a temporary one
 workers: int = 2  # processes that train the shadow models; 0 trains them here
@@ -524,7 +524,7 @@ show(figures.layers_chart(*({name: pair[i] for name, pair in layered.items()} fo
 
 # %%
 split = arena.tasks[0].split
-with_bn = models.build("small_cnn_bn", data.shape, len(data.classes), seed=seed, device=session.device)
+with_bn = models.build(settings.normed, data.shape, len(data.classes), seed=seed, device=session.device)
 bn_recipe = Recipe("adam", lr=1e-3, batch_size=32, epochs=6, seed=seed)
 bn_original = clone(with_bn)
 run(train(bn_original, base, bn_recipe))

@@ -142,13 +142,13 @@ def test_location30_is_read_from_the_named_folder(tmp_path, monkeypatch):
     assert set(found.train.to("cpu").x.unique().tolist()) == {0.0, 1.0}
 
 
-def image_folder(root, classes="ab", count=5, size=(6, 4)):
+def image_folder(root, classes="ab", count=5, size=(6, 4), blue=0):
     from PIL import Image
 
     for number, name in enumerate(classes):
         (root / name).mkdir(parents=True)
         for i in range(count):
-            Image.new("RGB", size, (50 * number, 10 * i, 0)).save(root / name / f"{i}.png")
+            Image.new("RGB", size, (50 * number, 10 * i, blue)).save(root / name / f"{i}.png")
 
 
 def test_an_image_folder_is_read_whole(tmp_path):
@@ -160,7 +160,7 @@ def test_an_image_folder_is_read_whole(tmp_path):
 
 def test_an_image_folder_with_its_own_split_is_respected(tmp_path):
     image_folder(tmp_path / "train")
-    image_folder(tmp_path / "test", count=2)
+    image_folder(tmp_path / "test", count=2, blue=99)
     found = data.load("image_folder", tmp_path)
     assert (len(found.train), len(found.test)) == (10, 4)
 

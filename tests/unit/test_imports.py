@@ -13,8 +13,18 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "unlearn_lib"
 HEAVY = {"matplotlib", "plotly", "ipywidgets", "anywidget", "IPython", "kaleido"}
-# check, data, params <- outputs, train, store <- methods <- metrics <- lesson; the rest stands with `train`.
-RANKS = {"check": 0, "data": 0, "params": 0, "methods": 2, "metrics": 3, "lesson": 4}
+# check, data (which reads files, pictures), params <- outputs, train, store <- methods <- metrics <- lesson;
+# the rest stands with `train`.
+RANKS = {
+    "check": 0,
+    "files": 0,
+    "pictures": 0,
+    "data": 0,
+    "params": 0,
+    "methods": 2,
+    "metrics": 3,
+    "lesson": 4,
+}
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))

@@ -33,6 +33,7 @@ from torch import nn
 from unlearn_lib import data, models
 from unlearn_lib.data import Dataset
 from unlearn_lib.lesson.charts import STILL_TYPES, View, still
+from unlearn_lib.lesson.fitting import FOLDER_PIXELS, fitted, measured
 from unlearn_lib.lesson.presets import PRESETS
 from unlearn_lib.train import Recipe, pick_device
 
@@ -57,6 +58,7 @@ class Session:
         device: where to compute.
         seed: of weights, order and choice.
         folder: an empty temporary folder for stores; removed when Python ends.
+        measured: whether the sizes were tried on these data; where not, they promise nothing.
     """
 
     lesson: str
@@ -67,6 +69,7 @@ class Session:
     device: torch.device
     seed: int
     folder: Path
+    measured: bool = True
 
     def build(self, seed: int | None = None) -> nn.Module:
         """A fresh, untrained model: the same weights at every call, unless another seed is given."""
@@ -93,42 +96,47 @@ def start(
     Args:
         lesson: a key of `PRESETS`, such as "deepobliviate".
         preset: "quick", "lesson" or "full".
-        dataset: a data set for which the lesson has sizes.
+        dataset: one of `data.names()`, or the path of a folder of images, with one folder a class. Where this
+            lesson was never measured on these data, its sizes are derived from them (see `fitting`); images
+            of a folder that are larger than 32x32, or of several sizes, are scaled to 32x32.
         seed: a whole number.
         device: "cpu", "cuda" or "mps"; None picks the best there is.
         root: folder of the data; default `$UNLEARN_DATA` (see `data.load`).
 
     Raises:
-        ValueError: no such lesson, preset or data set; the message lists the right ones.
+        ValueError: no such lesson, preset or data set; the message lists the right ones. Or the data are too
+            few or too large for this lesson.
         TypeError: `seed` is not a whole number.
         DataError: the files of the data set are missing or damaged.
     """
     by_data = _choose("lesson", lesson, PRESETS)
-    by_preset = _choose("dataset", dataset, by_data)
-    sizes = dict(_choose("preset", preset, by_preset))
+    if not data.is_path(dataset):
+        _choose("dataset", dataset, by_data, "; or the path of a folder of images")
+    _choose("preset", preset, MAX_THREADS)
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise TypeError(f"`seed` must be a whole number; got {seed!r}.")
     where = pick_device(device)
+    whole = data.load(dataset, root, size=FOLDER_PIXELS)
+    sizes = fitted(lesson, preset, whole)
     on_cuda = sizes.pop("cuda", {})
     sizes |= on_cuda if where.type == "cuda" else {}
     torch.set_num_threads(min(MAX_THREADS[preset], torch.get_num_threads()))
     if "google.colab" in sys.modules:
         sys.modules["google.colab"].output.enable_custom_widget_manager()
     recipe = Recipe(**sizes.pop("recipe"), seed=seed)
-    whole = data.load(dataset, root)
     cut = {part: getattr(whole, part).head(sizes[part] or sys.maxsize) for part in ("train", "test")}
     found = replace(whole, **cut)
     settings = namedtuple("Settings", list(sizes))(**sizes)
     folder = Path(tempfile.mkdtemp(prefix="unlearn-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    session = Session(lesson, preset, settings, recipe, found, where, seed, folder)
+    session = Session(lesson, preset, settings, recipe, found, where, seed, folder, measured(lesson, whole))
     sys.stdout.write(_summary(session) + "\n")
     return session
 
 
-def _choose(name: str, value: str, table: Mapping[str, Any]) -> Any:
+def _choose(name: str, value: str, table: Mapping[str, Any], more: str = "") -> Any:
     if value not in table:
-        raise ValueError(f"`{name}` must be one of {', '.join(table)}; got {value!r}.")
+        raise ValueError(f"`{name}` must be one of {', '.join(table)}{more}; got {value!r}.")
     return table[value]
 
 
@@ -143,7 +151,8 @@ def _summary(session: Session) -> str:
             f"versions: unlearn_lib {version('unlearn-lib')}, Python {platform.python_version()}, "
             + ", ".join(versions),
             f"device:   {session.device}, {torch.get_num_threads()} thread(s), seed {session.seed}",
-            f"preset:   {session.preset}: {', '.join(sizes)}; "
+            f"preset:   {session.preset}{'' if session.measured else ', fitted to these data'}: "
+            f"{', '.join(sizes)}; "
             f"{recipe.optimizer} with step {recipe.lr}, batch {recipe.batch_size}, epochs {recipe.epochs}",
             f"data:     {found.name}, {counts}; {found.source}",
         ]
