@@ -81,7 +81,7 @@ data = replace(session.dataset, train=base, test=test)
 requests = three_requests(base, forget_class, settings.forget, settings.poisoned)
 trigger, target = requests["backdoor"].backdoor
 single = requests["samples"].ids
-images = {kind: part.select(ids).x[:10].mean(1).numpy() for kind, (part, ids, _) in requests.items()}
+images = {kind: part.select(ids).x[:10].numpy() for kind, (part, ids, _) in requests.items()}
 show(figures.request_chart(images))
 for kind, (part, ids, _) in requests.items():
     print(f"{kind:9} forget {len(ids)} of {len(part)} training samples")

@@ -36,7 +36,8 @@ def request_chart(images: Mapping[str, np.ndarray]) -> View:
     """A few images of every request.
 
     Args:
-        images: request -> images [n, h, w]; the same number of each.
+        images: request -> samples [n, c, h, w], drawn without their colors, or [n, h, w]; vectors [n, d] are
+            folded into squares.
     """
     count = min(map(len, images.values()))
     figure = make_subplots(
@@ -46,7 +47,7 @@ def request_chart(images: Mapping[str, np.ndarray]) -> View:
     for row, (name, stack) in enumerate(images.items(), 1):
         for column, image in enumerate(stack[:count], 1):
             figure.add_heatmap(
-                z=image[::-1].tolist(),
+                z=_gray(image)[::-1].tolist(),
                 colorscale=[[0, "#ffffff"], [1, "#1a1a1a"]],
                 showscale=False,
                 hoverinfo="skip",
@@ -58,6 +59,13 @@ def request_chart(images: Mapping[str, np.ndarray]) -> View:
     figure.update_yaxes(showticklabels=False)
     words = f"{count} images of each request: {', '.join(images)}; a backdoor marks both edges."
     return View(styled(figure, 110 * len(images)), words)
+
+
+def _gray(sample: np.ndarray) -> np.ndarray:
+    if sample.ndim == 1:
+        side = math.ceil(math.sqrt(len(sample)))
+        return np.pad(sample, (0, side * side - len(sample))).reshape(side, side)
+    return sample.mean(0) if sample.ndim == 3 else sample
 
 
 def audit_chart(audit: str, column: Mapping[str, Estimate], band: tuple[float, float], how: str) -> View:
