@@ -89,12 +89,12 @@ def resnet18(shape: tuple[int, ...], classes: int) -> nn.Module:
 
 MODELS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "mlp": mlp,
-    "mlp_bn": mlp_bn,
     "small_cnn": small_cnn,
     "small_cnn_bn": small_cnn_bn,
     "lenet5": lenet5,
     "lenet5_dropout": lenet5_dropout,
     "resnet18": resnet18,
+    "mlp_bn": mlp_bn,
 }
 
 

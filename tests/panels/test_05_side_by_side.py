@@ -77,6 +77,7 @@ def drawn(view: View) -> None:
 
 def test_every_figure_draws_live_and_still(arena: Arena) -> None:
     drawn(figures.request_chart({"a": torch.rand(3, 8, 8).numpy(), "b": torch.rand(3, 8, 8).numpy()}))
+    drawn(figures.request_chart({"colors": torch.rand(3, 3, 8, 8).numpy(), "bits": torch.rand(3, 7).numpy()}))
     drawn(figures.audit_chart("loss MIA", COLUMN, (0.4, 0.6), ".2f"))
     drawn(figures.audit_chart("loss MIA", {"UNSIR": COLUMN["UNSIR"]}, (math.nan, math.nan), "%"))
     drawn(figures.pareto_chart(POINTS, "fast", "far"))

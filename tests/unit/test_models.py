@@ -35,6 +35,7 @@ CNN = conv(3, 32, 3) + conv(32, 64, 3) + linear(64 * 8 * 6, 64) + linear(64, 7)
 LENET = conv(3, 6, 5) + conv(6, 16, 5) + linear(16 * 2 * 1, 120) + linear(120, 84) + linear(84, 7)
 SIZES = {
     "mlp": linear(3 * 16 * 12, 32) + linear(32, 7),
+    "mlp_bn": linear(3 * 16 * 12, 32) + 2 * 32 + linear(32, 7),
     "small_cnn": CNN,
     "small_cnn_bn": CNN + 2 * (32 + 64 + 64),
     "lenet5": LENET,
@@ -92,7 +93,7 @@ def test_only_the_named_networks_have_batch_norm():
         for n in models.MODELS
         if any("Norm" in type(m).__name__ for m in models.build(n, (3, 32, 32), 10).modules())
     }
-    assert with_norm == {"small_cnn_bn", "resnet18"}
+    assert with_norm == {"mlp_bn", "small_cnn_bn", "resnet18"}
 
 
 def test_an_unknown_network_is_refused_with_the_right_names():
