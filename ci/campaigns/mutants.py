@@ -80,6 +80,13 @@ SKIP: dict[str, tuple[tuple[str, str, str], ...]] = {
     "models": (("if flat <= 0:", "0", "it is a multiple of 16"),),
     "outputs": (("batch_size: int = 1024", "1024", "how many are asked at once changes no answer"),),
     "params": (("set_to_none=True", "True", "a gradient of zero and none at all train alike"),),
+    "partial": (
+        ("scores = self.layers.flatten(ranked).abs()", "abs", "squares have the order of their roots"),
+    ),
+    "unsir": (
+        ("like = retain.to(device_of(frozen)).x[0]", "0", "any image has the shape"),
+        (".x[:1]).shape[1]", "1", "any number of images has the classes"),
+    ),
     "subspaces": (
         ("_tails((G @ U).square().sum(0))", "sum", "only shares of the sum are returned"),
         ("cosines.square() < 0.5", "< 0.5", "near 45 degrees cosine and sine are equally good"),

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -312,3 +313,34 @@ def test_who_waits_is_told_after_every_job_how_many_are_done() -> None:
     assert told == [(1, 3), (2, 3), (3, 3)]
     with pytest.raises(ValueError, match="shorter"):
         in_processes(pow, [2, 3], [2], workers=0)
+
+
+@pytest.mark.parametrize(
+    ("main", "here"),
+    [
+        (SimpleNamespace(__file__="script.py", __spec__=None), True),
+        (SimpleNamespace(__file__="script.py"), True),
+        (SimpleNamespace(__spec__=None), False),  # a notebook
+    ],
+    ids=["script", "script of an old kind", "notebook"],
+)
+def test_a_plain_script_that_asks_is_not_run_again_in_other_processes(
+    monkeypatch: pytest.MonkeyPatch, main: SimpleNamespace, here: bool
+) -> None:
+    asked: list[int] = []
+
+    class Pool:
+        def __init__(self, workers: int, *_: object, **__: object) -> None:
+            asked.append(workers)
+
+        def __enter__(self) -> Pool:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        map = staticmethod(map)
+
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr("unlearn_lib.metrics.lira.ProcessPoolExecutor", Pool)
+    assert in_processes(abs, [-1, -2], workers=2) == [1, 2]
+    assert asked == ([] if here else [2])
