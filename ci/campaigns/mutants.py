@@ -13,6 +13,7 @@ import argparse
 import ast
 import contextlib
 import io
+import itertools
 import multiprocessing
 import os
 import random
@@ -180,16 +181,20 @@ def mutants_of(path: Path, tree: Path) -> list[Mutant]:
     text = path.read_bytes()
     lines = text.decode().splitlines()
     skipped = [(part, tokens.split()) for part, tokens, _ in SKIP.get(path.stem, ())]
-    found = {}
+    found = set()
     for line, start, end, before, after in _Finder(text).run():
-        if any(part in lines[line - 1] and before in tokens for part, tokens in skipped):
-            continue
-        mutant = Mutant(str(path.relative_to(tree)), line, start, end, before, after)
-        changed = mutant.applied(text)
-        with contextlib.suppress(SyntaxError):
-            if ast.dump(ast.parse(changed)) != ast.dump(ast.parse(text)):
-                found[line, start, after] = mutant
-    return sorted(found.values())
+        if not any(part in lines[line - 1] and before in tokens for part, tokens in skipped):
+            found.add(Mutant(str(path.relative_to(tree)), line, start, end, before, after))
+    return sorted(found)
+
+
+def is_another(mutant: Mutant, tree: Path) -> bool:
+    """Whether it is a program at all, and another one."""
+    text = (tree / mutant.file).read_bytes()
+    try:
+        return ast.dump(ast.parse(mutant.applied(text))) != ast.dump(ast.parse(text))
+    except SyntaxError:
+        return False
 
 
 class _Finder(ast.NodeVisitor):
@@ -557,9 +562,9 @@ def main(arguments: list[str]) -> int:
     every = [mutant for path in files for mutant in mutants_of(path, tree)]
     if not every:
         parser.error(f"no mutants: there is no file {' or '.join(options.module or ['at all'])}.")
-    sample = every
-    if 0 < options.n < len(every):
-        sample = sorted(random.Random(options.seed).sample(every, options.n))
+    random.Random(options.seed).shuffle(every)
+    usable = (mutant for mutant in every if is_another(mutant, tree))
+    sample = sorted(itertools.islice(usable, options.n or None))
     print(f"{len(sample)} of {len(every)} mutants of {len(files)} files", flush=True)
     tried, noticed = Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
