@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+import time
 import weakref
 from dataclasses import replace
 from itertools import pairwise
@@ -451,3 +452,59 @@ def test_recording_again_with_the_same_settings_starts_over(tmp_path):
 def test_a_rule_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match=r'`rule` must be "magnitude", "random" or "global"; got \'best\'\.'):
         check_rule.__wrapped__("best", 0.5)  # past the type checker of the tests
+
+
+def test_packed_fills_the_chosen_batches_evenly_and_keeps_each_group_in_keyed_order():
+    everyone, ids = torch.arange(97), list(range(0, 75, 5))  # 15 of them; nine full batches of ten
+    order = packed(ids, 4, RECIPE)
+    for epoch in (1, 2):
+        rows = order(everyone, epoch)
+        assert torch.equal(rows.sort().values, everyone)
+        counts = [int(torch.isin(batch, torch.tensor(ids)).sum()) for batch in rows.split(10)]
+        assert sorted(counts) == [0] * 6 + [3, 4, 4, 4]
+        assert counts[-1] == 0, "the last batch is not full"
+        keyed = keyed_order(everyone, RECIPE.seed, 0, epoch)
+        inside = torch.isin(rows, torch.tensor(ids))
+        assert torch.equal(rows[inside], keyed[torch.isin(keyed, torch.tensor(ids))])
+        assert torch.equal(rows[~inside], keyed[~torch.isin(keyed, torch.tensor(ids))])
+        chosen = keyed_order(torch.arange(9), RECIPE.seed, epoch)[:4].tolist()
+        assert {k for k, count in enumerate(counts) if count} == set(chosen)
+    for number, fits in ((1, False), (2, True), (9, True), (10, False)):
+        if fits:
+            assert len(packed(ids, number, RECIPE)(everyone, 1)) == 97
+        else:
+            with pytest.raises(ValueError, match=r"`batches` must be in 2 \.\.\. 9 for 15 of 97"):
+                packed(ids, number, RECIPE)(everyone, 1)
+    assert torch.equal(packed([], 1, RECIPE)(everyone, 1), keyed_order(everyone, RECIPE.seed, 0, 1))
+
+
+def test_a_trace_says_what_was_undone_and_how_many_entries_moved(full):
+    net, log = full
+    begun, steps = time.perf_counter(), []
+    done = run(amnesiac(net, FORGET, log, purge=False), [steps.append])
+    assert 0 < done.seconds <= time.perf_counter() - begun
+    entries = log.touched(FORGET)
+    assert done.trace.ids == tuple(FORGET)
+    assert done.trace.undone == tuple(entry.key for entry in entries)
+    assert (done.trace.batches, done.trace.nbytes_before) == (36, log.nbytes) == (36, done.trace.nbytes_after)
+    moved = log.updates(FORGET).rows.ne(0).any(0)
+    assert int(moved.sum()) <= done.trace.changed == log.layers.n
+    assert [(s.epoch, s.number, s.steps) for s in steps] == [
+        (entry.key[0], number, len(entries)) for number, entry in enumerate(entries, 1)
+    ]
+    assert [s.batch.ids.tolist() for s in steps] == [list(entry.ids) for entry in entries]
+    assert [s.info["norm"] for s in steps] == pytest.approx(
+        [float(row.norm()) for row in log.updates(FORGET).rows]
+    )
+    assert not done.model.training
+
+
+def test_undoing_is_of_everything_by_magnitude_unless_told_otherwise(full):
+    params, updates = snapshot(full[0]), full[1].updates(FORGET)
+    plain = undo(params, updates)
+    assert same(plain, undo(params, updates, 1.0, "magnitude"))
+    total = updates.layers.unflatten(updates.rows.sum(0))
+    assert near(plain, {name: params[name] - total[name] for name in params}, 1e-12)
+    part = undo(params, updates, {"3.bias": 1})
+    assert all(torch.equal(part[name], params[name]) for name in params if name != "3.bias")
+    assert not torch.equal(part["3.bias"], params["3.bias"])

@@ -17,8 +17,9 @@ from tests.toys import CHAIN_RECIPE, blobs, chain_steps, tiny_net, train_chain_s
 from unlearn_lib import store
 from unlearn_lib.chain import cut_into_blocks, train_chain
 from unlearn_lib.methods.deepobliviate import commit, deepobliviate
+from unlearn_lib.params import state
 from unlearn_lib.store import Folder, StoreError
-from unlearn_lib.train import run
+from unlearn_lib.train import run, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than one mini-batch")
 BLOCKS = 12
@@ -201,3 +202,59 @@ def test_the_bytes_stored_are_about_one_model_a_block(whole):
     parameters = sum(p.numel() for p in whole.template.parameters())
     assert whole.nbytes == pytest.approx((BLOCKS + 1) * parameters * 8, rel=0.5)  # float64, plus headers
     assert replace(whole).nbytes == whole.nbytes
+
+
+def test_blocks_are_class_stratified_of_one_size_sorted_and_keyed_by_the_seed():
+    data = blobs(31)
+    cut = cut_into_blocks(data, 4)
+    assert sorted(len(block) for block in cut) == [7, 8, 8, 8]
+    assert torch.equal(torch.cat(cut).sort().values, data.ids)
+    for block in cut:
+        assert torch.equal(block, block.sort().values)
+        counts = data.select(block).y.bincount(minlength=3)
+        assert counts.max() - counts.min() <= 1
+    assert all(map(torch.equal, cut, cut_into_blocks(data, 4, seed=0)))
+    assert not all(map(torch.equal, cut, cut_into_blocks(data, 4, seed=1)))
+    assert [block.tolist() for block in cut_into_blocks(data, 1)] == [data.ids.tolist()]
+    assert {len(block) for block in cut_into_blocks(data, 31)} == {1}
+
+
+def test_a_block_is_learned_from_the_model_before_it_with_its_own_number(whole):
+    for k in (1, 7, BLOCKS):
+        model = whole.model(k - 1).train()
+        run(train(model, whole.data.select(whole.members[k - 1]), CHAIN_RECIPE, block=k))
+        assert all(torch.equal(value, whole.state(k)[name]) for name, value in state(model).items())
+    assert all(torch.equal(v, whole.state(BLOCKS)[n]) for n, v in state(whole.model()).items())
+    assert not whole.model().training
+
+
+def test_every_step_says_its_block_and_how_many_there_are(tmp_path):
+    steps = []
+    run(chain_steps(tmp_path), [steps.append])
+    assert [step.info["block"] for step in steps] == [k for k in range(1, 13) for _ in range(2 * 2)]
+    assert {(step.info["blocks"], step.phase) for step in steps if step.info["block"] == 3} == {
+        (12, "block 3 of 12")
+    }
+
+
+def test_only_the_blocks_that_are_small_or_lack_a_class_are_counted(tmp_path):
+    sizes = [5, 4, *[10] * 11, 1]  # of 120: one of five is not small
+    blocks = list(torch.arange(120).split(sizes))
+    blocks[-2] = torch.arange(109, 119)
+    with pytest.warns(UserWarning, match="Blocks") as found:
+        run(train_chain(tiny_net(), blobs(), CHAIN_RECIPE.but(epochs=1), blocks, Folder(tmp_path)))
+    said = " ".join(str(warning.message) for warning in found)
+    assert "Blocks smaller than one mini-batch of 5: 2 of 14." in said
+    assert "noisy: 1 of 14." in said
+    empty = [torch.arange(120), torch.arange(0)]
+    with pytest.raises(ValueError, match="`blocks` must each hold at least one sample"):
+        run(train_chain(tiny_net(), blobs(), CHAIN_RECIPE, empty, Folder(tmp_path / "empty")))
+
+
+def test_the_blocks_of_ids_are_found_in_order_and_an_unknown_id_is_an_error(whole):
+    one, two = whole.members[8][:1], whole.members[1][:2]
+    assert whole.block_of(torch.cat([one, two])) == [2, 9]
+    assert whole.block_of([]) == []
+    assert whole.pending(two).tolist() == sorted(two.tolist())
+    with pytest.raises(ValueError, match="`ids` must be"):
+        whole.pending([5, 120])

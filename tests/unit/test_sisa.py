@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -629,3 +631,52 @@ def test_shards_that_lack_a_class_are_warned_about(tmp_path):
     cells = partition(DATA, S, R, "prior", likely=DATA.y.double())
     with pytest.warns(UserWarning, match="Shards that lack a class, and can never vote for it: 3 of"):
         make(tmp_path, cells=cells)
+
+
+def test_s7_a_hard_vote_is_the_log_of_shares_a_millionth_for_none():
+    z = torch.tensor([[[3.0, 0.0, 0.0]], [[2.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]]], dtype=torch.float64)
+    found = aggregate(z, (1, 1, 1), "hard")[0].exp()
+    assert found.tolist() == pytest.approx([2 / 3, 1 / 3, 1e-6], rel=1e-9)
+    tied = aggregate(z, (1, 1, 2), "hard")[0].exp()
+    assert tied.tolist() == pytest.approx([0.5 * math.exp(0.001), 0.5, 1e-6], rel=1e-9)
+    assert torch.equal(aggregate(z, (1, 2, 3)), aggregate(z, (1, 2, 3), "soft"))
+    shares = (z.softmax(-1) * torch.tensor([1, 2, 3])[:, None, None] / 6).sum(0)
+    torch.testing.assert_close(aggregate(z, (1, 2, 3)), shares.log())
+
+
+def test_models_are_counted_shard_by_shard_from_the_first_which_all_begin_with(ensemble):
+    assert [ensemble.index(s, r) for s in (1, 2, 3) for r in (1, 2, 3, 4)] == list(range(1, 13))
+    assert ensemble.index(1, 0) == ensemble.index(3, 0) == 0
+    assert [ensemble.start(k) for k in range(1, 13)] == [0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11]
+    assert (ensemble.shards, ensemble.slices, ensemble.blocks) == (3, 4, 12)
+    assert same(state(ensemble.checkpoint(2)), state(ensemble.checkpoint(2, 4)))
+    assert ensemble.label(7) == "shard-002-stage-003"
+    for s, r in ((0, 1), (1, -1)):
+        with pytest.raises(ValueError, match="must be in"):
+            ensemble.index(s, r)
+
+
+def test_every_step_says_its_shard_and_stage_and_out_of_how_many(tmp_path):
+    steps = []
+    run(train_sisa(tiny_net(), DATA, RECIPE, CELLS, Folder(tmp_path)), [steps.append])
+    seen = list(dict.fromkeys((s.phase, *s.info.values()) for s in steps))
+    assert seen[5] == ("shard 2 of 3, stage 2 of 4", 2, 2, 3, 4)
+    assert [row[1:3] for row in seen] == [(s, r) for s in (1, 2, 3) for r in (1, 2, 3, 4)]
+
+
+def test_a_vote_is_soft_and_uniform_unless_told_otherwise_and_weighs_by_what_is_left(ensemble):
+    assert (ensemble.vote().votes, ensemble.vote().weights) == ("soft", (1.0, 1.0, 1.0))
+    done = run(sisa(ensemble, pick(2, 4, 3)))
+    assert ensemble.vote(weights="size", after=done.trace).weights == (40, 37, 40)
+    assert ensemble.vote(weights="size").weights == (40, 40, 40)
+    assert not ensemble.vote().training
+
+
+def test_a_request_says_what_it_redid_and_what_that_cost(ensemble):
+    begun = time.perf_counter()
+    done = run(sisa(ensemble, pick(2, 3)))
+    assert 0 < done.seconds <= time.perf_counter() - begun
+    trace = done.trace
+    assert (trace.visits, trace.full) == (2 * 29 + 2 * 39, 5 * 119)
+    assert [k for k, _ in trace.retrained] == [7, 8]
+    assert trace.ids == tuple(pick(2, 3))
