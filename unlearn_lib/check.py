@@ -6,12 +6,19 @@ works with, or raises: `TypeError` for the wrong kind of thing, `ValueError` for
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 import operator
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import wraps
+from numbers import Real
 from pathlib import Path
 from reprlib import Repr
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -19,12 +26,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 __all__ = [
+    "arguments",
     "as_tensor",
     "brief",
+    "changed",
     "choice",
     "classes",
     "column",
+    "device",
+    "fields",
     "finite",
+    "fit",
     "flag",
     "function",
     "ids",
@@ -40,6 +52,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+D = TypeVar("D", bound=Any)
+P = ParamSpec("P")
 _REPR = Repr()
 _REPR.maxstring = _REPR.maxother = 60
 _SPOKEN = {"(0, inf)": "be positive and finite", "[0, inf)": "be zero or more, and finite"}
@@ -143,6 +157,19 @@ def path(name: str, value: Any) -> Path:
     if not isinstance(value, str | Path) or not str(value):
         raise TypeError(f"`{name}` must be a path, as a string or a Path; got {brief(value)}.")
     return Path(value)
+
+
+def device(name: str, value: Any) -> torch.device:
+    """A device that this machine has, by its name or as torch knows it."""
+    instance(name, value, (str, torch.device))
+    try:
+        found = torch.device(value)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f'`{name}` must be "cpu", or a "cuda" or "mps" that this machine has; got {brief(value)}.'
+        ) from error
+    return found
 
 
 # Many values --------------------------------------------------------------------------------------------
@@ -319,3 +346,117 @@ def as_tensor(name: str, value: Any) -> Tensor:
             f"`{name}` must be a tensor, an array or a list of numbers; got {brief(value)}."
         ) from error
     return found
+
+
+# By annotation ------------------------------------------------------------------------------------------
+
+
+def arguments(function: Callable[P, T]) -> Callable[P, T]:
+    """Check every argument against its annotation before the function runs: a decorator.
+
+    For functions whose arguments have no rule but their kind, such as charts, and many parts.
+    """
+    signature = inspect.signature(function)
+    hints: dict[str, Any] = {}
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        if not hints:  # not before the first call: a module may annotate with what it defines further down
+            hints.update(get_type_hints(function))
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            if name in hints and signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
+                fit(name, value, hints[name])
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def fields(made: Any) -> None:
+    """Check the fields of a dataclass against their annotations; for its `__post_init__`."""
+    hints = get_type_hints(type(made))
+    for one in dataclasses.fields(made):
+        fit(one.name, getattr(made, one.name), hints[one.name])
+
+
+def changed(made: D, changes: Mapping[str, Any]) -> D:
+    """A dataclass with some of its fields changed, which must be fields of it."""
+    for name in changes:
+        choice("changes", name, [one.name for one in dataclasses.fields(made)])
+    return dataclasses.replace(made, **changes)
+
+
+def fit(name: str, value: T, hint: Any) -> T:
+    """A value that is what the annotation says, down to the entries of a collection.
+
+    A list will do for a tuple, an array for a sequence, and a whole number for a fraction. Iterators are not
+    looked into, for that would use them up.
+    """
+    _fit(name, value, hint)
+    return value
+
+
+def _fit(name: str, value: Any, hint: Any) -> None:
+    origin, parts = get_origin(hint), get_args(hint)
+    if hint is Any or isinstance(hint, TypeVar):
+        return
+    if origin in (Union, UnionType):
+        _fit_one_of(name, value, hint, parts)
+    elif origin is Literal:
+        choice(name, value, parts)
+    elif hint in (bool, int):
+        flag(name, value) if hint is bool else whole(name, value)
+    elif hint is float:
+        if isinstance(value, bool) or not (isinstance(value, Real) or _is_scalar(value)):
+            raise TypeError(f"`{name}` must be a number; got {brief(value)}.")
+    elif origin is None:
+        if not isinstance(value, hint):
+            raise TypeError(f"`{name}` must be {_spell(hint)}; got {brief(value)}.")
+    elif issubclass(origin, Mapping):
+        for key, one in instance(name, value, Mapping).items():
+            _fit(f"{name}[{key!r}]", one, parts[1])
+    elif issubclass(Sequence, origin) or issubclass(origin, Sequence):  # list, tuple, Iterable and between
+        _fit_many(name, value, hint, parts)
+    elif origin is Callable:
+        function(name, value)
+    else:
+        instance(name, value, origin)
+
+
+def _fit_one_of(name: str, value: Any, hint: Any, options: tuple[Any, ...]) -> None:
+    left = [one for one in options if one is not NoneType]
+    if value is None and len(left) < len(options):
+        return
+    if len(left) == 1:  # then the rule of that one is the better sentence
+        _fit(name, value, left[0])
+        return
+    for one in left:
+        with suppress(TypeError, ValueError):
+            _fit(name, value, one)
+            return
+    raise TypeError(f"`{name}` must be {_spell(hint)}; got {brief(value)}.")
+
+
+def _fit_many(name: str, value: Any, hint: Any, parts: tuple[Any, ...]) -> None:
+    if isinstance(value, Tensor | np.ndarray) and value.ndim:
+        return
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"`{name}` must be {_spell(hint)}; got {brief(value)}.")
+    if not isinstance(value, Collection):
+        return
+    entries = list(value)
+    fixed = get_origin(hint) is tuple and parts[-1:] != (...,)
+    if fixed and len(entries) != len(parts):
+        raise ValueError(f"`{name}` must have {len(parts)} entries; got {brief(value)}.")
+    for i, one in enumerate(entries):
+        _fit(f"{name}[{i}]", one, parts[i] if fixed else parts[0])
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, Tensor) and not value.ndim and not value.is_complex()
+
+
+def _spell(hint: Any) -> str:
+    """An annotation in words: its names without their modules."""
+    if isinstance(hint, type) and not get_args(hint):
+        return "a string" if hint is str else f"of class {hint.__name__}"
+    return re.sub(r"\b\w+\.", "", str(hint))

@@ -89,11 +89,12 @@ class Scale:
 
     def undo(self, x: Tensor) -> Tensor:
         """Network inputs back to stored units, for display."""
-        mean, std = self._columns(x, x.dtype)
+        mean, std = self._columns(x)
         return x * std + mean
 
-    def _columns(self, x: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
-        shape = (-1, *[1] * (x.ndim - 2))
+    def _columns(self, x: Tensor, dtype: torch.dtype | None = None) -> Iterator[Tensor]:
+        dtype = dtype or check.instance("x", x, Tensor).dtype
+        shape = (-1, *[1] * (check.instance("x", x, Tensor).ndim - 2))
         if len(self.mean) not in (1, x.shape[1]):
             raise ValueError(
                 f"the scale has {len(self.mean)} channels; it does not fit samples of {list(x.shape[1:])}."
@@ -170,8 +171,19 @@ class Examples:
         return Examples(x, y, ids, self.scale)
 
     def batch(self, rows: Tensor | slice, dtype: torch.dtype | None = None) -> Batch:
-        """The rows as a mini-batch of network inputs of this dtype (see `to`)."""
-        return Batch(self._inputs(self.x[rows], dtype), self.y[rows], self.ids[rows])
+        """The rows as a mini-batch of network inputs of this dtype (see `to`).
+
+        Raises:
+            TypeError: no row numbers.
+            IndexError: there is no such row.
+        """
+        if not isinstance(rows, Tensor | slice) or (isinstance(rows, Tensor) and rows.is_floating_point()):
+            raise TypeError(f"`rows` must be a slice or whole numbers in a tensor; got {check.brief(rows)}.")
+        try:
+            x = self.x[rows]
+        except IndexError as error:
+            raise IndexError(f"`rows` must be rows of these {len(self)} samples: {error}") from error
+        return Batch(self._inputs(x, dtype), self.y[rows], self.ids[rows])
 
     def where(self, mask: Any) -> Examples:
         """The samples where `mask` is true, in their order.
@@ -221,8 +233,13 @@ class Examples:
             device: where to.
             dtype: of the inputs, as a rule that of the net; None leaves floating point as it is, and gives
                 scaled inputs float32.
+
+        Raises:
+            ValueError: there is no such device here, or `dtype` is not one of floating point.
         """
-        x = self._inputs(self.x.to(device), dtype)
+        if dtype is not None and not check.instance("dtype", dtype, torch.dtype).is_floating_point:
+            raise ValueError(f"`dtype` must be one of floating point, for network inputs; got {dtype}.")
+        x = self._inputs(self.x.to(check.device("device", device)), dtype)
         if x is self.x:
             return self
         return replace(self, x=x, y=self.y.to(device), ids=self.ids.to(device), scale=None)
@@ -269,6 +286,8 @@ def keyed_order(ids: Int[Tensor, " n"], *key: int) -> Int[Tensor, " n"]:
     Removing ids therefore leaves the relative order of the survivors unchanged, which no ordinary shuffle
     does. The number is splitmix64 (Steele, Lea, Flood, OOPSLA 2014), a bijection, so there are no ties.
     """
+    if check.instance("ids", ids, Tensor).is_floating_point():
+        raise TypeError(f"`ids` must be whole numbers; got {check.brief(ids)}.")
     keys = _splitmix64(ids.cpu().numpy().astype(np.uint64) ^ np.uint64(mix(*key)))
     return torch.from_numpy(np.argsort(keys)).to(ids.device)
 
@@ -338,13 +357,29 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and test samples, the names of the classes, and where they came from."""
+    """Training and test samples, the names of the classes, and where they came from.
+
+    Raises:
+        ValueError: there is no sample, a label has no name, or samples differ in shape.
+        TypeError: not `Examples`, or a name that is no string.
+    """
 
     name: str
     train: Examples
     test: Examples
     classes: tuple[str, ...]
     source: str
+
+    def __post_init__(self) -> None:
+        check.fields(self)
+        object.__setattr__(self, "classes", tuple(self.classes))
+        for part in ("train", "test"):
+            top = int(check_examples(part, getattr(self, part)).y.max())
+            if top >= len(self.classes):
+                raise ValueError(f"`classes` must name every label; {part} has {top}, got {self.classes}.")
+        if self.train.x.shape[1:] != self.test.x.shape[1:]:
+            shapes = [list(part.x.shape[1:]) for part in (self.train, self.test)]
+            raise ValueError(f"`train` and `test` must hold samples of one shape; got {shapes}.")
 
     @property
     def shape(self) -> tuple[int, ...]:

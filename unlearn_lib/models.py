@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
+
+from unlearn_lib import check
 
 __all__ = [
     "MODELS",
@@ -26,6 +29,8 @@ __all__ = [
 
 def mlp(shape: tuple[int, ...], classes: int, hidden: int = 32) -> nn.Sequential:
     """One hidden layer of ReLU units; 2,410 parameters on 8x8 digits."""
+    shape, classes = _sizes(shape, classes)
+    check.whole("hidden", hidden, 1)
     return nn.Sequential(
         nn.Flatten(), nn.Linear(math.prod(shape), hidden), nn.ReLU(), nn.Linear(hidden, classes)
     )
@@ -39,7 +44,7 @@ def mlp_bn(shape: tuple[int, ...], classes: int, hidden: int = 32) -> nn.Sequent
 
 def small_cnn(shape: tuple[int, ...], classes: int, *, batch_norm: bool = False) -> nn.Sequential:
     """Two 3x3 convolutions (the second with stride 2) and two linear layers, ReLU between them."""
-    channels, height, width = shape
+    (channels, height, width), classes = _sizes(shape, classes, image=True)
     flat = 64 * math.ceil(height / 2) * math.ceil(width / 2)
     conv1, conv2 = nn.Conv2d(channels, 32, 3, padding=1), nn.Conv2d(32, 64, 3, stride=2, padding=1)
     fc1, fc2 = nn.Linear(flat, 64), nn.Linear(64, classes)
@@ -60,7 +65,8 @@ def small_cnn_bn(shape: tuple[int, ...], classes: int) -> nn.Sequential:
 
 def lenet5(shape: tuple[int, ...], classes: int, *, dropout: float = 0.0) -> nn.Sequential:
     """LeNet-5 (LeCun et al., Proc. IEEE 1998) with ReLU and max pooling; 61,706 parameters on 28x28."""
-    channels, height, width = shape
+    (channels, height, width), classes = _sizes(shape, classes, image=True)
+    check.number("dropout", dropout, "[0, 1)")
     flat = 16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
     if flat <= 0:
         raise ValueError(f"`shape` must be at least 12x12 for lenet5; got {height}x{width}.")
@@ -81,6 +87,7 @@ def resnet18(shape: tuple[int, ...], classes: int) -> nn.Module:
     """torchvision's ResNet-18, untrained, with the usual stem for small images (3x3, no pooling)."""
     from torchvision.models import resnet18 as build_resnet18
 
+    shape, classes = _sizes(shape, classes, image=True)
     net: nn.Module = build_resnet18(weights=None, num_classes=classes)
     net.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
     net.maxpool = nn.Identity()
@@ -104,10 +111,22 @@ def build(
     """A fresh network. Weights follow from `seed`; the global random stream is left untouched.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name, a size below 1, a seed that torch cannot take, or no such device here.
+        TypeError: a size or the seed is not a whole number.
     """
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"`name` must be one of {', '.join(MODELS)}; got {name!r}.")
+    check.whole("seed", seed, -(2**63), 2**64 - 1)
+    where = check.device("device", device)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return MODELS[name](shape, classes).to(device)
+        torch.manual_seed(int(seed))
+        return MODELS[name](shape, classes).to(where)
+
+
+def _sizes(shape: Any, classes: Any, *, image: bool = False) -> tuple[tuple[int, ...], int]:
+    """The shape of a sample and the number of classes, whole and at least 1; an image has three sizes."""
+    sizes = check.column("shape", shape).tolist()
+    if not sizes or (image and len(sizes) != 3):
+        wanted = "(channels, height, width)" if image else "the sizes of one sample"
+        raise ValueError(f"`shape` must be {wanted}; got {check.brief(shape)}.")
+    return tuple(check.whole("shape", size, 1) for size in sizes), check.whole("classes", classes, 1)

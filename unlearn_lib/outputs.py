@@ -57,7 +57,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
     Never yield from a generator inside this: the state would leak to whoever drives it.
     """
-    modes = {module: module.training for module in model.modules()}
+    modes = {module: module.training for module in check.instance("model", model, nn.Module).modules()}
     try:
         model.eval()
         with torch.no_grad():

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from unlearn_lib.data import Dataset, Examples
+from unlearn_lib import check
+from unlearn_lib.data import Dataset, Examples, check_examples
 
 __all__ = ["noisy", "two_moons"]
 
@@ -29,14 +30,16 @@ def two_moons(points: int = 160, mislabeled: int = 10, noise: float = 0.2, seed:
 
     Raises:
         ValueError: a number is out of its range.
+        TypeError: not a number, or a fraction where a whole number belongs.
     """
+    for name, value in (("points", points), ("mislabeled", mislabeled)):
+        check.whole(name, value)
+    check.number("noise", noise, "[0, inf)"), check.whole("seed", seed, 0)
     if points < 8 or not 0 <= mislabeled <= points // 8:
         raise ValueError(
             "`points` must be at least 8, and `mislabeled` at most an eighth of them, or they are no tip; "
             f"got {points} and {mislabeled}."
         )
-    if not 0 <= noise < np.inf:
-        raise ValueError(f"`noise` must be zero or more, and finite; got {noise}.")
     random = np.random.default_rng(seed)
     train, test = (_moons(n, noise, random) for n in (points, 2 * points))
     y = train.y.clone()
@@ -65,8 +68,7 @@ def noisy(examples: Examples, amount: float, seed: int = 0) -> Examples:
         amount: in the units of network inputs, that is, of the data's own standard deviation; >= 0.
         seed: of the noise.
     """
-    if not 0 <= amount < np.inf:
-        raise ValueError(f"`amount` must be zero or more, and finite; got {amount}.")
-    x = examples.batch(slice(None)).x
+    check.number("amount", amount, "[0, inf)"), check.whole("seed", seed, -(2**63), 2**64 - 1)
+    x = check_examples("examples", examples).batch(slice(None)).x
     stream = torch.Generator().manual_seed(seed)
     return replace(examples, x=x + amount * torch.randn(x.shape, generator=stream).to(x), scale=None)

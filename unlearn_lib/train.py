@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -90,7 +90,7 @@ class Recipe:
 
     def but(self, **changes: Any) -> Recipe:
         """The same recipe with some fields changed."""
-        return replace(self, **changes)
+        return check.changed(self, changes)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -125,6 +125,7 @@ class Unlearned(Generic[T]):
 
 def cross_entropy(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
     """Mean cross-entropy of the batch, in nats: the default loss."""
+    check.function("model", model), check.instance("batch", batch, Batch)
     return F.cross_entropy(model(batch.x), batch.y)
 
 
@@ -163,27 +164,34 @@ def train(
 
     Raises:
         ValueError: no data, no trainable parameter, a label that the model has no output for, outputs
-            that are no logits, or a single sample for batch norm.
+            that are no logits, or a single sample for batch norm; `order` gives no rows of `data`, or
+            `on_update` no update.
         RuntimeError: the model cannot take such samples.
+        TypeError: an argument, or what a function among them returns, is of the wrong kind.
         FloatingPointError: the loss is not finite; names phase, epoch and step.
     """
     if not len(check_examples("data", data, least=0)):
         raise ValueError(f"`data` must hold at least one sample; phase {phase!r} got none.")
     optimizer = check.instance("recipe", recipe, Recipe).fresh_optimizer(model)
+    for name, given in (("loss_fn", loss_fn), ("on_update", on_update), ("order", order)):
+        if given is not None:
+            check.function(name, given)
+    check.text("phase", phase), check.whole("block", block)
     data = data.to(device_of(model), dtype_of(model))
     stream = _RandomStream(device_of(model), recipe.seed, block)
     model.train()
     for epoch in range(1, recipe.epochs + 1):
-        rows = order(data.ids, epoch) if order else keyed_order(data.ids, recipe.seed, block, epoch)
-        if not len(rows):
-            raise ValueError(f"`order` must give at least one row; it gives none in epoch {epoch}.")
+        if order is None:
+            rows = keyed_order(data.ids, recipe.seed, block, epoch)
+        else:
+            rows = _ordered(order(data.ids, epoch), data, epoch)
         sizes = _batch_sizes(len(rows), recipe.batch_size)
         repeats = len(rows) > len(data)  # then gathered batch by batch: copies are indexed, never stored
         batches = map(data.batch, rows.split(sizes)) if repeats else data.batch(rows).split(sizes)
         for number, batch in enumerate(batches, 1):
             with stream:
                 try:
-                    loss = loss_fn(model, batch)
+                    loss = _to_lower(loss_fn(model, batch))
                     optimizer.zero_grad()
                     loss.backward()
                 except (ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
@@ -201,7 +209,7 @@ def train(
                 optimizer.step()
                 edited = on_update(batch, subtract(snapshot(model), before))
                 if edited is not None:  # `before + (after - before)` is not `after` in float32
-                    assign(model, add(before, edited))
+                    assign(model, add(before, _update(edited, before)))
             yield Step(phase, epoch, number, len(sizes), value, batch, model)
 
 
@@ -215,7 +223,7 @@ def run(steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]] 
         TypeError: `steps` is no run, such as a model, or a method that was not called.
     """
     check.instance("steps", steps, Generator, remedy="Pass what a method returns: run(train(model, ...)).")
-    watchers = tuple(check.function("watch", watcher) for watcher in watch)
+    watchers = tuple(check.function("watch", watcher) for watcher in check.instance("watch", watch, Iterable))
     try:
         while True:
             try:
@@ -236,17 +244,44 @@ def pick_device(device: str | None = None) -> torch.device:
         ValueError: there is no such device here.
     """
     if device is not None:
-        try:
-            found = torch.device(check.text("device", device))
-            torch.empty(0, device=found)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ValueError(
-                f'`device` must be "cpu", or a "cuda" or "mps" that this machine has; got {device!r}.'
-            ) from error
-        return found
+        return check.device("device", device)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _ordered(rows: Any, data: Examples, epoch: int) -> Tensor:
+    """What `order` gave, if these are rows of the data."""
+    found = check.column("order", rows)
+    if not len(found):
+        raise ValueError(f"`order` must give at least one row; it gives none in epoch {epoch}.")
+    for end in (int(found.min()), int(found.max())):
+        check.whole("order", end, 0, len(data) - 1)
+    return found.to(data.ids.device)
+
+
+def _to_lower(loss: Any) -> Tensor:
+    """What `loss_fn` gave, if this is one number that depends on the model."""
+    if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
+        kind = (
+            "a number without gradient" if isinstance(loss, Tensor) and not loss.ndim else check.brief(loss)
+        )
+        raise TypeError(f"`loss_fn` must give one number in a tensor, computed by `model`; got {kind}.")
+    return loss
+
+
+def _update(edited: Any, like: Params) -> Params:
+    """What `on_update` gave, if this is an update: the same names and shapes as the one it was shown."""
+    if not isinstance(edited, Mapping) or edited.keys() != like.keys():
+        got = sorted(edited) if isinstance(edited, Mapping) else check.brief(edited)
+        raise TypeError(f"`on_update` must give the update by name, as it was shown, or None; got {got}.")
+    for name, value in like.items():
+        if not isinstance(edited[name], Tensor) or edited[name].shape != value.shape:
+            raise ValueError(
+                f"`on_update` must leave {name!r} its shape {list(value.shape)}; "
+                f"got {check.brief(edited[name])}."
+            )
+    return dict(edited)
 
 
 def _batch_sizes(n: int, size: int) -> list[int]:

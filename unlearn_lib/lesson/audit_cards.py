@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from unlearn_lib import check
 from unlearn_lib.lesson.league import Grid
 
 __all__ = ["CARDS", "CONTEST", "COSTS", "Card", "grid"]
@@ -214,5 +215,7 @@ CONTEST = ("forget accuracy, train", "retain accuracy, test", "average gap", "lo
 def grid(names: Iterable[str]) -> Grid:
     """The cards of these audits or costs, as a table."""
     every = {**CARDS, **COSTS}
+    check.fit("names", names, Iterable[str])
+    names = [check.choice("names", name, every) for name in names]
     head = ["audit", "formula", "direction", "the retrained model scores", "how it can fool you"]
     return Grid("How to read it", head, [[name, *every[name][:4]] for name in names])

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from plotly.subplots import make_subplots
 
+from unlearn_lib import check
 from unlearn_lib.lesson.plots import ROLES
 
 __all__ = [
@@ -49,11 +50,13 @@ class View(NamedTuple):
     numbers: Mapping[str, object] = {}
 
 
+@check.arguments
 def counted(n: int, noun: str) -> str:
     """A number and its noun: 1 sample, 2 samples."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+@check.arguments
 def accuracy_chart(
     rows: Sequence[Mapping[str, float]],
     references: Mapping[str, Mapping[str, float]],
@@ -69,6 +72,10 @@ def accuracy_chart(
     figure = make_subplots(
         1, 3, shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=[f"{m} accuracy" for m in MEASURES]
     )
+    for where, each in (("rows", rows), ("references", references.values())):
+        for one in each:
+            if missing := [m for m in MEASURES if m not in one]:
+                raise ValueError(f"`{where}` must hold forget, retain and test accuracy; {missing} missing.")
     end = max([row["step"] for row in rows] + [1])
     for column, measure in enumerate(MEASURES, 1):
         for number, (start, name) in enumerate(phases if 1 < len(phases) <= MAX_PHASES else ()):
@@ -120,6 +127,7 @@ def accuracy_chart(
     return View(styled(figure, 300), alt)
 
 
+@check.arguments
 def class_chart(
     accuracies: Mapping[str, Sequence[float]], classes: Sequence[str], forget: Iterable[int] = ()
 ) -> View:
@@ -135,6 +143,7 @@ def class_chart(
     return View(styled(figure, 300), f"Test accuracy by class: {words}.")
 
 
+@check.arguments
 def probability_chart(probabilities: Mapping[str, Sequence[float]], classes: Sequence[str]) -> View:
     """How sure each model is of every class, for one sample."""
     figure = _bars(probabilities, classes)
@@ -146,10 +155,13 @@ def probability_chart(probabilities: Mapping[str, Sequence[float]], classes: Seq
     return View(styled(figure, 280), f"Predicted probabilities of one sample: {words}.")
 
 
+@check.arguments
 def matrix_chart(
     counts: Mapping[str, np.ndarray], classes: Sequence[str], samples: str = "test samples"
 ) -> View:
     """How often each class (rows) is predicted as each class (columns); a share of the row."""
+    if not counts:
+        raise ValueError("`counts` must hold the table of one model at least; got none.")
     figure = make_subplots(
         1,
         len(counts),
@@ -157,7 +169,10 @@ def matrix_chart(
         horizontal_spacing=0.04,
         subplot_titles=[f"{role} model" for role in counts],
     )
-    for column, table in enumerate(counts.values(), 1):
+    for column, (role, table) in enumerate(counts.items(), 1):
+        if table.shape != (len(classes), len(classes)):
+            size = f"{len(classes)} x {len(classes)}, as there are classes"
+            raise ValueError(f"`counts[{role!r}]` must be {size}; got {list(table.shape)}.")
         share = table / np.maximum(table.sum(1, keepdims=True), 1)
         figure.add_heatmap(
             z=share.tolist(),
@@ -184,6 +199,7 @@ def matrix_chart(
     return View(styled(figure, 360), f"Predictions for the {samples}: {words}.")
 
 
+@check.arguments
 def seconds_chart(seconds: Mapping[str, float]) -> View:
     """What each way cost, in seconds of computing on this machine."""
     figure = go.Figure()
@@ -206,6 +222,10 @@ def seconds_chart(seconds: Mapping[str, float]) -> View:
 def _bars(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> go.Figure:
     figure = go.Figure()
     for role, heights in values.items():
+        if len(heights) != len(names):
+            raise ValueError(
+                f"{role!r} must have a value for each of {len(names)} classes; got {len(heights)}."
+            )
         figure.add_bar(
             x=list(names),
             y=[float(h) for h in heights],
@@ -228,6 +248,7 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
     )
 
 
+@check.arguments
 def still(figure: go.Figure) -> Figure:
     """The same chart drawn by matplotlib, for a page without a front end.
 

@@ -9,7 +9,8 @@ import ipywidgets as w
 import numpy as np
 from torch import nn
 
-from unlearn_lib.data import Examples
+from unlearn_lib import check
+from unlearn_lib.data import Examples, check_examples
 from unlearn_lib.lesson import charts
 from unlearn_lib.lesson.charts import View
 from unlearn_lib.lesson.controls import choice, counted, draw_into, switch, table
@@ -33,6 +34,7 @@ class ComparePanel(Panel):
         classes: names of the classes.
     """
 
+    @check.arguments
     def __init__(
         self,
         name: str,
@@ -40,6 +42,9 @@ class ComparePanel(Panel):
         samples: Mapping[str, Examples],
         classes: Sequence[str],
     ) -> None:
+        for what, given in (("models", models), ("samples", samples)):
+            if not given:
+                raise ValueError(f"`{what}` must hold at least one; got none.")
         roles = list(models)
         first = samples[next(iter(samples))]
         super().__init__(
@@ -65,6 +70,8 @@ class ComparePanel(Panel):
     def following(cls, panel: UnlearnPanel) -> ComparePanel:
         """The models of another panel, and its samples; renewed after every run of it."""
 
+        check.instance("panel", panel, UnlearnPanel)
+
         def parts() -> tuple[dict[str, nn.Module], dict[str, Examples]]:
             split = panel.outcome.split
             samples = {"forget": split.forget, "retain": split.retain, "test": panel.data.test}
@@ -76,7 +83,9 @@ class ComparePanel(Panel):
 
     def renew(self, models: Mapping[str, nn.Module], samples: Mapping[str, Examples]) -> None:
         """Other models, or other samples: every answer is computed now, so that a click shows it at once."""
-        self.samples = {name: examples.head(MEASURED) for name, examples in samples.items()}
+        self.samples = {
+            name: check_examples(name, examples).head(MEASURED) for name, examples in samples.items()
+        }
         self.answers = {
             (role, name): logits(model, examples).double().softmax(1).numpy()
             for role, model in models.items()

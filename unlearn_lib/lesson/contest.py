@@ -29,8 +29,9 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from unlearn_lib import check
 from unlearn_lib.chain import train_chain
-from unlearn_lib.data import Examples, Split, keyed_order
+from unlearn_lib.data import Examples, Split, check_examples, keyed_order
 from unlearn_lib.decay import StopRule
 from unlearn_lib.methods.amnesiac import amnesiac, packed, record
 from unlearn_lib.methods.deepobliviate import deepobliviate
@@ -68,6 +69,7 @@ __all__ = [
 T = TypeVar("T")
 Kind = Literal["class", "samples", "backdoor"]
 Run = Generator[Step, None, Unlearned[Any]]
+SHARES = ("target", "keep", "flip_share", "ascent_share", "class_energy", "samples_energy")
 KINDS: tuple[Kind, ...] = ("class", "samples", "backdoor")
 
 
@@ -81,7 +83,8 @@ class Request(NamedTuple):
 
 def noisy(examples: Examples, noise: float, stream: torch.Generator) -> Examples:
     """The network inputs with normal noise of this deviation: details that belong to one image alone."""
-    x = examples.batch(slice(None)).x
+    check.number("noise", noise, "[0, inf)"), check.instance("stream", stream, torch.Generator)
+    x = check_examples("examples", examples).batch(slice(None)).x
     return replace(examples, x=x + noise * torch.randn(x.shape, generator=stream), scale=None)
 
 
@@ -97,7 +100,14 @@ def three_requests(
         poisoned: number of samples that get bright edges and the label `target`, and are to be forgotten.
         target: of the backdoor.
         seed: chooses the samples.
+
+    Raises:
+        ValueError: there is no such class, or fewer samples than asked for.
     """
+    classes = check_examples("base", base).y.unique().tolist()
+    check.choice("forget_class", forget_class, classes), check.choice("target", target, classes)
+    check.whole("forget", forget, 1, len(base) - 1)
+    check.whole("poisoned", poisoned, 1, int((base.y != target).sum()))
     trigger = edge_trigger(tuple(base.x.shape[1:]), float(base.x.max()))
     marked = base.where(base.y != target).head(poisoned, seed=seed + 2).ids
     return {
@@ -135,6 +145,10 @@ class Knobs:
         class_energy: share of the retained data's energy that it protects.
         samples_lr: step size of PGU for samples.
         samples_energy: share of the retained data's energy that it protects.
+
+    Raises:
+        ValueError: a count below 1, or a share, size or rate below 0.
+        TypeError: a fraction where a whole number belongs.
     """
 
     batches: int = 6
@@ -161,6 +175,15 @@ class Knobs:
     samples_lr: float = 0.3
     samples_energy: float = 0.9
 
+    def __post_init__(self) -> None:
+        check.fields(self)
+        for name, value in vars(self).items():
+            kind = type(getattr(Knobs, name))
+            if kind is int:
+                check.whole(name, value, 1)
+            elif kind is float:
+                check.number(name, value, "[0, 1]" if name in SHARES else "[0, inf)")
+
 
 @dataclass(frozen=True)
 class Task:
@@ -177,6 +200,10 @@ class Task:
         folder: an own, empty one, for what methods store.
         knobs: settings of the methods.
         backdoor: trigger and target class, of a backdoor request.
+
+    Raises:
+        ValueError: unknown kind, an id that is not in `data`, or no class whole where `kind` is "class".
+        TypeError: a field is of the wrong kind.
     """
 
     kind: Kind
@@ -192,6 +219,15 @@ class Task:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"`kind` must be one of {', '.join(KINDS)}; got {self.kind!r}.")
+        check.instance("recipe", self.recipe, Recipe), check.instance("initial", self.initial, nn.Module)
+        check.instance("knobs", self.knobs, Knobs)
+        object.__setattr__(self, "folder", check.path("folder", self.folder))
+        if self.backdoor is not None:
+            check.fit("backdoor", self.backdoor, tuple[Trigger, int])
+        data = check_examples("data", self.data)
+        check_examples("validation", self.validation)
+        data.rows(self.ids)
+        object.__setattr__(self, "ids", check.column("ids", self.ids).to(data.ids.device))
         if not isinstance(self.data, Counted):
             reads = Counter[int]()
             object.__setattr__(self, "data", Counted.by(reads, self.data))
@@ -226,7 +262,7 @@ class Task:
 
         Its original is not trained again, unless `batches` puts the samples to forget elsewhere.
         """
-        other = replace(self, folder=folder, knobs=replace(self.knobs, **knobs))
+        other = replace(self, folder=folder, knobs=check.changed(self.knobs, knobs))
         if other.knobs.batches == self.knobs.batches and "_original" in self.__dict__:
             other.__dict__["_original"] = self.__dict__["_original"]
         return other
@@ -252,7 +288,7 @@ class Kit(NamedTuple):
 
 def plain(task: Task) -> Kit:
     """Nothing is prepared."""
-    return Kit(task.original()[0])
+    return Kit(check.instance("task", task, Task).original()[0])
 
 
 @dataclass(frozen=True)
@@ -264,6 +300,9 @@ class Method:
         start: its generator.
         prepare: what must have been done before the request.
         refuses: kind of request -> why it does not apply there.
+
+    Raises:
+        TypeError: a field is of the wrong kind.
     """
 
     sentence: str
@@ -271,13 +310,17 @@ class Method:
     prepare: Callable[[Task], Kit] = plain
     refuses: Mapping[Kind, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check.text("sentence", self.sentence), check.instance("refuses", self.refuses, Mapping)
+        check.function("start", self.start), check.function("prepare", self.prepare)
+
     def begin(self, task: Task, kit: Kit) -> Run:
         """Its generator for this request.
 
         Raises:
             ValueError: the method does not apply to this kind of request.
         """
-        if task.kind in self.refuses:
+        if check.instance("task", task, Task).kind in self.refuses:
             raise ValueError(f"`kind` must not be {task.kind!r} for this method: {self.refuses[task.kind]}")
         return self.start(task, kit)
 
@@ -480,6 +523,7 @@ METHODS: dict[str, Method] = {
 
 def learner(function: Callable[[nn.Module, Split], nn.Module]) -> Method:
     """A row of one's own: from a trained model and a request to the unlearned model. It gets a copy."""
+    check.function("function", function)
 
     def start(task: Task, kit: Kit) -> Run:
         begun = time.perf_counter()

@@ -13,6 +13,7 @@ import anywidget
 import ipywidgets as w
 import plotly.graph_objects as go
 
+from unlearn_lib import check
 from unlearn_lib.lesson import session
 from unlearn_lib.lesson.charts import View, counted, still
 
@@ -71,34 +72,41 @@ class KeyGuard(anywidget.AnyWidget):
     """
 
 
+@check.arguments
 def choice(description: str, options: Iterable[Any], value: Any = None) -> w.Dropdown:
     """One of several, each a value or a pair (label, value); the first unless `value` says otherwise."""
-    options = list(options)
-    first = options[0][1] if isinstance(options[0], tuple) else options[0]
+    options = _offered(options)
+    values = [option[1] if isinstance(option, tuple) else option for option in options]
     return w.Dropdown(
         options=options,
-        value=first if value is None else value,
+        value=values[0] if value is None else check.choice("value", value, values),
         description=description,
         style=NAMED,
         layout={"width": "auto", "max_width": "340px"},
     )
 
 
+@check.arguments
 def either(description: str, options: Sequence[Any], tooltip: str = "") -> w.ToggleButtons:
     """One of a few, all of them visible; its value is the first."""
     return w.ToggleButtons(
-        options=options, description=description, style={**NAMED, "button_width": "auto"}, tooltip=tooltip
+        options=_offered(options),
+        description=description,
+        style={**NAMED, "button_width": "auto"},
+        tooltip=tooltip,
     )
 
 
+@check.arguments
 def several(
     description: str, options: Iterable[Any], value: Sequence[Any], rows: int = 5
 ) -> w.SelectMultiple:
     """Any number of several (Ctrl or Shift adds one); its value is a tuple."""
-    options = list(options)
+    options = _offered(options)
+    values = [option[1] if isinstance(option, tuple) else option for option in options]
     return w.SelectMultiple(
         options=options,
-        value=tuple(value),
+        value=tuple(check.choice("value", one, values) for one in value),
         description=description,
         style=NAMED,
         rows=min(rows, len(options)),
@@ -106,10 +114,14 @@ def several(
     )
 
 
+@check.arguments
 def number(
     description: str, value: float, low: float, high: float, step: float | None = None
 ) -> w.BoundedFloatText:
     """A number between `low` and `high`; takes effect on Enter or when it loses the focus."""
+    check.number("value", value, f"[{check.number('low', low)}, {check.number('high', high)}]")
+    if step is not None:
+        check.number("step", step, "(0, inf)")
     return w.BoundedFloatText(
         value=value,
         min=low,
@@ -122,8 +134,10 @@ def number(
     )
 
 
+@check.arguments
 def whole(description: str, value: int, low: int, high: int) -> w.BoundedIntText:
     """A whole number between `low` and `high`."""
+    check.whole("value", value, check.whole("low", low), check.whole("high", high))
     return w.BoundedIntText(
         value=value,
         min=low,
@@ -135,11 +149,13 @@ def whole(description: str, value: int, low: int, high: int) -> w.BoundedIntText
     )
 
 
+@check.arguments
 def switch(description: str, value: bool = False) -> w.Checkbox:
     """Yes or no."""
     return w.Checkbox(value=value, description=description, indent=False, layout={"width": "auto"})
 
 
+@check.arguments
 def button(description: str, tooltip: str, action: Callable[[], Any], *, main: bool = False) -> w.Button:
     """A button. It is never disabled: it would drop the keyboard focus; a lock ignores a second click."""
     made = w.Button(
@@ -152,6 +168,7 @@ def button(description: str, tooltip: str, action: Callable[[], Any], *, main: b
     return made
 
 
+@check.arguments
 def table(numbers: Mapping[str, object], caption: str = "") -> str:
     """Numbers as an HTML table: one row a name; a mapping of mappings gets a column a key."""
     head = f"<caption>{html.escape(caption)}</caption>" if caption else ""
@@ -168,6 +185,13 @@ def table(numbers: Mapping[str, object], caption: str = "") -> str:
     return f"<table>{head}<tbody>{body}</tbody></table>" if numbers else ""
 
 
+def _offered(options: Iterable[Any]) -> list[Any]:
+    found = list(options)
+    if not found:
+        raise ValueError("`options` must hold at least one choice; got none.")
+    return found
+
+
 def _cell(value: object) -> str:
     """Numbers stand to the right, as in every notebook; sentences begin beside their name."""
     style = ' style="text-align: left"' if isinstance(value, str) else ""
@@ -181,6 +205,7 @@ def words(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+@check.arguments
 def picture_of(view: View) -> dict[str, str]:
     """The static form of a view: a picture with its alternative text, and the numbers."""
     figure = still(view.figure) if isinstance(view.figure, go.Figure) else view.figure
@@ -189,6 +214,7 @@ def picture_of(view: View) -> dict[str, str]:
     return bundle
 
 
+@check.arguments
 def draw_into(out: w.Output, view: View) -> None:
     """Draw a view's figure into an Output, from any thread: live a plotly chart, headless a picture."""
     if isinstance(view.figure, go.Figure) and not session.HEADLESS:

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from unlearn_lib import check
 from unlearn_lib.data import Examples
-from unlearn_lib.lesson.contest import METHODS, Kind, Task
+from unlearn_lib.lesson.contest import KINDS, METHODS, Kind, Task
 from unlearn_lib.lesson.league import Arena, Exposure
 from unlearn_lib.methods.finetune import gradient_ascent
 from unlearn_lib.methods.partial import ascent, label_flip
@@ -76,7 +77,14 @@ def failures(
         test: its test samples.
         seconds: that retraining took for one request.
         exposed: what U-LiRA found.
+
+    Raises:
+        ValueError: the arena of a request, or what U-LiRA found of retraining and PGU, is not among them.
     """
+    needed = {"arenas": (arenas, KINDS), "exposed": (exposed, ("retrain", "PGU samples"))}
+    for what, (given, keys) in needed.items():
+        if missing := [key for key in keys if key not in check.instance(what, given, Mapping)]:
+            raise ValueError(f"`{what}` must hold {', '.join(keys)}; {', '.join(missing)} is missing.")
     requests = _Requests(arenas, test)
     gold, pgu = exposed["retrain"], exposed["PGU samples"]
     return [

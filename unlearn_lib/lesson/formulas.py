@@ -8,6 +8,8 @@ import re
 from latex2mathml.converter import convert
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from unlearn_lib import check
+
 __all__ = ["mathml", "render"]
 
 
@@ -26,6 +28,7 @@ class MathMLRenderer(IPythonRenderer):
 
 def mathml(tex: str, display: str) -> str:
     """A formula as MathML, with its TeX for those whose software reads that better."""
+    check.instance("tex", tex, str), check.choice("display", display, ("inline", "block"))
     found = convert(html.unescape(tex).strip(), display=display)
     return found.replace("<math ", f'<math alttext="{html.escape(tex.strip(), quote=True)}" ', 1)
 
@@ -37,6 +40,7 @@ DOLLARS = re.compile(r"\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+?)\$", re.S)
 
 def render(text: str) -> str:
     """Markdown as HTML. Markdown leaves HTML blocks alone, so formulas in folded hints are found here."""
+    check.instance("text", text, str)
     found = str(MarkdownWithMath(renderer=MathMLRenderer(escape=False)).render(text))
     return DETAILS.sub(lambda block: "".join(map(_formulas, APART.split(block[0]))), found)
 

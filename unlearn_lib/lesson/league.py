@@ -27,7 +27,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearn_lib.data import Examples, mix
+from unlearn_lib import check
+from unlearn_lib.data import Examples, check_examples, mix
 from unlearn_lib.lesson.contest import METHODS, Kind, Knobs, Method, Task, plain
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics import divergence as div
@@ -77,6 +78,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     """
     from scipy.stats import t as student
 
+    check.fit("values", values, Sequence[float])
     found = [v for v in values if not math.isnan(v)]
     if not found:
         return Estimate(math.nan, math.nan, math.nan)
@@ -89,6 +91,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 def estimate_ratio(values: Sequence[float]) -> Estimate:
     """The same for ratios of times: geometric mean, and an interval of the logarithms; it never reaches 0."""
+    check.fit("values", values, Sequence[float])
     if not values or not all(0 < v < math.inf for v in values):
         return estimate(values)
     return Estimate(*map(math.exp, estimate([math.log(v) for v in values])))
@@ -113,8 +116,11 @@ class Table:
 
     scores: tuple[Score, ...]
 
+    def __post_init__(self) -> None:
+        check.fields(self)
+
     def __add__(self, other: Table) -> Table:
-        return Table(self.scores + other.scores)
+        return Table(self.scores + check.instance("other", other, Table).scores)
 
     @property
     def methods(self) -> list[str]:
@@ -135,6 +141,7 @@ class Table:
         """Names of the audits of this request."""
         return list(dict.fromkeys(s.audit for s in self.scores if s.request == request))
 
+    @check.arguments
     def grid(self, request: str, audits: Mapping[str, str], refused: Mapping[str, str]) -> Grid:
         """A table to look at: mean ± half of the interval.
 
@@ -175,6 +182,13 @@ class Grid:
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    def __post_init__(self) -> None:
+        check.fields(self)
+        if wide := [row for row in self.rows if not 0 < len(row) <= len(self.head)]:
+            raise ValueError(
+                f"`rows` must have at most {len(self.head)} cells, as `head` has; got {wide[0]}."
+            )
 
     def __str__(self) -> str:
         full = [row for row in (self.head, *self.rows) if len(row) == len(self.head)]
@@ -254,7 +268,14 @@ class Arena:
 
     @classmethod
     def of(cls, tasks: Sequence[Task], test: Examples) -> Arena:
-        """Train the originals, and retrain the references."""
+        """Train the originals, and retrain the references.
+
+        Raises:
+            ValueError: no task, or no test sample.
+        """
+        check.fit("tasks", tasks, Sequence[Task]), check_examples("test", test)
+        if not tasks:
+            raise ValueError("`tasks` must hold at least one; got none.")
         originals = tuple(Outputs.of(task.original()[0], task.split, test) for task in tasks)
         references = []
         for place, (task, original) in enumerate(zip(tasks, originals, strict=True)):
@@ -273,8 +294,9 @@ class Arena:
         """Prepare, run and price a method; "retrain" is the reference itself.
 
         Raises:
-            ValueError: it does not apply to this request.
+            ValueError: it does not apply to this request, or there is no such place.
         """
+        check.instance("method", method, Method), check.whole("place", place, 0, len(self.tasks) - 1)
         if name == "retrain":
             return self.retrained[place]
         task = self.tasks[place]
@@ -290,24 +312,27 @@ class Arena:
 
     def nothing(self, place: int) -> Entry:
         """The original as an entry."""
+        check.whole("place", place, 0, len(self.tasks) - 1)
         original = self.originals[place]
         hardware = self.retrained[place].cost.hardware
         return Entry(NOTHING, place, original, original, Cost(0.0, 0, 0, 0, 0, 0.0, hardware))
 
     def scores(self, entry: Entry) -> Iterator[Score]:
         """Every audit of an entry, and its bill."""
+        check.instance("entry", entry, Entry)
         seed = self.tasks[entry.place].recipe.seed
         for audit, value in {**self._audits(entry), **self._bill(entry)}.items():
             yield Score(self.kind, entry.method, seed, audit, value)
 
     def layers(self, entry: Entry) -> tuple[dict[str, float], dict[str, float]]:
         """Weight distance and CKA by layer, against the retrained model of the *next* seed."""
+        check.instance("entry", entry, Entry)
         other = self.retrained[(entry.place + 1) % len(self.retrained)].model
         return dict(div.weight_distance(entry.model, other).layers), cka(entry.model, other, self.test)
 
     def gap(self, entry: Entry) -> float:
         """Mean difference of forget, retain and test accuracy to the other retrained models."""
-        kept = _kept(entry.outputs)
+        kept = _kept(check.instance("entry", entry, Entry).outputs)
         parts = ("forget", "retain", kept)
         return self._distance(
             entry, lambda a, b: fmean(abs(_accuracy(a, p) - _accuracy(b, p)) for p in parts)
@@ -472,7 +497,17 @@ def ulira(
         seed: of the plan and the models.
         workers: processes; 0 runs here.
         watch: told after every model how many are done, and of how many.
+
+    Raises:
+        ValueError: unknown names, no samples, or numbers of models that are not even.
     """
+    names = check.instance("names", names, Iterable)
+    rows = [NOTHING, *(name for name, method in METHODS.items() if "samples" not in method.refuses)]
+    names = [check.choice("names", name, rows) for name in names]
+    for part, given in (("base", base), ("candidates", candidates), ("validation", validation)):
+        check_examples(part, given)
+    check.function("build", build), check.instance("recipe", recipe, Recipe)
+    check.instance("knobs", knobs, Knobs)
     inside = torch.cat([plan(shadows, len(candidates), seed), plan(targets, len(candidates), mix(seed, 1))])
     seeds = [mix(seed, 2, t) % 2**31 for t in range(len(inside))]
     job = partial(shadow, tuple(names), base, candidates, validation, build, recipe, knobs)

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import ipywidgets as w
 from torch import nn
 
+from unlearn_lib import check
 from unlearn_lib.data import Dataset, Split
 from unlearn_lib.lesson import run_views, session
 from unlearn_lib.lesson.charts import View
@@ -52,10 +53,15 @@ class Panel:
 
     Raises:
         ValueError: a control has the name of something else that the panel has.
+        TypeError: something that has no value is no control.
     """
 
+    @check.arguments
     def __init__(self, name: str, controls: Mapping[str, Any]) -> None:
         self._name = name
+        for key, control in controls.items():
+            if not hasattr(control, "observe") or not hasattr(control, "value"):
+                raise TypeError(f"`controls` must hold widgets with a value; got {control!r} for {key!r}.")
         for taken in {"controls", *dir(type(self))}.intersection(controls):
             self._refuse(taken)
         self.controls = dict(controls)
@@ -113,6 +119,7 @@ class Explorer(Panel):
         view: from the values, by attribute, to a `View`. Reads what was computed before; aim below 0.2 s.
     """
 
+    @check.arguments
     def __init__(
         self, name: str, *, controls: Mapping[str, Any], view: Callable[[SimpleNamespace], View]
     ) -> None:
@@ -121,7 +128,9 @@ class Explorer(Panel):
         self.chart = w.Output()
         self.chart.add_class("unlearn-chart")
         self._assemble(self.chart, self.numbers, self.status)
-        self.shown = view(self.values)  # an error of the first state belongs to the cell
+        self.shown = check.instance(
+            "view", view(self.values), View
+        )  # an error of the first state belongs to the cell
         self.answer()
         for control in self.controls.values():
             control.observe(lambda _: self.answer(), "value")
@@ -169,6 +178,7 @@ class UnlearnPanel(Panel):
         first: run once when made, so that the panel says something at once; False shows the original only.
     """
 
+    @check.arguments
     def __init__(
         self,
         name: str,
@@ -220,7 +230,7 @@ class UnlearnPanel(Panel):
         )
         self._reset_asked = self._running = self._made = False
         self._speaking = threading.Lock()
-        request = split(self.values)
+        request = check.instance("split", split(self.values), Split)
         if reference is not None:
             self.references[_key(self.original(self.values), request)] = reference
         self.progress = self._new_progress(self.values, request)

@@ -15,7 +15,8 @@ import plotly.graph_objects as go
 import traitlets
 from matplotlib.figure import Figure
 
-from unlearn_lib.data import Examples
+from unlearn_lib import check
+from unlearn_lib.data import Examples, check_examples
 from unlearn_lib.lesson import session
 from unlearn_lib.lesson.charts import MARKERS, View, counted
 from unlearn_lib.lesson.controls import NAMED, KeyGuard, button, picture_of
@@ -76,6 +77,10 @@ class EmbeddingPicker(w.VBox):
         value: ids that are chosen at the start.
         shown: drawn samples; any id of `examples` can still be typed.
         colors: of the classes; default those of the roles.
+
+    Raises:
+        ValueError: no sample, none to be drawn, a label without a name, or a choice that is not among them.
+        TypeError: a choice that is no ids, such as a mask. The same where `value` is set later.
     """
 
     value = traitlets.Tuple()
@@ -91,8 +96,14 @@ class EmbeddingPicker(w.VBox):
         shown: int = 1_500,
         colors: Sequence[str] = COLORS,
     ) -> None:
+        check.text("description", description), check.fit("classes", classes, Sequence[str])
+        if (most := int(check_examples("examples", examples).y.max())) >= len(classes):
+            raise ValueError(f"`classes` must name every label; the samples have {most}, got {classes}.")
+        if not len(colors):
+            raise ValueError("`colors` must hold at least one; got none.")
         self.examples, self.classes, self.description = examples, classes, description
-        self.drawn, value = examples.head(shown), tuple(value)
+        self.drawn = examples.head(check.whole("shown", shown, 1))
+        value = self._ids(value)
         self.points = principal_components(self.drawn)
         self.axes = AXES if self.drawn.x[0].numel() > 2 else PLANE
         self.traces = [(self.drawn.y == k).nonzero()[:, 0].numpy() for k in range(len(classes))]
@@ -163,10 +174,23 @@ class EmbeddingPicker(w.VBox):
             self.value = tuple(sorted(i for ids in self._picked.values() for i in ids))
             self._picked = {}
 
+    def _ids(self, value: Any) -> tuple[int, ...]:
+        """The value, if it is ids of the samples, each named once or more, in order."""
+        ids = tuple(check.column("value", value).tolist())
+        self.examples.rows(value)
+        return ids
+
+    @traitlets.validate("value")
+    def _among(self, proposal: dict[str, Any]) -> tuple[int, ...]:
+        try:
+            return self._ids(proposal["value"])
+        except (TypeError, ValueError) as error:  # what traitlets raises for a value that a trait cannot have
+            raise traitlets.TraitError(str(error)) from error
+
     def _typed(self, text: str) -> None:
         try:
             self.value = parse_ids(text, self.examples)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             self.count.value = str(error)
 
     def _chosen(self) -> None:
@@ -223,16 +247,24 @@ def parse_ids(text: str, examples: Examples) -> tuple[int, ...]:
     """Ids from "3, 17, 20-24".
 
     Raises:
-        ValueError: something is no number, or no id of `examples`.
+        ValueError: something is no number, no range, or no id of `examples`.
+        TypeError: zeros and ones that repeat: a mask, not ids.
     """
-    ids: set[int] = set()
+    ids: list[int] = []
     for part in text.replace(",", " ").split():
-        low, _, high = part.partition("-")
-        if not low.isdigit() or not (high or low).isdigit():
+        low, dash, high = part.partition("-")
+        first, last = (
+            end if end.isascii() and end.isdecimal() else "" for end in (low, high if dash else low)
+        )
+        if not first or not last or int(first) > int(last):
             raise ValueError(f"`ids` must be numbers and ranges such as 3, 17, 20-24; got {part!r}.")
-        ids |= set(range(int(low), min(int(high or low), int(low) + 100_000) + 1))
+        if int(last) - int(first) >= len(examples):
+            raise ValueError(
+                f"`ids` must be ids of these {len(examples)} samples; {part} are more than that."
+            )
+        ids += range(int(first), int(last) + 1)
     examples.rows(ids)
-    return tuple(sorted(ids))
+    return tuple(sorted(set(ids)))
 
 
 def ids_text(ids: Sequence[int]) -> str:

@@ -21,12 +21,21 @@ class Role(NamedTuple):
     dash: str
 
 
-ROLES = {
-    "original": Role("#0072B2", "o", "circle", "-", "solid"),  # blue
-    "retrained": Role("#009E73", "s", "square", "--", "dash"),  # green: the reference
-    "unlearned": Role("#D55E00", "D", "diamond", "-", "solid"),  # vermilion
-    "control": Role("#CC79A7", "^", "triangle-up", ":", "dot"),  # purple: baselines and controls
-    "forget": Role("#E69F00", "v", "triangle-down", "-.", "dashdot"),  # orange
-    "retain": Role("#56B4E9", "P", "cross", "-", "solid"),  # sky blue
-    "neutral": Role("#000000", "x", "x", "-", "solid"),
-}
+class Roles(dict[str, Role]):
+    """Roles by name; one that nobody knows is refused with those that there are."""
+
+    def __missing__(self, name: str) -> Role:
+        raise ValueError(f"`role` must be one of {', '.join(self)}; got {name!r}.")
+
+
+ROLES = Roles(
+    {
+        "original": Role("#0072B2", "o", "circle", "-", "solid"),  # blue
+        "retrained": Role("#009E73", "s", "square", "--", "dash"),  # green: the reference
+        "unlearned": Role("#D55E00", "D", "diamond", "-", "solid"),  # vermilion
+        "control": Role("#CC79A7", "^", "triangle-up", ":", "dot"),  # purple: baselines and controls
+        "forget": Role("#E69F00", "v", "triangle-down", "-.", "dashdot"),  # orange
+        "retain": Role("#56B4E9", "P", "cross", "-", "solid"),  # sky blue
+        "neutral": Role("#000000", "x", "x", "-", "solid"),
+    }
+)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from unlearn_lib import check
 from unlearn_lib.data import Dataset, Split
 from unlearn_lib.metrics.accuracy import confusion
 from unlearn_lib.train import Step, Unlearned, device_of
@@ -54,6 +55,7 @@ class Progress:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        check.instance("split", self.split, Split), check.instance("data", self.data, Dataset)
         parts = {"forget": self.split.forget, "retain": self.split.retain, "test": self.data.test}
         device = device_of(self.original)
         self._parts = {name: part.head(MEASURED).to(device) for name, part in parts.items()}
@@ -65,6 +67,7 @@ class Progress:
     def __call__(self, step: Step) -> None:
         """One step: count it, keep its loss and what the method says; measure if there is time."""
         self.seconds += time.perf_counter() - self._resumed
+        check.instance("step", step, Step)
         if not self.phases or step.phase != self.phases[-1][1]:
             self.phases.append((self.steps, step.phase))
         self.steps += 1
@@ -89,7 +92,7 @@ class Progress:
     def finish(self, result: Unlearned[Any]) -> None:
         """The run has ended with this result, which is measured; its cost is the method's own time."""
         self.seconds += time.perf_counter() - self._resumed
-        self.result = result
+        self.result = check.instance("result", result, Unlearned)
         self._add("unlearned", result.model, self.seconds)
         if self.rows[-1]["step"] == self.steps:  # the result may differ from the last step's model
             self.rows.pop()
@@ -97,6 +100,7 @@ class Progress:
 
     def add_reference(self, retrained: Unlearned[Any]) -> None:
         """The model retrained without the forget set: what a method should reach."""
+        check.instance("retrained", retrained, Unlearned)
         self._add("retrained", retrained.model, retrained.seconds)
 
     def measure(self, model: nn.Module) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from unlearn_lib import check
 from unlearn_lib.lesson import charts
 from unlearn_lib.lesson.charts import View
 from unlearn_lib.lesson.controls import counted, table
@@ -16,12 +17,14 @@ from unlearn_lib.metrics.accuracy import forgotten_classes
 __all__ = ["classes", "curves", "predictions", "scoreboard", "scores", "seconds"]
 
 
+@check.arguments
 def curves(progress: Progress) -> View:
     """Forget, retain and test accuracy over the steps."""
     references = {role: row for role, row in progress.scores.items() if role != "unlearned"}
     return charts.accuracy_chart(progress.rows, references, progress.phases)
 
 
+@check.arguments
 def classes(progress: Progress) -> View:
     """Test accuracy by class."""
     found = {role: tables["test"] for role, tables in progress.tables.items()}
@@ -29,13 +32,16 @@ def classes(progress: Progress) -> View:
     return charts.class_chart(in_order(shares), progress.data.classes, forgotten_classes(progress.split))
 
 
+@check.arguments
 def predictions(progress: Progress, part: str) -> View:
     """What the model says, before and after; `part` is "test" or "forget"."""
-    found = {role: tables[part] for role, tables in progress.tables.items() if role != "retrained"}
     names = {"test": "test samples", "forget": "samples to forget"}
+    check.choice("part", part, names)
+    found = {role: tables[part] for role, tables in progress.tables.items() if role != "retrained"}
     return charts.matrix_chart(found, progress.data.classes, names[part])
 
 
+@check.arguments
 def seconds(progress: Progress) -> View:
     """What the method and its reference cost."""
     spent = {role: row["seconds"] for role, row in progress.scores.items() if "seconds" in row}
@@ -46,11 +52,13 @@ def seconds(progress: Progress) -> View:
     return view
 
 
+@check.arguments
 def scores(progress: Progress) -> dict[str, dict[str, str]]:
     """Accuracies and seconds by role, as a reader wants them."""
     return {role: _words(row) for role, row in in_order(progress.scores).items()}
 
 
+@check.arguments
 def scoreboard(progress: Progress) -> str:
     """The scores as a table, and what request they are of; of a run that goes on, its present ones."""
     rows, when = scores(progress), "after"

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from plotly.basedatatypes import BaseFigure
 from torch import nn
 
-from unlearn_lib import data, models
+from unlearn_lib import check, data, models
 from unlearn_lib.data import Dataset
 from unlearn_lib.lesson.charts import STILL_TYPES, View, still
 from unlearn_lib.lesson.fitting import FOLDER_PIXELS, fitted, measured
@@ -99,13 +99,13 @@ def start(
         dataset: one of `data.names()`, or the path of a folder of images, with one folder a class. Where this
             lesson was never measured on these data, its sizes are derived from them (see `fitting`); images
             of a folder that are larger than 32x32, or of several sizes, are scaled to 32x32.
-        seed: a whole number.
+        seed: a whole number, zero or more.
         device: "cpu", "cuda" or "mps"; None picks the best there is.
         root: folder of the data; default `$UNLEARN_DATA` (see `data.load`).
 
     Raises:
-        ValueError: no such lesson, preset or data set; the message lists the right ones. Or the data are too
-            few or too large for this lesson.
+        ValueError: no such lesson, preset or data set (the message lists the right ones), no such device,
+            `seed` out of its range, or the data are too few or too large for this lesson.
         TypeError: `seed` is not a whole number.
         DataError: the files of the data set are missing or damaged.
     """
@@ -113,8 +113,7 @@ def start(
     if not data.is_path(dataset):
         _choose("dataset", dataset, by_data, "; or the path of a folder of images")
     _choose("preset", preset, MAX_THREADS)
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        raise TypeError(f"`seed` must be a whole number; got {seed!r}.")
+    seed = check.whole("seed", seed, 0, 2**63 - 1)
     where = pick_device(device)
     whole = data.load(dataset, root, size=FOLDER_PIXELS)
     sizes = fitted(lesson, preset, whole)
@@ -135,7 +134,7 @@ def start(
 
 
 def _choose(name: str, value: str, table: Mapping[str, Any], more: str = "") -> Any:
-    if value not in table:
+    if not isinstance(value, str) or value not in table:
         raise ValueError(f"`{name}` must be one of {', '.join(table)}{more}; got {value!r}.")
     return table[value]
 
@@ -187,10 +186,13 @@ class Counter:
     def __init__(self) -> None:
         self.line = display({"text/plain": "0"}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
+    @check.arguments
     def __call__(self, done: int, total: int, what: str = "") -> None:
         """Show how many of how many are done."""
+        check.whole("done", done, 0, total)
         words = f"{done} of {total}" + (f": {what}" if what and done < total else " done" * (done == total))
-        self.line.update({"text/plain": words}, raw=True)
+        if self.line is not None:  # there is a front end
+            self.line.update({"text/plain": words}, raw=True)
 
 
 def live(fig: BaseFigure, alt: str | None) -> dict[str, Any]:
@@ -256,7 +258,7 @@ def record(name: str, **values: Any) -> None:
         ValueError: no name, no values, or a number that is not finite.
         TypeError: a value that JSON does not know.
     """
-    if not name or not values:
+    if not check.instance("name", name, str) or not values:
         raise ValueError(f"`record` needs a name and at least one value; got {name!r} and {values}.")
     plain = {key: _plain(f"{name}.{key}", value) for key, value in values.items()}
     words = (

@@ -11,6 +11,8 @@ from typing import Any
 import anywidget
 import traitlets
 
+from unlearn_lib import check
+
 __all__ = ["Slider"]
 
 
@@ -69,9 +71,12 @@ class Slider(anywidget.AnyWidget):
     """
 
     def __init__(self, description: str, stops: Sequence[float], value: float, **traits: Any) -> None:
-        if len(stops) < 2 or list(stops) != sorted(set(stops)):
-            raise ValueError(f"`stops` must be at least two increasing numbers; got {list(stops)}.")
-        super().__init__(description=description, stops=[float(s) for s in stops], value=value, **traits)
+        check.text("description", description), check.number("value", value)
+        check.fit("stops", stops, Sequence[float])
+        found = [check.number(f"stops[{i}]", stop) for i, stop in enumerate(stops)]
+        if len(found) < 2 or found != sorted(set(found)):
+            raise ValueError(f"`stops` must be at least two increasing numbers; got {found}.")
+        super().__init__(description=description, stops=found, value=value, **traits)
 
     @traitlets.validate("value")
     def _nearest(self, proposal: dict[str, Any]) -> float:

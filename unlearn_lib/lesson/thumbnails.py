@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from unlearn_lib.data import Examples
+from unlearn_lib import check
+from unlearn_lib.data import Examples, check_examples
 from unlearn_lib.lesson.charts import View, counted
 
 __all__ = ["Thumbnails", "image_array", "image_url", "top_of"]
@@ -27,7 +28,8 @@ def image_array(x: Tensor, top: float) -> np.ndarray:
 
     A sample that is no image, such as Location-30's 446 bits, is folded into a square.
     """
-    values = x.detach().cpu().double().numpy()
+    check.number("top", top, "(0, inf)")
+    values = check.finite("x", x).detach().cpu().double().numpy()
     if values.ndim == 1:
         side = math.ceil(math.sqrt(len(values)))
         values = np.pad(values, (0, side * side - len(values))).reshape(1, side, side)
@@ -44,7 +46,7 @@ def image_url(x: Tensor, top: float) -> str:
 
 def top_of(examples: Examples) -> float:
     """Full intensity: 255 for photographs, 16 for the digits."""
-    return max(float(examples.x.max()), 1e-9)
+    return max(float(check_examples("examples", examples).x.max()), 1e-9)
 
 
 class Thumbnails(anywidget.AnyWidget):
@@ -57,6 +59,10 @@ class Thumbnails(anywidget.AnyWidget):
         value: ids that are chosen at the start.
         multiple: False lets a click replace the choice.
         label: what a screen reader says of a picture.
+
+    Raises:
+        ValueError: no sample, a label without a name, or a choice that is not among the samples.
+        TypeError: a choice that is no ids, such as a mask.
     """
 
     description = traitlets.Unicode("").tag(sync=True)
@@ -136,14 +142,24 @@ class Thumbnails(anywidget.AnyWidget):
         label: str = "sample {id}, class {name}",
         **traits: Any,
     ) -> None:
+        check.text("description", description), check.fit("classes", classes, Sequence[str])
+        try:
+            check.text("label", label).format(id=0, name="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"`label` must be a text with {{id}} and {{name}} alone; got {label!r}."
+            ) from error
         self.classes, self.label = classes, label
         super().__init__(description=description, multiple=multiple, **traits)
         self.show(examples)
-        self.value = list(value)
+        examples.rows(value)
+        self.value = check.column("value", value).tolist()
 
     def show(self, examples: Examples) -> None:
         """Offer these samples instead; a choice that is not among them is dropped."""
         top, self.examples = top_of(examples), examples
+        if (most := int(examples.y.max())) >= len(self.classes):
+            raise ValueError(f"`classes` must name every label; the samples have {most}, got {self.classes}.")
         ids, labels = examples.ids.tolist(), [self.classes[int(k)] for k in examples.y]
         with self.hold_sync():
             self.ids, self.labels = ids, labels
@@ -151,12 +167,28 @@ class Thumbnails(anywidget.AnyWidget):
             self.images = [image_url(x, top) for x in examples.x]
             self.value = [i for i in self.value if i in set(ids)]
 
+    @traitlets.validate("value")
+    def _among(self, proposal: dict[str, Any]) -> list[int]:
+        """Ids of the samples shown, and no mask; from the page as from Python."""
+        try:
+            ids = check.column("value", proposal["value"]).tolist()
+        except (TypeError, ValueError) as error:
+            raise traitlets.TraitError(str(error)) from error
+        if unknown := set(ids) - set(self.ids):
+            raise traitlets.TraitError(
+                f"`value` must be ids of the samples shown; got {sorted(unknown)[:5]}."
+            )
+        return ids
+
     @classmethod
     def of_classes(
         cls, examples: Examples, description: str, classes: Sequence[str], value: Iterable[int], **traits: Any
     ) -> Thumbnails:
         """One picture a class, for choosing classes: `value` holds their numbers."""
         numbers = torch.arange(len(classes))
+        present = set(check_examples("examples", examples).y.tolist())
+        if missing := [name for k, name in enumerate(classes) if k not in present]:
+            raise ValueError(f"`classes` must have a sample each; there is none of {missing}.")
         rows = [int((examples.y == k).nonzero()[0, 0]) for k in numbers]
         samples = Examples(examples.x[rows], numbers, numbers, examples.scale)
         return cls(samples, description, classes, value=value, label="class {name}", **traits)

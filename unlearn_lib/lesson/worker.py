@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
+from unlearn_lib import check
 from unlearn_lib.train import Step, run
 
 __all__ = ["Stopped", "Worker"]
@@ -32,6 +33,7 @@ class Worker:
 
     live: ClassVar[dict[str, Worker]] = {}
 
+    @check.arguments
     def __init__(self, name: str) -> None:
         if name in self.live:
             self.live[name].stop(wait=10)
@@ -40,6 +42,7 @@ class Worker:
         self.busy, self.asked_to_stop = threading.Lock(), threading.Event()
         self.thread: threading.Thread | None = None
 
+    @check.arguments
     def start(self, job: Callable[[], None], before: Callable[[], None] = lambda: None) -> bool:
         """Begin the job in a thread of its own and return; False, and nothing done, while another runs.
 
@@ -61,6 +64,7 @@ class Worker:
         finally:
             self.busy.release()
 
+    @check.arguments
     def stop(self, wait: float = 0) -> None:
         """Ask the job to stop at its next step; wait up to so many seconds for the thread to end."""
         self.asked_to_stop.set()
@@ -68,16 +72,13 @@ class Worker:
             self.thread.join(wait)
 
     def drive(self, steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]]) -> T:
-        """Like `train.run`, but closes the generator and raises `Stopped` once asked to stop."""
+        """Like `train.run`, but raises `Stopped` once asked to stop."""
 
         def look(_: Step) -> None:
             if self.asked_to_stop.is_set():
                 raise Stopped
 
-        try:
-            return run(steps, [look, *watch])
-        finally:
-            steps.close()
+        return run(steps, [look, *watch])
 
 
 @atexit.register

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from unlearn_lib import check
 from unlearn_lib.decay import StopRule, dfa, dfa_points
 from unlearn_lib.lesson.charts import View, styled
 from unlearn_lib.lesson.controls import counted
@@ -33,6 +34,7 @@ AREAS = {
 }
 
 
+@check.arguments
 def timeline_chart(blocks: int, d_min: int, d_max: int, T: int) -> View:
     """The chain of blocks in its four areas: unseen, deleted from, affected, unaffected."""
     k = np.arange(1, blocks + 1)
@@ -61,6 +63,7 @@ def timeline_chart(blocks: int, d_min: int, d_max: int, T: int) -> View:
     return View(styled(figure, 190), alt, numbers)
 
 
+@check.arguments
 def residual_chart(window: Sequence[float], gap: Sequence[float], rule: StopRule) -> View:
     """Residual memory with its fitted trend and stop mark; the slope against epsilon; the gap beside them.
 
@@ -136,6 +139,7 @@ def residual_chart(window: Sequence[float], gap: Sequence[float], rule: StopRule
     return View(styled(figure, 330), alt, numbers | {"stop at n": n_stop or "never"})
 
 
+@check.arguments
 def progress_view(progress: Progress, rule: StopRule) -> View:
     """For a panel: the residuals as far as they are known, and before that the chain."""
     known = [info for _, info in progress.infos if "residual" in info]
@@ -150,6 +154,7 @@ def progress_view(progress: Progress, rule: StopRule) -> View:
     return view._replace(numbers={**numbers, **view.numbers})
 
 
+@check.arguments
 def tradeoff_chart(
     epsilons: Sequence[float],
     speedups: Sequence[float],
@@ -207,6 +212,7 @@ def tradeoff_chart(
     return View(styled(figure, 320), alt)
 
 
+@check.arguments
 def reshuffle_chart(same: Sequence[float], shuffled: Sequence[float]) -> View:
     """Residual memory when untouched blocks repeat their order, and when they are shuffled anew."""
     figure = go.Figure()
@@ -227,6 +233,7 @@ def reshuffle_chart(same: Sequence[float], shuffled: Sequence[float]) -> View:
     return View(styled(figure, 310), alt, {"late Δ, same order": late[0], "late Δ, shuffled": late[1]})
 
 
+@check.arguments
 def distance_chart(t: Sequence[int], distances: Sequence[float], untouched: float) -> View:
     """L2 distance of the stitched model to the retrained one, with the untouched model as the reference."""
     figure = go.Figure()
@@ -244,6 +251,7 @@ def distance_chart(t: Sequence[int], distances: Sequence[float], untouched: floa
     return View(styled(figure, 310), alt, {"t = 0": distances[0], "original": untouched})
 
 
+@check.arguments
 def backdoor_chart(t: Sequence[int], success: Sequence[float], references: Mapping[str, float]) -> View:
     """Backdoor success of the stitched model for every stop, beside that of other models.
 
@@ -274,6 +282,7 @@ def backdoor_chart(t: Sequence[int], success: Sequence[float], references: Mappi
     return View(styled(figure, 130 + 26 * len(names)), alt)
 
 
+@check.arguments
 def dfa_chart(window: Sequence[float]) -> View:
     """Detrended fluctuation analysis of the residuals: log F(s) against log s; the line's slope is h."""
     sizes, fluctuation = dfa_points(window)

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from unlearn_lib import check
 from unlearn_lib.layers import Layers
 from unlearn_lib.lesson.charts import View, styled
 from unlearn_lib.lesson.figures.deepobliviate import accuracy_range, style
@@ -49,6 +50,7 @@ class Point(NamedTuple):
     others: float
 
 
+@check.arguments
 def touched_chart(maps: Mapping[str, Bool[np.ndarray, "epochs batches"]]) -> View:
     """Which batches of which epoch hold a sample of the request, one map a request."""
     shares = {name: float(map_.mean()) for name, map_ in maps.items()}
@@ -73,6 +75,7 @@ def touched_chart(maps: Mapping[str, Bool[np.ndarray, "epochs batches"]]) -> Vie
     return View(styled(figure, 260), f"Share of all batches that hold a sample of the request: {words}.")
 
 
+@check.arguments
 def update_chart(layers: Layers, update: Float[Tensor, " n"], kept: Bool[Tensor, " n"]) -> View:
     """One stored update, a map per weight tensor: kept entries in color, pruned ones in gray.
 
@@ -115,6 +118,7 @@ def update_chart(layers: Layers, update: Float[Tensor, " n"], kept: Bool[Tensor,
     return View(styled(figure, 340), alt, numbers)
 
 
+@check.arguments
 def share_chart(
     shares: Sequence[float],
     points: Sequence[Point],
@@ -167,6 +171,7 @@ def share_chart(
     return View(styled(figure, 330), alt)
 
 
+@check.arguments
 def equal_chart(
     groups: Mapping[str, Mapping[str, Sequence[float | None]]], title: str = "test accuracy, other classes"
 ) -> View:
@@ -214,6 +219,7 @@ def equal_chart(
     return View(styled(figure, 160 + 34 * max(map(len, groups.values()))), alt, numbers)
 
 
+@check.arguments
 def batches_chart(lines: Mapping[str, tuple[Sequence[int], Sequence[Point]]], total: int) -> View:
     """Accuracies while more and more batches are undone, in the order of training.
 
@@ -247,6 +253,7 @@ def batches_chart(lines: Mapping[str, tuple[Sequence[int], Sequence[Point]]], to
     return View(styled(figure, 320), f"Accuracy against the number of batches undone. {ends}.")
 
 
+@check.arguments
 def optimizer_chart(shares: Sequence[float], found: Mapping[str, Mapping[str, Sequence[Point]]]) -> View:
     """Accuracies over the kept share: a column an optimizer, a color a rule."""
     figure = make_subplots(
@@ -272,6 +279,7 @@ def optimizer_chart(shares: Sequence[float], found: Mapping[str, Mapping[str, Se
     return View(styled(figure, 340), alt)
 
 
+@check.arguments
 def plane_chart(
     groups: Mapping[str, Mapping[str, Sequence[Point]]],
     references: Mapping[str, Point],
@@ -320,6 +328,7 @@ def plane_chart(
     return View(styled(figure, 430), f"Trajectories of (forget, others): {words or 'nothing done yet'}.")
 
 
+@check.arguments
 def membership_chart(attacks: Mapping[str, LossAttack]) -> View:
     """Histograms of the loss on the forget set and on unseen samples of the same class, a column a model."""
     losses = np.concatenate([part.numpy() for a in attacks.values() for part in (a.members, a.others)])
@@ -355,6 +364,7 @@ def membership_chart(attacks: Mapping[str, LossAttack]) -> View:
     return View(styled(figure, 310), alt, numbers)
 
 
+@check.arguments
 def progress_view(progress: Progress) -> View:
     """For a panel: the way of the run in the (forget, retain) plane, one mark a measured step."""
     path = [Point(row["forget"], row["retain"]) for row in progress.rows]

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from unlearn_lib import check
 from unlearn_lib.lesson.charts import View, styled
 from unlearn_lib.lesson.figures.deepobliviate import style
 from unlearn_lib.lesson.figures.pgu_layers import (
@@ -43,6 +44,7 @@ __all__ = [
 # The toy ------------------------------------------------------------------------------------------------
 
 
+@check.arguments
 def toy_chart(
     retained: np.ndarray,
     forget: np.ndarray,
@@ -129,6 +131,7 @@ def _arrow(start: np.ndarray, tip: np.ndarray) -> dict[str, list[float]]:
 # Runs ---------------------------------------------------------------------------------------------------
 
 
+@check.arguments
 def curves_chart(rows: Mapping[str, Sequence[Mapping[str, float]]], stops: Mapping[str, int | None]) -> View:
     """Forget and retain accuracy and the drift of retained outputs over the epochs, by way of doing it.
 
@@ -174,6 +177,7 @@ def curves_chart(rows: Mapping[str, Sequence[Mapping[str, float]]], stops: Mappi
     return View(styled(figure, 340), "Over the epochs, " + "; ".join(words) + ".")
 
 
+@check.arguments
 def controls_chart(results: Mapping[str, Mapping[str, float]]) -> View:
     """Forget and retain accuracy of the method, its controls and the references, each when it stopped.
 
@@ -194,6 +198,7 @@ def controls_chart(results: Mapping[str, Mapping[str, float]]) -> View:
     return View(styled(figure, 120 + 32 * len(results)), f"Accuracy when each run stopped, {words}.")
 
 
+@check.arguments
 def drift_chart(drifts: Mapping[str, Mapping[str, float]]) -> View:
     """Largest change of an output, of protected and of forgotten samples, for every way to break the rules.
 
@@ -217,6 +222,7 @@ def drift_chart(drifts: Mapping[str, Mapping[str, float]]) -> View:
     return View(styled(figure, 360), f"Largest change of a logit, {words}.")
 
 
+@check.arguments
 def progress_view(progress: Progress) -> View:
     """For a panel: the share of every update that survives, as far as the run has come."""
     known = [info["survival"] for _, info in progress.infos if "survival" in info]
@@ -238,6 +244,7 @@ def progress_view(progress: Progress) -> View:
 # What is left -------------------------------------------------------------------------------------------
 
 
+@check.arguments
 def loss_chart(offset: float) -> View:
     """The forgetting loss, gradient ascent, and the unbounded -log(1 - p): values, and slopes in the logit.
 
@@ -276,6 +283,7 @@ def loss_chart(offset: float) -> View:
     return View(styled(figure, 330), alt)
 
 
+@check.arguments
 def entropy_chart(log_entropies: Mapping[str, np.ndarray], classes: int) -> View:
     """How unsure each model is of the forgotten samples: histograms of the logarithm of the entropy."""
     figure = go.Figure()
@@ -298,6 +306,7 @@ def entropy_chart(log_entropies: Mapping[str, np.ndarray], classes: int) -> View
     return View(styled(figure, 320), alt, {f"median, {role}": v for role, v in medians.items()})
 
 
+@check.arguments
 def membership_chart(scores: Mapping[str, tuple[float, float]], retain: Mapping[str, float]) -> View:
     """AUC of the loss attack on forgotten samples, and what each model kept.
 
@@ -343,6 +352,7 @@ def _role(name: str) -> str:
     return name if name in ROLES else "unlearned" if name.startswith("unlearned") else "control"
 
 
+@check.arguments
 def relearn_chart(curves: Mapping[str, Sequence[float]], target: float) -> View:
     """Accuracy on the forgotten class's test images while each model is trained again, batch by batch."""
     figure = go.Figure()

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from unlearn_lib import check
 from unlearn_lib.lesson.charts import View, styled
 from unlearn_lib.lesson.figures.deepobliviate import log_ticks, style
 
@@ -22,6 +23,7 @@ SPECTRA = {  # name, role and dash
 ROOM = (("forget", "dashdot"), ("unlearned", "solid"), ("retain", "dash"))
 
 
+@check.arguments
 def a_few(names: Sequence[str]) -> list[str]:
     """At most four of these layers, from the first to the last."""
     places = np.linspace(0, len(names) - 1, min(COLUMNS, len(names)))
@@ -38,6 +40,7 @@ def _whole(n: int) -> list[int]:
     return list(range(step, n + 1, step))
 
 
+@check.arguments
 def spectra_chart(sigmas: Mapping[str, Mapping[str, np.ndarray]], ranks: Mapping[str, int]) -> View:
     """Singular values of the inputs of every layer: of all data, the retained and the forgotten ones.
 
@@ -70,6 +73,7 @@ def _spectrum(
     figure.update_yaxes(type="log", tickvals=log_ticks([low, top]), exponentformat="power", row=1, col=column)
 
 
+@check.arguments
 def cumulative_chart(
     shares: Mapping[str, Mapping[str, np.ndarray]], ranks: Mapping[str, Mapping[str, int]], energy: float
 ) -> View:
@@ -122,6 +126,7 @@ def _fractions(
     figure.add_scatter(**level, **style("neutral", "lines", dash="dot"), row=1, col=column)
 
 
+@check.arguments
 def angles_chart(angles: Mapping[str, np.ndarray]) -> View:
     """Principal angles between the protected and the forgotten inputs' directions, in degrees, by layer."""
     figure = _by_layer(list(angles))
@@ -140,6 +145,7 @@ def _angles(figure: go.Figure, degrees: np.ndarray, column: int) -> None:
     figure.update_yaxes(range=[-3, 93], tickvals=[0, 30, 60, 90], row=1, col=column)
 
 
+@check.arguments
 def survival_chart(survival: Mapping[str, Sequence[float]], unit: str = "epoch") -> View:
     """rho, the share of the update's length that the projection leaves, by layer, over the run."""
     figure = _by_layer(list(survival))
@@ -161,6 +167,7 @@ def _counted(figure: go.Figure, values: Sequence[float], role: str, column: int)
     figure.update_xaxes(tickvals=_whole(len(x)), row=1, col=column)
 
 
+@check.arguments
 def layer_chart(
     sigmas: Mapping[str, np.ndarray],
     shares: Mapping[str, np.ndarray],

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from unlearn_lib import check
 from unlearn_lib.lesson.charts import View, styled
 from unlearn_lib.lesson.league import NOTHING, Estimate, Exposure
 from unlearn_lib.lesson.plots import ROLES
@@ -32,6 +33,7 @@ def role_of(method: str) -> str:
     return "retrained" if method == "retrain" else "control" if method in BASELINES else "unlearned"
 
 
+@check.arguments
 def request_chart(images: Mapping[str, np.ndarray]) -> View:
     """A few images of every request.
 
@@ -68,6 +70,7 @@ def _gray(sample: np.ndarray) -> np.ndarray:
     return sample.mean(0) if sample.ndim == 3 else sample
 
 
+@check.arguments
 def audit_chart(audit: str, column: Mapping[str, Estimate], band: tuple[float, float], how: str) -> View:
     """One audit for all methods: mean and interval, beside the range of the retrained models.
 
@@ -133,6 +136,7 @@ def audit_chart(audit: str, column: Mapping[str, Estimate], band: tuple[float, f
     return View(styled(figure, 90 + 30 * max(len(shown), 4)), best)
 
 
+@check.arguments
 def pareto_chart(points: Mapping[str, tuple[Estimate, Estimate]], across: str, up: str) -> View:
     """Cost against distance to retraining; the line joins those that no other beats in both.
 
@@ -209,6 +213,7 @@ def _apart(spots: Mapping[str, tuple[float, float]], least: float = 0.055) -> di
     return placed
 
 
+@check.arguments
 def layers_chart(distance: Mapping[str, Mapping[str, float]], cka: Mapping[str, Mapping[str, float]]) -> View:
     """Weight distance and CKA, layer by layer, of every model to a retrained one."""
     figure = make_subplots(
@@ -242,6 +247,7 @@ def layers_chart(distance: Mapping[str, Mapping[str, float]], cka: Mapping[str, 
     return View(styled(figure, 90 + 30 * len(distance)), alt)
 
 
+@check.arguments
 def ulira_chart(found: Mapping[str, Exposure]) -> View:
     """AUC of the attack that knows every sample, beside that of the average attack on the same models."""
     names = list(found)[::-1]
@@ -271,6 +277,7 @@ def ulira_chart(found: Mapping[str, Exposure]) -> View:
     return View(styled(figure, 90 + 30 * len(names)), f"Mini U-LiRA's AUC by method: {words}.")
 
 
+@check.arguments
 def gaussians_chart(method: str, found: Exposure, example: int) -> View:
     """One sample: margins of shadow models that forgot it and of those that never saw it.
 
@@ -324,6 +331,7 @@ def gaussians_chart(method: str, found: Exposure, example: int) -> View:
     return View(styled(figure, 320), alt, numbers)
 
 
+@check.arguments
 def bn_chart(before: Mapping[str, float], after: Mapping[str, float]) -> View:
     """Forget accuracy before and after batch norm's statistics were taken anew from retained data."""
     figure = go.Figure()

@@ -72,6 +72,7 @@ class Plane(NamedTuple):
         return xs, ys
 
 
+@check.arguments
 def points_chart(points: Examples, forget: Mapping[str, Ids], classes: tuple[str, ...]) -> View:
     """The training points; each request by name, ringed in one color and labeled."""
     figure = go.Figure()
@@ -85,6 +86,7 @@ def points_chart(points: Examples, forget: Mapping[str, Ids], classes: tuple[str
     return View(styled(figure, 380), alt)
 
 
+@check.arguments
 def boundary_chart(
     models: Mapping[str, nn.Module],
     points: Examples,
@@ -137,6 +139,7 @@ def boundary_chart(
     return View(styled(figure, 340), alt)
 
 
+@check.arguments
 def progress_view(progress: Progress) -> View:
     """For a panel: the boundary now, between those of the original and of the retrained model."""
     now = progress.result.model if progress.result else progress.last.model if progress.last else None
@@ -148,6 +151,7 @@ def progress_view(progress: Progress) -> View:
     return boundary_chart(models, split.forget + split.retain, split.forget.ids, two, reference)
 
 
+@check.arguments
 def request_chart(forget: Mapping[str, Mapping[str, float]], test: Mapping[str, Mapping[str, float]]) -> View:
     """Accuracy on the forget set and on the test set, for several requests and models.
 
@@ -180,6 +184,7 @@ def request_chart(forget: Mapping[str, Mapping[str, float]], test: Mapping[str, 
     return View(styled(figure, 330), f"Accuracy on the points to forget. {words}.")
 
 
+@check.arguments
 def threshold_chart(attacks: Mapping[str, LossAttack], role: str, threshold: float) -> View:
     """Call whoever has a loss below the threshold a member: losses of both groups, and the ROC curve.
 
@@ -233,6 +238,7 @@ def _shares(losses: Float[Tensor, " n"], edges: np.ndarray) -> np.ndarray:
     return count / len(losses)
 
 
+@check.arguments
 def canary_chart(success: Mapping[str, float], accuracy: Mapping[str, float]) -> View:
     """How often the mark works, beside the ordinary test accuracy, for each model by role."""
     figure = make_subplots(1, 2, horizontal_spacing=0.12, subplot_titles=["the mark works", "test accuracy"])

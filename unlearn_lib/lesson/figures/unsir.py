@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
+from unlearn_lib import check
 from unlearn_lib.data import Scale
 from unlearn_lib.lesson.charts import View, plain, styled
 from unlearn_lib.lesson.figures.deepobliviate import style
@@ -80,6 +81,7 @@ class Scores(NamedTuple):
     retain: float
 
 
+@check.arguments
 def scores(table: np.ndarray, classes: Collection[int]) -> Scores:
     """Forget and retain accuracy, from a table of predictions."""
     table = np.asarray(table, float)
@@ -88,6 +90,7 @@ def scores(table: np.ndarray, classes: Collection[int]) -> Scores:
     return Scores(*parts)
 
 
+@check.arguments
 def short_names(names: Sequence[str]) -> list[str]:
     """Class names for narrow axes: "0" for "0 - zero", "airp" for "airplane"."""
     return [name.split()[0][:4] for name in names]
@@ -99,6 +102,7 @@ def destinations(table: np.ndarray, classes: Collection[int], names: Sequence[st
     return dict(zip(names, (counts / max(counts.sum(), 1)).tolist(), strict=True))
 
 
+@check.arguments
 def stages_chart(read: Mapping[str, Mapping[str, int]]) -> View:
     """How many images each stage reads, by kind: "forget", "noise" and "retain"."""
     figure, stages = go.Figure(), list(read)[::-1]  # drawn from the bottom up
@@ -117,6 +121,7 @@ def stages_chart(read: Mapping[str, Mapping[str, int]]) -> View:
     return View(styled(figure, 230), f"Images that each stage reads. {words}.")
 
 
+@check.arguments
 def noise_gallery(noise: Noise, scale: Scale, top: float, name: str) -> View:
     """The first images of the noise at several steps, as the eye would see them, with loss and norm.
 
@@ -147,6 +152,7 @@ def noise_gallery(noise: Noise, scale: Scale, top: float, name: str) -> View:
     return View(drawn, alt)
 
 
+@check.arguments
 def noise_chart(noises: Mapping[str, Noise], chosen: str | None = None) -> View:
     """Cross-entropy and norm over the steps of the noise stage, a line a noise.
 
@@ -180,6 +186,7 @@ def noise_chart(noises: Mapping[str, Noise], chosen: str | None = None) -> View:
     return View(styled(figure, 320), f"The noise being learned. {words}.")
 
 
+@check.arguments
 def steps_chart(
     curves: Mapping[str, Sequence[Point]],
     references: Mapping[str, np.ndarray],
@@ -200,6 +207,7 @@ def steps_chart(
     return View(styled(figure, 340), f"Accuracy after every mini-batch of impair and repair: {words}.")
 
 
+@check.arguments
 def replay_chart(
     curve: Sequence[Point],
     at: float,
@@ -238,6 +246,7 @@ def replay_chart(
     return View(styled(figure, 330), alt, numbers)
 
 
+@check.arguments
 def destination_chart(
     tables: Mapping[str, np.ndarray], classes: Collection[int], names: Sequence[str]
 ) -> View:
@@ -259,6 +268,7 @@ def destination_chart(
     return View(styled(figure, 320), f"Test images of the forgotten class: {words}.")
 
 
+@check.arguments
 def distance_chart(distances: Mapping[str, Mapping[str, float]]) -> View:
     """How far each layer's weights moved, relative to their norm; label -> layer -> distance."""
     figure = _add_bars(go.Figure(), distances, percent=False)
@@ -271,6 +281,7 @@ def distance_chart(distances: Mapping[str, Mapping[str, float]]) -> View:
     return View(styled(figure, 330), f"Relative weight distance by layer: {words}.")
 
 
+@check.arguments
 def grid_chart(cells: Mapping[str, Mapping[float, Scores]]) -> View:
     """Forget and retain accuracy at the end, for every noise (row) and impair learning rate (column)."""
     rows, rates = list(cells), sorted({rate for row in cells.values() for rate in row})
@@ -308,6 +319,7 @@ def grid_chart(cells: Mapping[str, Mapping[float, Scores]]) -> View:
     return View(styled(figure, 120 + 42 * len(rows)), alt)
 
 
+@check.arguments
 def seeds_chart(found: Mapping[str, Mapping[str, Sequence[Scores]]]) -> View:
     """Forget and retain accuracy over several seeds: mean, and in brackets the range.
 
@@ -352,6 +364,7 @@ def seeds_chart(found: Mapping[str, Mapping[str, Sequence[Scores]]]) -> View:
     return View(styled(figure, 110 + 30 * len(names)), alt)
 
 
+@check.arguments
 def rebound_chart(curves: Mapping[str, Sequence[Point]], classes: Collection[int]) -> View:
     """Forget and retain accuracy while repair goes on and on, for several nets."""
     figure = _columns(*ACCURACIES)
@@ -366,6 +379,7 @@ def rebound_chart(curves: Mapping[str, Sequence[Point]], classes: Collection[int
     return View(styled(figure, 340), f"Forget accuracy from the end of impair on: {words}.")
 
 
+@check.arguments
 def recalibration_chart(before: Mapping[str, Scores], after: Mapping[str, Scores]) -> View:
     """Forget and retain accuracy of several models, before and after batch norm is recalibrated."""
     figure = _columns(*ACCURACIES)
@@ -380,6 +394,7 @@ def recalibration_chart(before: Mapping[str, Scores], after: Mapping[str, Scores
     return View(styled(figure, 320), f"Forget accuracy, as it is and recalibrated. {words}.")
 
 
+@check.arguments
 def relearn_chart(curves: Mapping[str, Sequence[RelearnCurve]], target: float) -> View:
     """Accuracy on the forgotten class while each model is trained again on everything: a line a seed."""
     figure, end = go.Figure(), max(len(c.accuracy) for row in curves.values() for c in row)
@@ -409,6 +424,7 @@ def relearn_chart(curves: Mapping[str, Sequence[RelearnCurve]], target: float) -
     return View(styled(figure, 330), f"The forgotten class is known again: {words}.")
 
 
+@check.arguments
 def bug_chart(found: Mapping[str, Mapping[str, float]]) -> View:
     """Test accuracy on each class to forget, and on the others, by variant of the recipe."""
     parts = list(next(iter(found.values())))
@@ -426,6 +442,7 @@ def bug_chart(found: Mapping[str, Mapping[str, float]]) -> View:
     return View(styled(figure, 330), f"Test accuracy by variant. {words}.")
 
 
+@check.arguments
 def progress_view(progress: Progress) -> View:
     """For a panel: cross-entropy and norm of the noise so far, a line a class."""
     by_class: dict[int, list[tuple[float, float]]] = {}
