@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 __all__ = [
+    "Ids",
     "arguments",
     "as_tensor",
     "brief",
@@ -51,6 +52,7 @@ __all__ = [
     "whole",
 ]
 
+Ids = Iterable[int] | Tensor | np.ndarray
 T = TypeVar("T")
 D = TypeVar("D", bound=Any)
 P = ParamSpec("P")
@@ -58,6 +60,10 @@ _REPR = Repr()
 _REPR.maxstring = _REPR.maxother = 60
 _SPOKEN = {"(0, inf)": "be positive and finite", "[0, inf)": "be zero or more, and finite"}
 _SPOKEN |= {"(-inf, inf)": "be finite"}
+_OF_SAMPLES = (
+    "With a mask write `data.ids[mask]` for the ids of these samples, or `data.where(mask)` for the samples."
+)
+_OF_CLASSES = "With a mask over the classes write `mask.nonzero().flatten()`."
 
 
 def brief(value: Any) -> str:
@@ -189,18 +195,21 @@ def ids(value: Any, name: str = "ids") -> Int[Tensor, " m"]:
     """
     found = _integers(name, value, example="[3, 7]")
     unique: Tensor = found.unique()
-    if len(unique) < len(found) and set(unique.tolist()) <= {0, 1}:
-        raise TypeError(_no_mask(name))
+    if len(unique) < len(found) and {*unique.tolist()} <= {0, 1}:
+        raise TypeError(_no_mask(name, _OF_SAMPLES))
     return unique
 
 
 def classes(value: Any, name: str = "classes") -> tuple[int, ...]:
-    """Class labels, whole and >= 0, in the order given, each once; at least one."""
+    """Class labels, whole and >= 0, in the order given, each once; at least one, and no mask."""
     if isinstance(value, set | frozenset):
         value = sorted(value)
-    found = tuple(dict.fromkeys(_integers(name, value, example="[3]").tolist()))
+    named = _integers(name, value, example="[3]", remedy=_OF_CLASSES).tolist()
+    found = tuple(dict.fromkeys(named))
     if not found:
         raise ValueError(f"`{name}` must name at least one class; got none.")
+    if len(found) < len(named) and {*found} <= {0, 1}:
+        raise TypeError(_no_mask(name, _OF_CLASSES))
     for one in found:
         whole(name, one, 0)
     return found
@@ -284,11 +293,11 @@ def probabilities(name: str, value: Any) -> Float[Tensor, "n k"]:
     return found
 
 
-def _integers(name: str, value: Any, example: str) -> Int[Tensor, " m"]:
+def _integers(name: str, value: Any, example: str, remedy: str = _OF_SAMPLES) -> Int[Tensor, " m"]:
     """int64 [m] on the CPU; refuses masks, single numbers, strings, fractions and what int64 cannot hold."""
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype.kind == "O":
-            return _integers(name, value.tolist(), example)
+            return _integers(name, value.tolist(), example, remedy)
         if value.dtype.kind not in "iub" and value.size:
             raise TypeError(f"`{name}` must be whole numbers; got {brief(value)}.")
         value = torch.as_tensor(np.asarray(value) if value.size else np.zeros(value.shape, np.int64))
@@ -298,7 +307,7 @@ def _integers(name: str, value: Any, example: str) -> Int[Tensor, " m"]:
                 f"`{name}` must be several whole numbers; got the single {value.item()}: write {example}."
             )
         if value.dtype == torch.bool:
-            raise TypeError(_no_mask(name))
+            raise TypeError(_no_mask(name, remedy))
         if value.ndim != 1:
             raise ValueError(f"`{name}` must have shape [m]; got {list(value.shape)}.")
         if value.dtype.is_complex or (value.is_floating_point() and len(value)):
@@ -313,7 +322,7 @@ def _integers(name: str, value: Any, example: str) -> Int[Tensor, " m"]:
         raise TypeError(f"`{name}` must be several whole numbers; got {brief(value)}{remedy}.")
     entries = list(value)
     if any(_is_bool(one) for one in entries):
-        raise TypeError(_no_mask(name))
+        raise TypeError(_no_mask(name, remedy))
     if all(type(one) is int for one in entries):  # by far the most frequent, and the quickest
         numbers = entries
     else:
@@ -328,11 +337,8 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.dtype == torch.bool)
 
 
-def _no_mask(name: str) -> str:
-    return (
-        f"`{name}` must be whole numbers that name what is meant; got a mask of yes and no. With a mask "
-        "write `data.ids[mask]` for the ids of these samples, or `data.where(mask)` for the samples."
-    )
+def _no_mask(name: str, remedy: str) -> str:
+    return f"`{name}` must be whole numbers that name what is meant; got a mask of yes and no. {remedy}"
 
 
 def as_tensor(name: str, value: Any) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from unlearn_lib import check, files, pictures
+from unlearn_lib.check import Ids
 from unlearn_lib.files import DataError
 
 __all__ = [
@@ -198,7 +199,7 @@ class Examples:
         mask = check.mask("mask", mask, len(self)).to(self.ids.device)
         return replace(self, x=self.x[mask], y=self.y[mask], ids=self.ids[mask])
 
-    def select(self, ids: Iterable[int] | Tensor) -> Examples:
+    def select(self, ids: Ids) -> Examples:
         """The samples with these ids, in the order of this set.
 
         Raises:
@@ -207,11 +208,11 @@ class Examples:
         """
         return self.where(self.rows(ids))
 
-    def without(self, ids: Iterable[int] | Tensor) -> Examples:
+    def without(self, ids: Ids) -> Examples:
         """The samples but these ids, in the order of this set."""
         return self.where(~self.rows(ids))
 
-    def rows(self, ids: Iterable[int] | Tensor) -> Bool[Tensor, " n"]:
+    def rows(self, ids: Ids) -> Bool[Tensor, " n"]:
         """True where a sample's id is one of `ids`.
 
         Raises:
@@ -330,7 +331,7 @@ class Split:
             )
 
     @classmethod
-    def by_ids(cls, data: Examples, ids: Iterable[int] | Tensor) -> Split:
+    def by_ids(cls, data: Examples, ids: Ids) -> Split:
         """Forget the samples with these ids.
 
         Raises:

@@ -6,7 +6,7 @@ is counted in sample visits, samples times epochs, which no busy machine disturb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +15,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from unlearn_lib import check
+from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples, keyed_order, mix
 
 __all__ = ["Mode", "Partition", "expected_shards", "expected_visits", "partition", "stage_epochs"]
@@ -65,12 +66,12 @@ class Partition:
         """The number of samples in every cell, shard by shard."""
         return tuple(tuple(len(cell) for cell in shard) for shard in self.cells)
 
-    def without(self, ids: Iterable[int] | Tensor) -> Partition:
+    def without(self, ids: Ids) -> Partition:
         """The same cells without these ids; no other id moves."""
         gone = check.ids(ids)
         return Partition.of([cell[~torch.isin(cell, gone)] for cell in self.flat], self.slices)
 
-    def restarts(self, ids: Iterable[int] | Tensor) -> dict[int, int]:
+    def restarts(self, ids: Ids) -> dict[int, int]:
         """{s: j}: the shards that hold any of these ids, and the lowest slice that does.
 
         Raises:
@@ -88,7 +89,7 @@ class Partition:
                 first.setdefault(k // self.slices + 1, k % self.slices + 1)
         return first
 
-    def visits(self, budget: int, ids: Iterable[int] | Tensor | None = None) -> int:
+    def visits(self, budget: int, ids: Ids | None = None) -> int:
         """Samples times epochs to train everything or, given `ids`, to redo what forgetting them touches.
 
         Args:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn_lib import check
+from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples
 from unlearn_lib.params import Params, assign, clone, snapshot, state
 from unlearn_lib.store import Folder, StoreError, load_tensors, require_same, save_tensors
@@ -109,12 +110,12 @@ class Stages(ABC):
         assign(model, self.state(k))
         return model.eval()
 
-    def block_of(self, ids: Iterable[int] | Tensor) -> list[int]:
+    def block_of(self, ids: Ids) -> list[int]:
         """The blocks 1 ... B that hold any of these ids, in order."""
         wanted = check.ids(ids)
         return [k for k, block in enumerate(self.members, 1) if torch.isin(block, wanted).any()]
 
-    def pending(self, ids: Iterable[int] | Tensor) -> Tensor:
+    def pending(self, ids: Ids) -> Tensor:
         """Those of the ids that are still to be forgotten.
 
         Raises:
@@ -125,7 +126,7 @@ class Stages(ABC):
         self.data.rows(request)
         return request
 
-    def without(self: S, ids: Iterable[int] | Tensor, **changes: Any) -> S:
+    def without(self: S, ids: Ids, **changes: Any) -> S:
         """The same with these samples gone from data and blocks. The stored models are still the old ones."""
         gone = check.ids(ids)
         return replace(
@@ -177,7 +178,7 @@ def train_stages(asked: S, *, pinned: bool = True) -> Generator[Step, None, S]:
         return own
 
 
-def forget(old: S, ids: Iterable[int] | Tensor, states: Iterable[tuple[int, Params]], **changes: Any) -> S:
+def forget(old: S, ids: Ids, states: Iterable[tuple[int, Params]], **changes: Any) -> S:
     """Store these models in place of the old ones, without the samples, in one move; delete the old files.
 
     Args:

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unlearn_lib import check
+from unlearn_lib.check import Ids
 from unlearn_lib.layers import Keep, Layers
 from unlearn_lib.params import Params, assign, clone, snapshot
 from unlearn_lib.store import Folder, StoreError, load_tensors, require_same, save_tensors
@@ -220,7 +221,7 @@ class Log:
         assign(twin, load_tensors(self.folder / self._model_file, like=params)[0])
         return twin
 
-    def resolve(self, ids: Iterable[int] | Tensor) -> tuple[set[int], set[int]]:
+    def resolve(self, ids: Ids) -> tuple[set[int], set[int]]:
         """The request cut in two: ids still to be forgotten, and ids that already are.
 
         Raises:
@@ -237,7 +238,7 @@ class Log:
             )
         return request - done, done
 
-    def touched(self, ids: Iterable[int] | Tensor) -> list[Entry]:
+    def touched(self, ids: Ids) -> list[Entry]:
         """S_B: the batches with at least one of these samples, in chronological order, each once."""
         wanted = set(check.ids(ids).tolist())
         return [entry for entry in self.entries if not wanted.isdisjoint(entry.ids)]
@@ -258,7 +259,7 @@ class Log:
                     positions = tensors["positions"][entry.row].long()
                 yield entry, positions, tensors["values"][entry.row]
 
-    def updates(self, ids: Iterable[int] | Tensor | None = None) -> Updates:
+    def updates(self, ids: Ids | None = None) -> Updates:
         """The stored updates that touch `ids` (default: all) in memory, pruned entries as 0.
 
         Of a log recorded with ``keep=1`` these are the full updates: any share, rule or choice of layers can

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 
 from tests.toys import blobs
 from unlearn_lib import check
-from unlearn_lib.data import Examples, Scale, Split
+from unlearn_lib.data import Dataset, Examples, Scale, Split
 
 MASKS = {
     "tensor": torch.tensor([True, False, True]),
@@ -105,3 +107,64 @@ def test_probabilities_are_rows_that_sum_to_one():
     for wrong in (rows * 2, rows - 1, torch.full((2, 2), math.nan)):
         with pytest.raises(ValueError, match="`p` must"):
             check.probabilities("p", wrong)
+
+
+@check.arguments
+def drawn(
+    lines: Mapping[str, Sequence[float]],
+    title: str = "",
+    size: int | None = None,
+    look: Callable[[int], int] | None = None,
+    pairs: Sequence[tuple[int, str]] = (),
+    kind: Literal["a", "b"] = "a",
+    data: Examples | torch.nn.Module | None = None,
+) -> int:
+    """A function that takes what charts take."""
+    return len(lines)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"lines": 3}, "`lines` must be of class Mapping; got 3"),
+        ({"lines": {"x": 3}}, r"`lines\['x'\]` must be Sequence\[float\]; got 3"),
+        ({"lines": {"x": [1, "2"]}}, r"`lines\['x'\]\[1\]` must be a number; got '2'"),
+        ({"lines": {"x": [True]}}, r"`lines\['x'\]\[0\]` must be a number"),
+        ({"lines": {}, "title": 3}, "`title` must be a string; got 3"),
+        ({"lines": {}, "size": 1.5}, "`size` must be a whole number; got 1.5"),
+        ({"lines": {}, "look": 3}, "`look` must be a function; got 3"),
+        ({"lines": {}, "pairs": "ab"}, "`pairs` must be Sequence"),
+        ({"lines": {}, "pairs": [(1,)]}, r"`pairs\[0\]` must have 2 entries"),
+        ({"lines": {}, "pairs": [(1, 2)]}, r"`pairs\[0\]\[1\]` must be a string"),
+        ({"lines": {}, "kind": "c"}, '`kind` must be "a" or "b"; got \'c\''),
+        ({"lines": {}, "data": 3}, "`data` must be"),
+    ],
+)
+def test_arguments_are_checked_against_their_annotations(wrong, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        drawn(**wrong)
+
+
+def test_a_list_an_array_and_whole_numbers_do_where_numbers_are_asked_for():
+    lines = {"a": [1, 2.5, math.nan, np.float32(1), torch.tensor(1.0)], "b": np.ones(3), "c": (1,)}
+    assert drawn(lines, pairs=[[1, "x"]], data=torch.nn.Identity(), look=abs, size=np.int64(3)) == 3
+
+
+def test_an_iterator_is_not_used_up_by_being_checked():
+    given = iter([1, 2])
+    assert list(check.fit("rows", given, Iterable[int])) == [1, 2]
+
+
+def test_only_fields_that_there_are_can_be_changed():
+    assert check.changed(Scale((0,), (1,)), {"std": (2,)}).std == (2.0,)
+    with pytest.raises(ValueError, match=r'`changes` must be "mean" or "std"; got \'sd\''):
+        check.changed(Scale((0,), (1,)), {"sd": (2,)})
+
+
+def test_a_data_set_has_samples_of_one_shape_and_a_name_for_every_label():
+    made = {"name": "toy", "train": blobs(9), "test": blobs(6), "classes": ("a", "b", "c"), "source": "here"}
+    assert Dataset(**made).classes == ("a", "b", "c")
+    bad = [{"classes": ("a", "b")}, {"test": blobs(6, features=4)}, {"train": blobs(9).select([])}]
+    for wrong in bad:
+        with pytest.raises(ValueError, match="`(classes|train|test)`"):
+            Dataset(**{**made, **wrong})

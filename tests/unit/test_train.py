@@ -309,3 +309,22 @@ def test_the_best_device_is_cuda_then_mps_then_the_processor(monkeypatch, cuda, 
     assert pick_device().type == best
     with pytest.raises(ValueError, match="`device` must be"):
         pick_device("gpu")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"loss_fn": lambda m, b: None}, "`loss_fn` must give one number"),
+        ({"loss_fn": lambda m, b: torch.tensor(1.0)}, "`loss_fn` .* got a number without gradient"),
+        ({"loss_fn": lambda m, b: m(b.x).sum(1)}, "`loss_fn` must give one number"),
+        ({"on_update": lambda b, u: 5}, "`on_update` must give the update by name"),
+        ({"on_update": lambda b, u: {}}, "`on_update` must give the update by name"),
+        ({"on_update": lambda b, u: {k: v[:1] for k, v in u.items()}}, "`on_update` must leave .* its shape"),
+        ({"order": lambda ids, epoch: torch.tensor([0, 999])}, "`order` must be in 0 ... 119; got 999"),
+        ({"order": lambda ids, epoch: torch.tensor([], dtype=torch.int64)}, "`order` must give at least one"),
+        ({"order": lambda ids, epoch: ids == 1}, "`order` must be whole numbers .* mask"),
+    ],
+)
+def test_what_a_function_of_the_caller_gives_is_checked(wrong, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        run(train(tiny_net(), blobs(), Recipe(batch_size=16), **wrong))

@@ -16,6 +16,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 from unlearn_lib import check
+from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples, check_examples
 from unlearn_lib.lesson import session
 from unlearn_lib.lesson.charts import MARKERS, View, counted
@@ -92,7 +93,7 @@ class EmbeddingPicker(w.VBox):
         description: str,
         classes: Sequence[str],
         *,
-        value: Iterable[int] = (),
+        value: Ids = (),
         shown: int = 1_500,
         colors: Sequence[str] = COLORS,
     ) -> None:

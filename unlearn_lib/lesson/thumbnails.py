@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import anywidget
@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from unlearn_lib import check
+from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples, check_examples
 from unlearn_lib.lesson.charts import View, counted
 
@@ -137,7 +138,7 @@ class Thumbnails(anywidget.AnyWidget):
         description: str,
         classes: Sequence[str],
         *,
-        value: Iterable[int] = (),
+        value: Ids = (),
         multiple: bool = True,
         label: str = "sample {id}, class {name}",
         **traits: Any,
@@ -171,18 +172,14 @@ class Thumbnails(anywidget.AnyWidget):
     def _among(self, proposal: dict[str, Any]) -> list[int]:
         """Ids of the samples shown, and no mask; from the page as from Python."""
         try:
-            ids = check.column("value", proposal["value"]).tolist()
-        except (TypeError, ValueError) as error:
+            self.examples.rows(proposal["value"])
+        except (TypeError, ValueError) as error:  # what traitlets raises for a value that a trait cannot have
             raise traitlets.TraitError(str(error)) from error
-        if unknown := set(ids) - set(self.ids):
-            raise traitlets.TraitError(
-                f"`value` must be ids of the samples shown; got {sorted(unknown)[:5]}."
-            )
-        return ids
+        return list(map(int, proposal["value"]))
 
     @classmethod
     def of_classes(
-        cls, examples: Examples, description: str, classes: Sequence[str], value: Iterable[int], **traits: Any
+        cls, examples: Examples, description: str, classes: Sequence[str], value: Ids, **traits: Any
     ) -> Thumbnails:
         """One picture a class, for choosing classes: `value` holds their numbers."""
         numbers = torch.arange(len(classes))

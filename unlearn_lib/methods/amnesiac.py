@@ -40,7 +40,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn_lib import check
+from unlearn_lib.check import Ids
 from unlearn_lib.data import Batch, Examples, keyed_order
 from unlearn_lib.layers import Group, Keep, Layers
 from unlearn_lib.params import Params, assign, snapshot
@@ -84,7 +85,7 @@ def record(
     keep: Keep,
     rule: Rule = "magnitude",
     group: Group = "tensor",
-    sensitive: Iterable[int] | Tensor | None = None,
+    sensitive: Ids | None = None,
     order: Order | None = None,
 ) -> Generator[Step, None, Log]:
     """Train `model` in place, as `train` does to the last bit, and record every update.
@@ -141,7 +142,7 @@ def record(
 
 
 def amnesiac(
-    model: nn.Module, ids: Iterable[int] | Tensor, log: Log, *, purge: bool = True
+    model: nn.Module, ids: Ids, log: Log, *, purge: bool = True
 ) -> Generator[Step, None, Unlearned[UndoTrace]]:
     """Forget samples: subtract what their batches did, then purge it. Needs the log, and no data.
 
@@ -231,7 +232,7 @@ def undo(params: Params, updates: Updates, keep: Keep = 1.0, rule: Rule = "magni
     return {**params, **updates.layers.unflatten(theta)}
 
 
-def packed(ids: Iterable[int] | Tensor, batches: int, recipe: Recipe) -> Order:
+def packed(ids: Ids, batches: int, recipe: Recipe) -> Order:
     """An order of samples in which `ids` stand in few batches of every epoch: the kind layout for undoing.
 
     How the samples to forget are spread over the batches decides how much else is torn out with them. This is

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -38,6 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn_lib.chain import Chain, train_chain
+from unlearn_lib.check import Ids
 from unlearn_lib.decay import StopRule, Trend
 from unlearn_lib.params import Params, add, assign, clone, l1, snapshot, state, subtract
 from unlearn_lib.stages import forget
@@ -86,7 +87,7 @@ class ResidualTrace:
 
 def deepobliviate(
     chain: Chain,
-    ids: Iterable[int] | Tensor,
+    ids: Ids,
     rule: StopRule | None = None,
     *,
     stop_block: int | None = None,
@@ -240,7 +241,7 @@ def _stitched_from(chain: Chain, trace: ResidualTrace) -> int | None:
     return trace.T + 1
 
 
-def _resolve(chain: Chain, ids: Iterable[int] | Tensor) -> Tensor:
+def _resolve(chain: Chain, ids: Ids) -> Tensor:
     """The ids still to be forgotten; unknown ids and requests that empty a block are errors."""
     request = chain.pending(ids)
     for k in chain.block_of(request):

@@ -30,7 +30,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -39,6 +39,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples
 from unlearn_lib.params import Params, assign, clone, state
 from unlearn_lib.partition import Partition, partition, stage_epochs
@@ -296,7 +297,7 @@ def train_sisa(
 
 
 def sisa(
-    ensemble: Ensemble, ids: Iterable[int] | Tensor, votes: Votes = "soft", weights: Weights = "uniform"
+    ensemble: Ensemble, ids: Ids, votes: Votes = "soft", weights: Weights = "uniform"
 ) -> Generator[Step, None, Unlearned[SisaTrace]]:
     """DELETE: redo each touched shard, once, from its lowest touched slice.
 

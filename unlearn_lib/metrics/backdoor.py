@@ -8,12 +8,12 @@ that stays.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples
 from unlearn_lib.metrics.accuracy import predictions
 
@@ -91,7 +91,7 @@ def edge_trigger(shape: tuple[int, ...], value: float) -> Trigger:
     return Trigger(tuple(shape), tuple(entries.tolist()), float(value))
 
 
-def poison(data: Examples, ids: Iterable[int] | Tensor, target: int, trigger: Trigger) -> Examples:
+def poison(data: Examples, ids: Ids, target: int, trigger: Trigger) -> Examples:
     """A copy of the data in which the samples `ids` carry the trigger and the label `target`.
 
     Raises:

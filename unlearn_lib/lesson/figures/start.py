@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor, nn
 
 from unlearn_lib import check
+from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples
 from unlearn_lib.lesson.charts import View, styled
 from unlearn_lib.lesson.figures.deepobliviate import style
@@ -40,9 +41,6 @@ MARK = "#B34700"  # of what the reader moves
 GROUPS = ("forget set", "never seen")
 ACTIONS = {"unlearned": "unlearned: fine-tuned", "control": "ascended to 0 %"}
 FINE = 70  # points of the grid a side
-
-
-Ids = Iterable[int] | Tensor
 
 
 class Plane(NamedTuple):
