@@ -166,5 +166,5 @@ def test_a_data_set_has_samples_of_one_shape_and_a_name_for_every_label():
     assert Dataset(**made).classes == ("a", "b", "c")
     bad = [{"classes": ("a", "b")}, {"test": blobs(6, features=4)}, {"train": blobs(9).select([])}]
     for wrong in bad:
-        with pytest.raises(ValueError, match="`(classes|train|test)`"):
+        with pytest.raises(ValueError, match=r"`(classes|train|test)`"):
             Dataset(**{**made, **wrong})
