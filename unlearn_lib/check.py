@@ -231,9 +231,9 @@ def labels(value: Any, name: str = "y") -> Int[Tensor, " n"]:
         bad = found[(found != found.trunc()) | (found.abs() >= 2**63)]
         if len(bad):
             raise ValueError(f"`{name}` must hold whole numbers that fit in int64; got {bad[0].item()}.")
-    if found.dtype == torch.uint64 and len(found) and int(found.max()) >= 2**63:
-        raise ValueError(f"`{name}` must fit in int64; got {int(found.max())}.")
     y: Tensor = found.long()
+    if found.dtype == torch.uint64 and bool((y < 0).any()):
+        raise ValueError(f"`{name}` must fit in int64; got {int(y.min()) + 2**64}.")
     if len(y) and int(y.min()) < 0:
         raise ValueError(
             f"`{name}` must be zero or more; {int((y < 0).sum())} labels are not, the least is "
