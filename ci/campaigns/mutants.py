@@ -34,8 +34,21 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 GOAL = 0.9
 
-STORES = ("store", "stages", "chain", "partition", "update_log", "updates", "layers", "moments", "projection")
-LOOP = ("train", "params", "data", "outputs", "check", "decay", "stopping", "noise", "models", "synthetic")
+STORES = ("store", "tombstones", "stages", "chain", "partition", "update_log", "updates", "layers")
+NETS = ("moments", "qualify", "projection", "synthetic")
+LOOP = (
+    "train",
+    "params",
+    "data",
+    "files",
+    "pictures",
+    "outputs",
+    "check",
+    "decay",
+    "stopping",
+    "noise",
+    "models",
+)
 
 # Whose tests a module's mutants meet, after those of its own name; where it has none, these are its own.
 TESTS: dict[str, tuple[str, ...]] = {
@@ -83,6 +96,11 @@ SKIP: dict[str, tuple[tuple[str, str, str], ...]] = {
     "params": (("set_to_none=True", "True", "a gradient of zero and none at all train alike"),),
     "partial": (
         ("scores = self.layers.flatten(ranked).abs()", "abs", "squares have the order of their roots"),
+    ),
+    "update_log": (
+        ("_PRUNE_BYTES = 1 <<", "1 20", "how many updates are held before they are pruned"),
+        ("_FILE_BYTES = 16 <<", "16 20", "how many updates are held before they are written"),
+        ("torch.empty(max(1, _PRUNE_BYTES", "max // *", "how many updates are held before they are pruned"),
     ),
     "unsir": (
         ("like = retain.to(device_of(frozen)).x[0]", "0", "any image has the shape"),
@@ -166,7 +184,7 @@ def files_of(tree: Path) -> list[Path]:
     """The files whose mutants are tried."""
     library = tree / "unlearn_lib"
     found = [*(library / "methods").glob("*.py"), *(library / "metrics").glob("*.py")]
-    found += [library / f"{name}.py" for name in STORES + LOOP]
+    found += [library / f"{name}.py" for name in STORES + NETS + LOOP]
     return sorted(path for path in found if path.is_file() and path.stem != "__init__")
 
 

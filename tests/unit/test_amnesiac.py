@@ -12,10 +12,11 @@ from itertools import pairwise
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from tests.oracles import amnesiac_slow, keep_slow
 from tests.toys import blobs, tiny_net
-from unlearn_lib import models
+from unlearn_lib import models, update_log
 from unlearn_lib.data import Scale, keyed_order
 from unlearn_lib.layers import Layers, top
 from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo
@@ -508,3 +509,52 @@ def test_undoing_is_of_everything_by_magnitude_unless_told_otherwise(full):
     part = undo(params, updates, {"3.bias": 1})
     assert all(torch.equal(part[name], params[name]) for name in params if name != "3.bias")
     assert not torch.equal(part["3.bias"], params["3.bias"])
+
+
+def test_a_log_in_many_small_files_is_the_same_log(tmp_path, full, monkeypatch):
+    monkeypatch.setattr(update_log, "_PRUNE_BYTES", 1)
+    monkeypatch.setattr(update_log, "_FILE_BYTES", 1)
+    net, log = recorded(tmp_path)
+    assert (len(log.files), len(full[1].files)) == (36, 3), "one an update; one an epoch"
+    one, many = full[1].updates(), log.updates()
+    assert one.keys == many.keys == tuple((e, b) for e in (1, 2, 3) for b in range(1, 13))
+    assert torch.equal(one.rows, many.rows)
+    assert same(forgotten(net, FORGET, log), forgotten(full[0], FORGET, full[1], purge=False))
+
+
+@pytest.mark.parametrize("keep", [1, 0.2, 0.005])  # a mask, and positions
+def test_after_a_purge_every_other_update_is_still_there_bit_by_bit(tmp_path, keep):
+    net, log = recorded(tmp_path, keep=keep)
+    everything = log.updates()
+    before = dict(zip(everything.keys, everything.rows, strict=True))
+    held = {entry.key: list(entry.ids) for entry in log.entries}
+    undone = set()
+    for ids in ([3, 50], [51], [77]):
+        undone |= {entry.key for entry in log.touched(ids)}
+        forgotten(net, ids, log)
+        left = Log(tmp_path).updates()
+        assert left.keys == tuple(key for key in before if key not in undone)
+        assert all(torch.equal(row, before[key]) for key, row in zip(left.keys, left.rows, strict=True))
+    gone = {3, 50, 51, 77}
+    for entry in Log(tmp_path).entries:
+        assert entry.ids == [i for i in held[entry.key] if i not in gone]
+        assert entry.undone == (entry.file is None) == (entry.key in undone)
+
+
+def test_the_updates_of_some_samples_are_those_of_their_batches_in_order(full):
+    log = full[1]
+    keys = [entry.key for entry in log.entries if set(entry.ids) & set(FORGET)]
+    assert list(log.updates(FORGET).keys) == keys == sorted(keys)
+    every = dict(zip(log.updates().keys, log.updates().rows, strict=True))
+    assert all(torch.equal(row, every[key]) for key, row in zip(keys, log.updates(FORGET).rows, strict=True))
+    assert log.resolve([5, 7]) == ({5, 7}, set())
+
+
+@pytest.mark.parametrize(("keep", "by_position"), [(0.025, True), (0.03, False), (1, False)])
+def test_positions_are_stored_where_they_are_shorter_than_a_bitmask(tmp_path, keep, by_position):
+    _, log = recorded(tmp_path, keep=keep, recipe=RECIPE.but(epochs=1))
+    (file,) = log.files
+    with safe_open(log.folder / file, "pt") as stored:
+        assert set(stored.keys()) == {"values", "positions" if by_position else "mask"}
+    headers = log.nbytes - log.expected_nbytes
+    assert 0 < headers < 1000

@@ -481,3 +481,21 @@ def test_frozen_parameters_take_no_part_and_one_without_gradient_may_be_ranked(n
     assert set(result.trace.changed) == {"unused", "1.bias", "3.weight", "3.bias"}
     assert result.trace.changed["unused"] == 0
     assert torch.equal(result.model.get_parameter("1.weight"), net.get_parameter("1.weight"))
+
+
+def test_at_each_step_the_wrong_labels_are_drawn_by_its_number(net, by_ids, monkeypatch):
+    seen = []
+
+    def spy(model, batch):
+        seen.append((batch.ids, batch.y))
+        return cross_entropy(model, batch)
+
+    monkeypatch.setattr("unlearn_lib.methods.partial.cross_entropy", spy)
+    run(label_flip(net, by_ids, RECIPE, keep=1, relabel="each_step"))
+    true = blobs().y
+    for number, (ids, wrong) in enumerate(seen, 1):
+        assert torch.equal(wrong, wrong_labels(true[ids], torch.arange(3), RECIPE.seed, 2, number))
+    seen.clear()
+    run(label_flip(net, by_ids, RECIPE, keep=1))
+    once = dict(enumerate(wrong_labels(true[:30], torch.arange(3), RECIPE.seed, 2).tolist()))
+    assert all(once[i] == y for ids, wrong in seen for i, y in zip(ids.tolist(), wrong.tolist(), strict=True))
