@@ -408,10 +408,13 @@ def load(
 
     Raises:
         DataError: unknown name; missing or damaged files (which, where looked, how to get them).
+        ValueError: a path and a `root`, or `size` is out of its range.
     """
     if size is not None:
         check.whole("size", size, 1, 4096)
     if is_path(name):
+        if root is not None:
+            raise ValueError(f"`root` must be None where `name` is itself a path; got {check.brief(root)}.")
         name, root = "image_folder", name
     if not isinstance(name, str) or name not in names():
         raise DataError(
@@ -420,7 +423,7 @@ def load(
     given = root if root is not None else os.environ.get("UNLEARN_DATA")
     folder = check.path("root", given or Path.home() / ".cache" / "unlearn_lib").expanduser()
     if name == "image_folder":
-        return _image_folder(name, folder, size)
+        return _image_folder(name, folder.absolute(), size)
     return _digits(name) if name == "digits" else _published(name, folder, check.flag("download", download))
 
 
@@ -434,7 +437,7 @@ def is_path(name: Any) -> bool:
     if isinstance(name, str) and name in names():
         return False
     return isinstance(name, Path) or (
-        isinstance(name, str) and ("/" in name or os.sep in name or Path(name).is_dir())
+        isinstance(name, str) and ("/" in name or os.sep in name or os.path.isdir(name))
     )
 
 

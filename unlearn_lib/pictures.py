@@ -157,7 +157,7 @@ Seen = dict[str, tuple[Path, str]]  # where a file really lies -> its first path
 
 def _survey(root: Path, left_out: _LeftOut) -> tuple[list[Part], tuple[str, ...]]:
     """The files of each class, of one part or of train and test; and the names of the classes."""
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(
             f"image_folder needs one folder of images per class in {root}: there is no such folder."
         )

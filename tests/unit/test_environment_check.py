@@ -9,8 +9,10 @@ from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from unlearn_lib.lesson import environment, session
 from unlearn_lib.lesson.environment import Report, WidgetCheck, check
@@ -163,3 +165,16 @@ def test_a_widget_answers_every_press(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_headless_the_button_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "HEADLESS", True)
     assert set(WidgetCheck()._repr_mimebundle_()) == {"text/html", "text/plain"}
+
+
+def test_a_folder_of_photographs_passes_as_it_does_in_a_lesson(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            pixels = draw.integers(0, 256, (50, 40 + i, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    assert "data" not in check(str(tmp_path)).failed
+    assert "image_folder, 4 training and 2 test samples" in capsys.readouterr().out

@@ -385,3 +385,14 @@ def test_what_was_scaled_says_so(pets: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gone: there is no such folder"):
         data.load(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("name", ["pets\0", "/pets\0", "x" * 5_000, "/" + "x" * 5_000])
+def test_a_path_that_cannot_be_is_refused(name: str) -> None:
+    with pytest.raises(DataError):
+        data.load(name)
+
+
+def test_a_path_and_a_root_are_one_too_many(pets: Path) -> None:
+    with pytest.raises(ValueError, match="`root` must be None"):
+        data.load(pets, pets.parent)

@@ -65,7 +65,7 @@ def check(dataset: str = "digits", root: str | Path | None = None) -> Report:
     """Look at the environment, write one line a requirement on screen, and return them. Never raises.
 
     Args:
-        dataset: whose files must be there; see `unlearn_lib.data.names`.
+        dataset: whose files must be there: one of `unlearn_lib.data.names()`, or the path of a folder of images.
         root: folder of the data; default `$UNLEARN_DATA` (see `data.load`).
     """
     digits = 'put the files where the line above says, or set the parameter dataset = "digits"'
@@ -186,8 +186,9 @@ def _disk() -> str:
 
 def _data(dataset: str, root: str | Path | None) -> str:
     from unlearn_lib.data import load
+    from unlearn_lib.lesson.fitting import FOLDER_PIXELS
 
-    found = load(dataset, root)
+    found = load(dataset, root, size=FOLDER_PIXELS)
     return f"{found.name}, {len(found.train):,} training and {len(found.test):,} test samples"
 
 
