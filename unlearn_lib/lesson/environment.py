@@ -65,7 +65,7 @@ def check(dataset: str = "digits", root: str | Path | None = None) -> Report:
     """Look at the environment, write one line a requirement on screen, and return them. Never raises.
 
     Args:
-        dataset: whose files must be there: one of `unlearn_lib.data.names()`, or the path of a folder of images.
+        dataset: whose files must be there: one of `data.names()`, or the path of a folder of images.
         root: folder of the data; default `$UNLEARN_DATA` (see `data.load`).
     """
     digits = 'put the files where the line above says, or set the parameter dataset = "digits"'
