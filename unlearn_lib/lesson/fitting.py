@@ -138,7 +138,7 @@ def _deepobliviate(sizes: Sizes, n: int, counts: Tensor) -> Sizes:
         "block": min(max(1, math.floor(where * sizes["block"])), B - 8),  # the rule needs some after it
         "forget": min(sizes["forget"], size // 2),
         "poisoned_block": max(1, math.floor(where * sizes["poisoned_block"])),
-        "poisoned": min(sizes["poisoned"], size),
+        "poisoned": min(sizes["poisoned"], 2 * size // 3),
         "saves": 0.0,
     }
 
