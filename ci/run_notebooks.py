@@ -93,9 +93,9 @@ def value_of(name: str, text: str, kind: str, comment: str) -> Any:
 
 
 def _list(text: str) -> list[Any]:
-    if not isinstance(value := ast.literal_eval(text), list):
-        raise ValueError(text)
-    return value
+    """Several values, as a list; a single one may stand for itself."""
+    value = ast.literal_eval(text)
+    return value if isinstance(value, list) else [value]
 
 
 # ---- one notebook

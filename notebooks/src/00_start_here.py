@@ -44,14 +44,16 @@ widget
 import numpy as np
 import torch
 
+from unlearn_lib import check
 from unlearn_lib.data import Split
 from unlearn_lib.lesson import checks
 from unlearn_lib.lesson import session as lesson
 from unlearn_lib.lesson.controls import choice, either, number, whole
 from unlearn_lib.lesson.figures import start as figures
+from unlearn_lib.lesson.findings import start as findings
 from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
 from unlearn_lib.lesson.pickers import EmbeddingPicker
-from unlearn_lib.lesson.session import record, show
+from unlearn_lib.lesson.session import record, show, tell
 from unlearn_lib.lesson.slider import Slider
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain
@@ -65,7 +67,7 @@ from unlearn_lib.synthetic import noisy, two_moons
 from unlearn_lib.train import Recipe, run, train
 
 session = lesson.start("start", preset=preset, dataset=dataset, seed=seed)
-settings = session.settings
+settings, lr = session.settings, check.number("lr", lr, "[0.0001, 1]")
 
 # %% [markdown]
 # ## The idea in one picture
@@ -161,12 +163,9 @@ show(figures.request_chart(on_forget, on_test))
 kept = tuple(on_forget["retrained"][name] > 0.5 for name in ("mislabeled", "ordinary"))
 outcomes = {(False, False): 0, (True, True): 1, (False, True): 2, (True, False): 3}
 checks.compare(guess, guess.choices[outcomes[kept]])
+tell(findings.requests(on_forget["retrained"]))
 
 # %% [markdown]
-# The retrained model gets ordinary points right **because its other points teach the same**. Knowing them is no
-# memory, it is generalization. The mislabeled points were known by heart, and nothing else supports them. So the
-# right score on a forget set depends on the samples, and only the retrained model tells it.
-#
 # Who pushes ordinary points to 0 % has to tear the boundary away from where it belongs:
 
 # %%
@@ -174,11 +173,8 @@ ordinary = {"original": original, "ascended to 0 %": ascended["ordinary"]}
 ordinary |= {"fine-tuned": tuned["ordinary"], "retrained": retrained["ordinary"].model}
 reference = retrained["ordinary"].model
 show(figures.boundary_chart(ordinary, toy.train, requests["ordinary"], toy.classes, reference))
-
-# %% [markdown]
-# **For ordinary points 0 % is over-forgetting.** It harms everybody else, and it even gives the deleted points
-# away: no model that never saw them would be so wrong about them. (For *mislabeled* points and for a *whole class*
-# it is another matter: there the retrained model itself is near 0 %.)
+pushed = (found["control"]["ordinary"] for found in (on_forget, on_test))
+tell(findings.over_forgetting(*pushed, on_test["retrained"]["ordinary"]))
 
 # %% [markdown]
 # ## Explore
@@ -279,7 +275,8 @@ exercise_2 = checks.exercise("attack", attack, check_attack)
 
 # %% [markdown]
 # ## Does it really forget?
-# On the moons fine-tuning came out well. Does it forget, then? Two sharper questions, on images.
+# How well fine-tuning came out on the moons, the chart above shows. Does it forget, then? Two sharper questions, on
+# images.
 #
 # ### Was this sample in the training set?
 # A model is surer of what it has seen. So whoever can measure a loss can guess who was in the training set. The
@@ -329,10 +326,14 @@ membership
 # Two-sided: the goal is the retrained model's value, about ½. Clearly above it, the forget set still looks like
 # training data. Clearly *below* it, it was over-forgotten, and that shows as well.
 
+# %%
+auc = {role: found.auc.value for role, found in attacks.items()}
+tell(findings.members(auc, attacks["retrained"].auc.error))
+
 # %% [markdown]
 # ### A backdoor as a canary
 # Miners took a canary along, which told them of gas. Ours: a few training images get a mark and a wrong label.
-# A model that learned from them gives nearly *any* image with the mark that label. If they are forgotten, the
+# A model that has learned them gives *other* images with the mark that label, too. If they are forgotten, the
 # mark works no more often than on a model that never saw them.
 
 # %%
@@ -351,18 +352,14 @@ canary = {
 success = {role: backdoor_success(model, clean_test, trigger, target) for role, model in canary.items()}
 clean = {role: accuracy(model, clean_test) for role, model in canary.items()}
 show(figures.canary_chart(success, clean))
-
-# %% [markdown]
-# Fine-tuning never mentions the mark, so it has no reason to unlearn it. Its test accuracy is as good as that of
-# the retrained model, and tells nothing.
+tell(findings.canary(success, clean))
 
 # %% [markdown]
 # ### The scorecard
 # Every lesson ends with this table: each audit of the unlearned model beside the original and the retrained one.
 # Further retrained models, which differ by nothing but the seed, give the **noise floor**: a smaller difference
-# means nothing. Read four rows first: accuracy on the forget set, where fine-tuning is far from the reference;
-# accuracy on the test set, where nothing looks wrong; the average gap, exercise 1; and the AUC of the membership
-# attack.
+# means nothing. Read four rows first: accuracy on the forget set; accuracy on the test set; the average gap,
+# exercise 1; and the AUC of the membership attack.
 
 # %%
 others = [on_images(split.retain, seed + k) for k in range(1, settings.seeds)]
@@ -375,6 +372,10 @@ card = evaluate(
     test=test,
 )
 card
+
+# %%
+row = card["accuracy", "forget"]
+tell(findings.scorecard(abs(row.unlearned - row.retrained), row.floor))
 
 # %% [markdown]
 # ## A map of the four papers
@@ -424,7 +425,7 @@ equal_quiz = checks.quiz(
     "equal",
     "Unlearned and retrained model have the same test accuracy. What follows?",
     {
-        "the samples are forgotten": "The fine-tuned model had it too, and still obeyed the mark.",
+        "the samples are forgotten": "A model can have it, and still obey a mark.",
         "nothing about forgetting": "It only says that the model is not damaged. Forgetting needs its own tests.",
         "the two models are equal": "Very different weights can give the same accuracy.",
     },
@@ -436,10 +437,15 @@ equal_quiz = checks.quiz(
 # - The reference is the model retrained without the forget set. Not 0 %, not ½, but *its* scores are the goal.
 # - Whether a deleted sample is still answered rightly depends on whether the others teach the same.
 # - Accuracy cannot tell forgetting from generalization. Membership attacks and backdoors ask about memory.
-# - Fine-tuning looked fine on the moons, and left the canary alive on images. One test is not enough.
+# - One test is not enough: what passes one may fail the next.
 # - What our toys do not show: networks with millions of weights, attacks sharper than one threshold, and proof.
 #   No test here can certify that nothing is left.
-#
+
+# %%
+moons = {name: abs(on_forget["unlearned"][name] - on_forget["retrained"][name]) for name in requests}
+tell(findings.summary(moons, success))
+
+# %% [markdown]
 # ## References
 # - Y. Cao, J. Yang, *Towards Making Systems Forget with Machine Unlearning*, IEEE S&P 2015,
 #   doi.org/10.1109/SP.2015.35.
@@ -450,7 +456,6 @@ equal_quiz = checks.quiz(
 # - T. Gu, B. Dolan-Gavitt, S. Garg, *BadNets* (backdoors), 2017, arXiv:1708.06733.
 
 # %% tags=["ci-assert"]
-auc = {role: found.auc.value for role, found in attacks.items()}
 forget_images = {role: accuracy(model, split.forget) for role, model in images.items()}
 record("environment", ok=report.ok, failed=list(report.failed))
 record("forget_accuracy", **on_forget)
@@ -460,16 +465,20 @@ record("images", **forget_images)
 record("backdoor", **success)
 record("clean_accuracy", **clean)
 assert report.ok, report.failed
-assert on_forget["original"]["mislabeled"] >= 0.5, on_forget
-assert on_forget["retrained"]["mislabeled"] <= 0.3, on_forget
-assert on_forget["retrained"]["ordinary"] >= 0.8, on_forget
-assert on_forget["control"] == {"mislabeled": 0, "ordinary": 0}, on_forget
-assert on_test["control"]["ordinary"] < on_test["retrained"]["ordinary"] - 0.05, on_test
-assert auc["original"] > 0.6, auc
-assert abs(auc["retrained"] - 0.5) < 0.12, auc
-assert auc["unlearned"] > auc["retrained"] + 0.05, auc
-assert forget_images["unlearned"] > forget_images["retrained"] + 0.05, forget_images
-assert success["original"] > 0.8, success
-assert success["unlearned"] > success["retrained"] + 0.3, success
-assert success["retrained"] < 0.1, success
-assert clean["unlearned"] > clean["retrained"] - 0.05, clean
+spread = attacks["retrained"].auc.error
+assert abs(auc["retrained"] - 0.5) <= 4 * spread, "members and strangers alike are new to the retrained model"
+assert success["retrained"] <= 0.5, "the retrained model has never seen the mark"
+if session.tuned(lr=lr):
+    assert on_forget["original"]["mislabeled"] >= 0.5, on_forget
+    assert on_forget["retrained"]["mislabeled"] <= 0.3, on_forget
+    assert on_forget["retrained"]["ordinary"] >= 0.8, on_forget
+    assert on_forget["control"] == {"mislabeled": 0, "ordinary": 0}, on_forget
+    assert on_test["control"]["ordinary"] < on_test["retrained"]["ordinary"] - 0.05, on_test
+    assert auc["original"] > 0.6, auc
+    assert abs(auc["retrained"] - 0.5) < 0.12, auc
+    assert auc["unlearned"] > auc["retrained"] + 0.05, auc
+    assert forget_images["unlearned"] > forget_images["retrained"] + 0.05, forget_images
+    assert success["original"] > 0.8, success
+    assert success["unlearned"] > success["retrained"] + 0.3, success
+    assert success["retrained"] < 0.1, success
+    assert clean["unlearned"] > clean["retrained"] - 0.05, clean

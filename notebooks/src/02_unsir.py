@@ -9,7 +9,7 @@
 # - **Learn** images that a network is sure are *not* of a class, and say what loss, norm and $\lambda$ do.
 # - **Forget** a class in two short epochs, impair and repair, without looking at one of its images.
 # - **Separate** what the noise does from what the learning rate alone does, with controls.
-# - **Debug** the published recipe: find out why it hardly forgets two classes at gentle rates.
+# - **Debug** the published recipe: find out what its noise consists of.
 # - **Test** whether zero percent means forgotten: more repair, batch norm's statistics, relearn time.
 #
 # ## Prerequisites
@@ -23,7 +23,7 @@
 preset: str = "lesson"  # quick | lesson | full
 seed: int = 0  # random seed
 dataset: str = "digits"  # digits | mnist | fashion_mnist | svhn | cifar10 | cifar100 | location30 | path of a folder of images
-classes: list[int] = [3]  # classes to forget
+classes: list[int] = [3]  # the class to forget, or several
 
 # %% [markdown]
 # ## Set-up
@@ -42,9 +42,11 @@ from unlearn_lib.lesson import session as lesson
 from unlearn_lib.lesson.compare import ComparePanel
 from unlearn_lib.lesson.controls import choice, number, whole
 from unlearn_lib.lesson.figures import unsir as figures
-from unlearn_lib.lesson.figures.unsir import Point, scores
+from unlearn_lib.lesson.figures.unsir import Point, Scores, scores
+from unlearn_lib.lesson.findings import unsir as findings
+from unlearn_lib.lesson.findings.relearn import relearned
 from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
-from unlearn_lib.lesson.session import record, show
+from unlearn_lib.lesson.session import record, show, tell
 from unlearn_lib.lesson.thumbnails import Thumbnails
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain
@@ -69,6 +71,7 @@ from unlearn_lib.params import clone, frozen_copy
 from unlearn_lib.train import run, train
 
 session = lesson.start("unsir", preset=preset, dataset=dataset, seed=seed)
+classes = session.classes(classes, "classes")
 data, settings, device = session.dataset, session.settings, session.device
 
 # %% [markdown]
@@ -226,13 +229,7 @@ for penalty in [one for one in roles if one != recipe.penalty]:
     made = make_noise(frozen_copy(original), classes[:1], R, recipe.but(penalty=penalty))
     noises[labels[penalty]] = run(made)[classes[0]]
 show(figures.noise_chart(noises, labels[recipe.penalty]))
-
-# %% [markdown]
-# On the 8x8 digits the tale of two phases is not what happens. With the published $\lambda$ the penalty is too
-# light: CE rises at once and the norm hardly dips. With our larger one the norm shrinks and CE rises at the
-# *same* time. With the same balance as in the published notebook the images shrink toward the mean image, and
-# in so few steps there is hardly an attack at all. Explain $\lambda$ by the number of pixels, never as a magic
-# number.
+tell(findings.noises(noises))
 
 # %% [markdown]
 # ### Stages 2 and 3, mini-batch by mini-batch
@@ -261,18 +258,22 @@ for name, method in contest.items():
 watched = (tested(results["unlearned"].model) == tested(unlearned.model)).all()
 print("watching has changed no prediction:", bool(watched))
 show(figures.steps_chart(curves, before, classes))
-
-# %% [markdown]
-# Do not expect a straight way down. In the first mini-batches "garbage is $c$" can make the network say $c$
-# *more* often, and forget accuracy may rise before it falls. Impair also costs retain accuracy, and repair brings
-# that back.
+way = [scores(p.table, classes) for p in curves["unlearned"]]
+after_impair = max((p for p in curves["unlearned"] if p.epoch <= 1), key=lambda p: p.epoch).table
+tell(
+    findings.stages(
+        scores(before["original"], classes),
+        scores(after_impair, classes),
+        way[-1],
+        max(s.forget for s in way),
+    )
+)
 
 # %% [markdown]
 # ### Predictions before, after impair, after repair, and retrained
 # Rows are true classes. A column that turns blue from top to bottom is a class that the network shouts.
 
 # %%
-after_impair = max((p for p in curves["unlearned"] if p.epoch <= 1), key=lambda p: p.epoch).table
 tables = {"original": before["original"], "impaired": after_impair}
 tables |= {"unlearned": curves["unlearned"][-1].table, "retrained": before["retrained"]}
 show(charts.matrix_chart(tables, figures.short_names(data.classes)))
@@ -334,9 +335,9 @@ checks.compare(guess_control, shares[0 if left < 0.1 else 1 if left < 0.5 else 2
 # the noise is decoration.
 #
 # ### The effect of learning rate and $\lambda$
-# Every cell is one run of impair and repair, in percent; the rows differ in the noise. Read the last row first:
-# at a high enough rate the class is forgotten with no noise at all. The published notebook's rate is 0.02. Then
-# look for cells that forget *and* retain.
+# Every cell is one run of impair and repair, in percent; the rows differ in the noise. Read the last row first: is
+# there a rate at which the class is forgotten with no noise at all? The published notebook's rate is 0.02. Then look
+# for cells that forget *and* retain.
 
 
 # %%
@@ -370,11 +371,12 @@ def cells(source, penalty=recipe.penalty):
 rows = {f"learned, λ = {penalty:g}": cells("learned", penalty) for penalty in weights}
 rows |= {f"Gaussian, norms of λ = {recipe.penalty:g}": cells("gaussian"), "no noise": cells("none")}
 show(figures.grid_chart(rows))
+tell(findings.grid(rows))
 
 # %% [markdown]
 # ### Is it luck?
-# Original, noise and order depend on a seed. Here are as many seeds as the preset affords, for both nets. On the
-# digits a forgotten class has few test images, so one of them is worth a few points.
+# Original, noise and order depend on a seed. Here are as many seeds as the preset affords, for both nets. (A class
+# has few test images in a small test set: then one of them is worth a few points.)
 
 # %%
 nets = list(dict.fromkeys([settings.model, settings.normed]))
@@ -593,9 +595,10 @@ replays["original"]["others"] = scores(tested(other_net), pair).retain
 replays["as published"] = replay(gentle.but(mode="reference"))
 for label, row in replays.items():
     print(f"{label:13}", ", ".join(f"{part} {value:.0%}" for part, value in row.items()))
+tell(findings.published(replays["as published"]))
 
 # %% [markdown]
-# As published, neither class is gone. Why? The next cell builds the noise half of the impair set just as the
+# The next cell builds the noise half of the impair set just as the
 # published notebook does, in our words. `noise` maps a class to its images, of shape `[B, C, H, W]`. Look at what it makes
 # of 256 color images a class.
 
@@ -655,10 +658,8 @@ exercise_3 = checks.exercise("samples", samples, check_samples)
 # used; **B**, every noise image is labeled class 0. A third is not in this cell: **C**, the noise is learned in
 # train mode, which overwrites batch norm's running statistics.
 #
-# Which of them does the harm? Where the preset affords it, the chart has each alone. Do not blame the label too
-# soon: on the digits, with **B** alone, all the images of the noise still shake the network, and whatever they are
-# called, it loses class 2. Three images shake it too little. The last two groups show why the result does not give
-# the defects away: at the published *rates* the defective recipe drops both classes. But so does no noise at all.
+# Which of them does the harm? Where the preset affords it, the chart has each alone. The last two groups ask whether
+# the result would have given the defects away at the published *rates*.
 
 # %%
 names = {"A": "only A", "B": "only B", "C": "only C", "reference": "as published", "corrected": "repaired"}
@@ -667,6 +668,7 @@ high = {"impair_lr": 0.02, "repair_lr": 0.01}
 replays["as published,<br>high rates"] = replay(gentle.but(mode="reference", **high))
 replays["no noise,<br>high rates"] = replay(gentle.but(source="none", **high))
 show(figures.bug_chart(replays))
+tell(findings.defects(replays))
 
 # %% [markdown]
 # ## Does it really forget?
@@ -680,6 +682,11 @@ for name in nets:
     longer = stages(trace.noise, trace.recipe.but(repair_epochs=6), trained(name))
     impaired[name] = follow(longer, every=2)[1]
 show(figures.rebound_chart(impaired, classes))
+ends = {}  # forget accuracy after the first repair epoch, and after the last
+for name, curve in impaired.items():
+    repaired = [scores(p.table, classes).forget for p in curve if p.epoch >= 2]
+    ends[name] = repaired[0], repaired[-1]
+tell(findings.rebound(ends))
 
 # %% [markdown]
 # ### What recalibrating batch norm brings back
@@ -698,6 +705,8 @@ audited = {
 as_it_is = {label: scores(tested(m), classes) for label, m in audited.items()}
 recalibration = {label: scores(tested(recalibrated(m, R)), classes) for label, m in audited.items()}
 show(figures.recalibration_chart(as_it_is, recalibration))
+anew = tuple(found["batch norm,<br>unlearned"].forget for found in (as_it_is, recalibration))
+tell(findings.recalibration(*anew))
 
 # %% [markdown]
 # ### Relearn time
@@ -722,6 +731,7 @@ times = {label: [curve.time(known) for curve in row] for label, row in again.ite
 show(figures.relearn_chart(again, 0.95 * known))
 index = [anamnesis_index(u, s) for u, s in zip(times["unlearned"], times["retrained"], strict=True)]
 print("anamnesis index, by order of the data:", ", ".join(map(str, index)))
+tell(relearned(times["unlearned"][0], times["retrained"][0]))
 
 # %% [markdown]
 # ### Can the class still be read off?
@@ -792,8 +802,8 @@ control_quiz = checks.quiz(
     "control",
     "A report says that UNSIR, at a very high rate, forgets a class entirely. What does that show about the noise?",
     {
-        "that it works": "Without noise such rates forget as well: this experiment cannot tell.",
-        "nothing": "At such rates the same epochs forget without noise, too.",
+        "that it works": "Without noise such rates can forget as well: this experiment cannot tell.",
+        "nothing": "At such rates the same epochs may forget without noise, too.",
         "that it is harmful": "One run without a control shows neither use nor harm.",
     },
     correct="nothing",
@@ -813,23 +823,28 @@ zero_quiz = checks.quiz(
 
 # %% [markdown]
 # ## Summary
-# - Learned noise, labeled with the class it is not, makes a network drop that class in two short epochs, without
+# - Learned noise, labeled with the class it is not, can make a network drop that class in two short epochs, without
 #   a look at it. $R$, a few images of the other classes, is needed.
-# - $\lambda$ weighs a sum over pixels. On 8x8 digits there is no "shrink, then attack"; what happens depends on
-#   $\lambda$ and on the number of pixels.
+# - $\lambda$ weighs a sum over pixels: whether the noise shrinks, attacks or both depends on $\lambda$ and on the
+#   number of pixels.
 # - Impair and repair take a moment; learning the noise takes longer. Where retraining is quick, little is saved.
-# - At high rates the *rate* forgets. Only at moderate rates do the controls show that the noise matters, and the
-#   window is narrow: find in the grid the rate at which no noise does as well.
+# - At high rates the *rate* can forget. Only at moderate rates can the controls show that the noise matters: find in
+#   the grid the rate at which no noise does as well.
 # - The published notebook uses three noise images a class, labels all of them 0, and learns them in train mode.
-#   At its rates the result does not show it.
-# - With batch norm a part of the forgetting is in the statistics: recalibration and further repair bring the class
-#   back. Without it, on the digits, they do not, but the class is relearned sooner than by a model that never
-#   knew it.
+#   A class at zero does not show it.
+# - With batch norm a part of the forgetting can be in the statistics. Zero percent alone tells neither that, nor how
+#   soon the class comes back.
 # - Our replica does not show the paper's nets, data sets or tables. In trials on held-back training images of MNIST
 #   a well-trained LeNet-5 forgot as the digits' net does; trained on few images it forgets without noise as well. In
 #   a few trials on CIFAR-10, with a small net that is far from perfect, the rates alone forgot and the noise did not
 #   help. UNSIR forgets classes, never single samples, and gives no certificate.
-#
+
+# %%
+means = {name: Scores(*np.mean(row, 0).tolist()) for name, row in by_net[settings.model].items()}
+rivals_of_noise = [means[name] for name in ("unlearned", "no noise", "Gaussian noise")]
+tell(findings.summary(*rivals_of_noise, ends[settings.model], ends[settings.normed], anew))
+
+# %% [markdown]
 # ## References
 # - A. K. Tarun, V. S. Chundawat, M. Mandal, M. Kankanhalli, *Fast Yet Effective Machine Unlearning*, IEEE
 #   Transactions on Neural Networks and Learning Systems, 2023, arXiv:2111.08947; authors' notebook:
@@ -874,11 +889,15 @@ mean = {
 record("seeds", **{f"{name}.{label}": row for name, found in mean.items() for label, row in found.items()})
 assert watched, "watching must not change the result"
 assert read[0] == 0, "no image of the class may be read"
-promises = zip((settings.model, settings.normed), settings.limits, settings.kept, settings.gaps, strict=True)
-for name, (most, loss), kept, gap in promises:
-    found = mean[name]
-    assert found["unlearned"][0] <= most, (name, found)
-    assert found["unlearned"][1] >= found["original"][1] - loss, (name, found)
-    assert found["no noise"][0] >= kept, (name, found)
-    assert found["Gaussian noise"][0] >= found["unlearned"][0] + gap, (name, found)
-assert final["retrained"].forget == 0
+assert final["retrained"].forget <= 0.05, "the retrained model has never seen the class"
+if session.tuned(classes=classes):
+    promises = zip(
+        (settings.model, settings.normed), settings.limits, settings.kept, settings.gaps, strict=True
+    )
+    for name, (most, loss), kept, gap in promises:
+        found = mean[name]
+        assert found["unlearned"][0] <= most, (name, found)
+        assert found["unlearned"][1] >= found["original"][1] - loss, (name, found)
+        assert found["no noise"][0] >= kept, (name, found)
+        assert found["Gaussian noise"][0] >= found["unlearned"][0] + gap, (name, found)
+    assert final["retrained"].forget == 0

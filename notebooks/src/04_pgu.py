@@ -16,14 +16,14 @@
 # You know what a gradient step is, and what an eigenvector of a symmetric matrix is.
 #
 # ## You will need
-# A laptop: two cores, half a gigabyte of memory. No network, no GPU. Every number below is computed while you
+# A laptop: two cores, a gigabyte of memory. No network, no GPU. Every number below is computed while you
 # watch.
 
 # %% tags=["parameters"]
 preset: str = "lesson"  # quick | lesson | full
 seed: int = 0  # random seed
 dataset: str = "digits"  # digits | mnist | fashion_mnist | svhn | cifar10 | cifar100 | location30 | path of a folder of images
-forget_class: int = 3  # the class to forget
+forget_class: list[int] = [3]  # the class to forget, or several
 energy: float = 0.8  # retention level gamma, in (0, 1]
 rule: str = "sigma"  # sigma | sigma2
 
@@ -37,14 +37,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from unlearn_lib import check
 from unlearn_lib.data import Examples, Split
 from unlearn_lib.lesson import checks
 from unlearn_lib.lesson import session as lesson
 from unlearn_lib.lesson.compare import ComparePanel
 from unlearn_lib.lesson.controls import choice, number, several, whole
 from unlearn_lib.lesson.figures import pgu as figures
+from unlearn_lib.lesson.findings import pgu as findings
+from unlearn_lib.lesson.findings.relearn import relearned
 from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
-from unlearn_lib.lesson.session import record, show
+from unlearn_lib.lesson.session import record, show, tell
 from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.pgu import (
     CLASS,
@@ -71,12 +74,15 @@ from unlearn_lib.projection import cumulative, rank, spectra
 from unlearn_lib.train import Recipe, run, train
 
 session = lesson.start("pgu", preset=preset, dataset=dataset, seed=seed)
+classes = session.classes(forget_class)
+energy = check.number("energy", energy, "(0, 1]")
+rule = check.choice("rule", rule, ("sigma", "sigma2"))
 settings, recipe = session.settings, session.recipe
 
 # %% [markdown]
 # ### Data with something to memorize
-# On clean digits a model answers a sample that it never saw as surely as one that it did: single samples leave no
-# trace. So the digits get noise (other data sets go without). Now every training image has details of its own,
+# On clean digits a model answers a sample that it never saw about as surely as one that it did: single samples leave
+# hardly a trace. So the digits get noise (other data sets go without). Now every training image has details of its own,
 # which a model can only know by having seen them. Half of the test set becomes a **validation** set: it decides
 # when to stop, so it must not judge.
 
@@ -151,7 +157,7 @@ show(toy)
 #
 # | word | meaning |
 # |---|---|
-# | forget set $D_f$ | the samples to delete: here a class, later single samples |
+# | forget set $D_f$ | the samples to delete: here a class (or several), later single samples |
 # | retain set | all other training samples |
 # | original, retrained, unlearned | trained on both; trained on the retain set alone (the **reference**); what the method gives |
 # | moment $M = \sum p\,p^\top$ | a layer's inputs $p$, summed up; for a convolution $p$ is a patch of the image |
@@ -209,7 +215,7 @@ for name, layer in layers(original).items():
 # retained sample is read.
 
 # %%
-split = Split.by_class(data.train, forget_class)
+split = Split.by_class(data.train, *classes)
 retained = spectra(stored.without(original, split.forget))
 M_f = moments(original, split.forget)
 theirs, everything = spectra(M_f), spectra(stored)
@@ -231,7 +237,7 @@ show(figures.spectra_chart({name: singular_values(name) for name in shown}, rank
 # $$\sum_{i \le k} \sigma_i \;\ge\; \gamma \sum_i \sigma_i \qquad\text{(the authors' code)}\qquad\text{or}\qquad
 # \sum_{i \le k} \sigma_i^2 \;\ge\; \gamma \sum_i \sigma_i^2 \qquad\text{(its ancestor, GPM)}.$$
 #
-# At the same level the two protect very different numbers of directions: $\sigma$ weighs the long tail more.
+# At the same level the two can protect very different numbers of directions: $\sigma$ weighs the long tail more.
 
 # %%
 both = {
@@ -245,9 +251,10 @@ show(figures.cumulative_chart({name: fractions[name] for name in shown}, both, e
 
 # %% [markdown]
 # ### The loss
-# Gradient ascent, $L = \log p_y$, hardly pushes where a sample is memorized ($p_y$ near one) and pushes most
-# where it is already forgotten. PGU bounds it on both sides ($o = 0.05$ keeps the logarithm finite), and adds a
-# little entropy (weighed by $w_2 = 0.2$):
+# Gradient ascent, $L = \log p_y$, pushes least where a sample is memorized ($p_y$ near one) and most where it is
+# already forgotten. PGU's loss lets go of what is forgotten. Of what is memorized it lets go as well, but much
+# later: on the right, a power of ten is a step of the grid ($o = 0.05$ keeps the logarithm finite). It adds a little
+# entropy (weighed by $w_2 = 0.2$):
 #
 # $$L = -\log\bigl(1 - (p_y - o)\bigr) + w_2 \sum_c p_c \log p_c$$
 
@@ -256,8 +263,8 @@ show(figures.loss_chart(offset=0.05))
 
 # %% [markdown]
 # ### Unlearn
-# Steps on the forget set alone, projected in every layer, until forget accuracy is at most five percent. Beside
-# it the same loss **without projection**, and the model retrained from scratch.
+# Steps on the forget set alone, projected in every layer, until forget accuracy is at most five percent or the epochs
+# are over. Beside it the same loss **without projection**, and the model retrained from scratch.
 
 # %%
 steps = CLASS.but(lr=settings.step, seed=seed)
@@ -283,6 +290,7 @@ seconds = {
     "retrain": retrained.seconds,
 }
 print(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
+tell(findings.outcome(reached))
 
 # %% [markdown]
 # ## Compare
@@ -307,7 +315,7 @@ show(figures.survival_chart(per_epoch))
 
 # %% [markdown]
 # ### Angles
-# Why so little? Compare the main directions of the forgotten inputs with the protected ones. An angle of 0°
+# Why is a part of it lost? Compare the main directions of the forgotten inputs with the protected ones. An angle of 0°
 # means that such a direction lies inside the protected space: it cannot be used. At 90° it is free. Small angles
 # are shared parts: an image to forget is made of the same strokes as the others. The large ones are the room.
 
@@ -359,10 +367,11 @@ stops = {
     for name, rows in curves.items()
 }
 show(figures.curves_chart(curves, stops))
+tell(findings.recovery([row["retain"] for row in curves["without projection"]]))
 
 # %% [markdown]
 # ### Which part of it matters?
-# Change one thing at a time. A projected step is short, so a fair opponent takes **small steps** without any
+# Change one thing at a time. A projected step is shorter, so a fair opponent takes **small steps** without any
 # projection. A **random** subspace of the same rank asks whether it matters *which* directions are protected, or
 # only how many. **Ascent** changes the loss; without a projection it may explode. **Fine-tuning** reads the
 # retained data, which PGU does not, and waits for the class to fade. Each run stops when the class is forgotten,
@@ -383,7 +392,7 @@ def outcome(run_of_a_method):
         return {}
 
 
-def forget_class_with(recipe, **options):
+def forget_with(recipe, **options):
     return outcome(pgu(original, retained, split.forget, recipe, stop=stop, **options))
 
 
@@ -394,21 +403,18 @@ def known(role):
 controls = {
     "PGU": known("unlearned"),
     "no projection": known("unprojected"),
-    "no projection, small steps": forget_class_with(small, last_lr=small.lr, **free),
-    "random directions": forget_class_with(steps, directions="random", **projected),
-    "ascent, projected": forget_class_with(steps, loss_fn=ascent_loss, **projected),
-    "ascent, no projection": forget_class_with(steps, loss_fn=ascent_loss, **free),
+    "no projection, small steps": forget_with(small, last_lr=small.lr, **free),
+    "random directions": forget_with(steps, directions="random", **projected),
+    "ascent, projected": forget_with(steps, loss_fn=ascent_loss, **projected),
+    "ascent, no projection": forget_with(steps, loss_fn=ascent_loss, **free),
     "fine-tuning on retained data": outcome(finetune(original, split.retain, recipe.but(epochs=2))),
     "retrained from scratch": known("retrained"),
 }
 show(figures.controls_chart(controls))
+tell(findings.controls(controls))
 
 # %% [markdown]
-# A class is a coarse request. Here is the honest surprise: on the digits, **small steps** without any
-# projection, stopped in time, forget it about as cleanly, and so do random directions, whose steps are shortened
-# too. Even ascent may come close: for a class of the digits the choice of directions hardly shows. On MNIST and
-# CIFAR-10 it does: compare random directions with PGU there. Keep the question in mind: further below single
-# samples go, and there small steps will not do.
+# Keep the question in mind: further below single samples go, a finer request than a class.
 
 # %% [markdown]
 # ### The guarantee, and three ways to lose it
@@ -437,10 +443,7 @@ for name, options in variants.items():
         for part, examples in (("protected", few), ("forget", gone))
     }
 show(figures.drift_chart(drifts))
-
-# %% [markdown]
-# "Nothing" stays at rounding error. Whatever really moves un-projected lands many powers of ten above it: one
-# part that is left loose, and the argument through the layers breaks at that point.
+tell(findings.drifts(drifts))
 
 # %% [markdown]
 # ## Explore
@@ -509,7 +512,7 @@ layer_explorer
 # ### Forget what you like
 # A class, or samples. The panel drives the same function as the cells above. Raise the level for all layers or
 # for one; switch the projection off; let batch norm or biases move. Samples stop when their losses look like
-# those of the validation set.
+# those of the validation set. Test accuracy here counts all test images, those of a forgotten class included.
 
 # %%
 subtracted = {}
@@ -525,7 +528,7 @@ def what_remains(split):
 
 def request(v):
     if v.target == "a class":
-        return Split.by_class(data.train, v.label)
+        return Split.by_class(data.train, *v.label)
     return Split.by_ids(data.train, data.train.head(v.count, seed + 7).ids)
 
 
@@ -559,7 +562,7 @@ panel = UnlearnPanel(
     original,
     controls={
         "target": choice("Forget", ["a class", "samples"]),
-        "label": choice("Class", [(name, k) for k, name in enumerate(data.classes)], forget_class),
+        "label": several("Classes", [(name, k) for k, name in enumerate(data.classes)], classes),
         "count": whole("Samples", settings.samples, 1, len(data.train) // 2),
         "energy": number("Level γ", energy, 0.05, 1.0, 0.05),
         "layer": choice("One layer otherwise", ["none", *names]),
@@ -705,7 +708,7 @@ exercise_3 = checks.exercise("safe_step", safe_step, check_step)
 # %% [markdown]
 # ## Does it really forget?
 # ### How sure is it of what it forgot?
-# A model that never saw the class is *somewhat* unsure of its images: they look like other digits. Forgetting
+# A model that never saw the class is *somewhat* unsure of its images: they look like those of others. Forgetting
 # too little leaves low entropies; the optimum of PGU's loss, "anything but this class, otherwise uniform", is
 # forgetting too much.
 
@@ -715,6 +718,7 @@ entropies = {
     for role in ("original", "retrained", "unlearned")
 }
 show(figures.entropy_chart(entropies, len(data.classes)))
+tell(findings.entropies({role: float(np.median(values)) for role, values in entropies.items()}))
 
 # %% [markdown]
 # ### Relearning
@@ -734,6 +738,7 @@ times = {role: found.time(accuracy(original, probe)) for role, found in back.ite
 index = anamnesis_index(times["unlearned"], times["retrained"])
 print("batches until the class is back:", ", ".join(f"{role} {t}" for role, t in times.items()))
 print("anamnesis index:", index)
+tell(relearned(times["unlearned"], times["retrained"]))
 show(figures.relearn_chart({role: found.accuracy for role, found in back.items()}, target))
 
 # %% [markdown]
@@ -766,14 +771,13 @@ asked = {
 }
 attacks = {name: loss_attack(model, single, data.test).auc for name, model in asked.items()}
 kept = {name: accuracy(model, single.retain) for name, model in asked.items()}
-show(figures.membership_chart({name: (auc.value, auc.error) for name, auc in attacks.items()}, kept))
+aucs = {name: (auc.value, auc.error) for name, auc in attacks.items()}
+show(figures.membership_chart(aucs, kept))
+tell(findings.single(aucs, kept))
 
 # %% [markdown]
 # Read both charts together: a destroyed model hides its members as well as anything, so an attack means
-# something only where accuracy is whole. And on the noisy digits the projection earns its keep: a single sample
-# looks like the others of its class, and without protecting those neither large nor small steps will do. Where
-# the original is near one half already, as with many easy images, nothing was memorized: a run may stop at once,
-# and then the chart says nothing about it.
+# something only where accuracy is whole.
 
 # %% [markdown]
 # ### Scorecard
@@ -847,13 +851,15 @@ data_quiz = checks.quiz(
 #   look alike, there is no room.
 # - Whatever moves besides the projected weights breaks the argument: biases, batch norm, decay after the
 #   projection.
-# - What the projection buys depends on the data and the request. On the digits a class goes about as cleanly by
-#   small free steps; single samples do not.
 # - Zero accuracy on a class is easy. The entropies, the time to relearn and the attack tell how far that is from
 #   never having seen it. There is **no certificate**.
 # - Our replica does not show the paper's nets, data sets and tables. Wherever the text says "the authors' code"
 #   or "published rule", it is their code that was read.
-#
+
+# %%
+tell(findings.summary(controls, kept))
+
+# %% [markdown]
 # ## References
 # - T. Hoang, S. Rana, S. Gupta, S. Venkatesh, *Learn to Unlearn for Deep Neural Networks: Minimizing Unlearning
 #   Interference with Gradient Projection*, WACV 2024, arXiv:2312.04095.
@@ -874,12 +880,16 @@ record("kept", **kept)
 record("relearn", **{role: t.batches for role, t in times.items()})
 record("stored", bytes=stored_bytes)
 record("loose", **{name: row["protected"] for name, row in drifts.items()})
-assert reached["unlearned.forget"] <= 0.05, reached
-assert reached["unlearned.retain"] >= settings.kept * reached["original.retain"], reached
-assert reached["unprojected.forget"] <= 0.05, reached
-assert reached["unprojected.retain"] < settings.kept * reached["original.retain"], reached
 assert drifts["nothing"]["protected"] < 1e-8 < 1e-3 < drifts["biases"]["protected"], drifts
 assert drifts["nothing"]["forget"] > 1e-3, drifts
 assert toy.numbers["largest move of a retained output"] < 1e-4, toy.numbers
-assert kept["unlearned, losses match"] >= settings.kept * kept["original"], kept
-assert attacks["unlearned, losses match"].value <= attacks["original"].value + 0.02, attacks
+assert all(0 <= share <= 1 + 1e-6 for share in survives.values()), survives
+assert reached["retrained.forget"] <= 0.05, "the retrained model has never seen the class"
+assert (reached["unlearned.forget"] <= 0.05) == (trace.stopped == stop.reason), (trace.stopped, reached)
+if session.tuned(forget_class=classes, energy=energy, rule=rule):
+    assert reached["unlearned.forget"] <= 0.05, reached
+    assert reached["unlearned.retain"] >= settings.kept * reached["original.retain"], reached
+    assert reached["unprojected.forget"] <= 0.05, reached
+    assert reached["unprojected.retain"] < settings.kept * reached["original.retain"], reached
+    assert kept["unlearned, losses match"] >= settings.kept * kept["original"], kept
+    assert attacks["unlearned, losses match"].value <= attacks["original"].value + 0.02, attacks

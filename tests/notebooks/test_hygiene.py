@@ -14,6 +14,7 @@ import papermill as pm
 import pytest
 
 from ci.build_notebooks import BAR, KERNEL, ROOT, STUB, stale
+from unlearn_lib.lesson import session
 
 LEARNER, SOLVED = sorted(ROOT.glob("*.ipynb")), sorted((ROOT / "solutions").glob("*.ipynb"))
 MASTERS = sorted((ROOT / "src").glob("*.py"))
@@ -107,6 +108,33 @@ def test_parameters_and_assertions(path: Path) -> None:
     written = {n.target.id for n in ast.parse(source).body if isinstance(n, ast.AnnAssign)}  # type: ignore[union-attr]
     assert written == set(declared), "papermill must see every parameter"
     assert len(ast.parse(source).body) == len(written), "nothing else in the parameters cell"
+
+
+DECIDES_NOTHING = {"preset", "seed", "dataset", "export", "workers"}  # or `start` gets it
+
+
+@every
+def test_only_at_its_defaults_a_lesson_asserts_more_than_what_must_hold(path: Path) -> None:
+    nb = read(path)
+    source = next(c.source for c in code(nb) if "lesson.start(" in c.source)
+    lesson = re.search(r'lesson\.start\("(\w+)"', source)[1]  # type: ignore[index]
+    declared = {n: ast.literal_eval(item["default"]) for n, item in pm.inspect_notebook(str(path)).items()}
+    assert declared["seed"] == 0
+    assert session.DEFAULTS[lesson] == {n: v for n, v in declared.items() if n not in DECIDES_NOTHING}
+    (given,) = (
+        {k.arg for k in call.keywords}
+        for call in ast.walk(ast.parse(nb.cells[-1].source))
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "tuned"
+    )
+    assert given == session.DEFAULTS[lesson].keys()
+
+
+@every
+def test_conclusions_are_told_not_written(path: Path) -> None:
+    nb = read(path)
+    assert sum(c.source.count("tell(") for c in code(nb)) >= 4
+    for cell in markdown(nb):
+        assert not re.search(r"\bon the (8x8 )?digits\b", cell.source), cell.source
 
 
 @every

@@ -45,6 +45,12 @@ def notebook(
     return path
 
 
+def test_a_single_item_may_stand_for_a_list_of_one() -> None:
+    assert value_of("ids", "3", "list[int]", "ids") == value_of("ids", "[3]", "list[int]", "ids") == [3]
+    with pytest.raises(RefusedError, match="must be of type"):
+        value_of("ids", "3.5", "list[int]", "ids")
+
+
 # ---- one run of the command line over many notebooks, two at a time
 
 

@@ -6,6 +6,7 @@ import atexit
 import json
 import re
 import sys
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -102,10 +103,101 @@ def test_an_unknown_name_is_refused_with_the_right_ones(wrong: dict[str, str], l
         session.start(**{"lesson": "deepobliviate", **wrong})
 
 
-@pytest.mark.parametrize("seed", [1.5, True, "0"])
+@pytest.mark.parametrize("seed", [1.5, True, "0", None])
 def test_a_seed_is_a_whole_number(seed: Any) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="`seed` must be a whole number"):
         session.start("deepobliviate", seed=seed)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_is_one_that_every_library_takes(seed: int) -> None:
+    with pytest.raises(ValueError, match="`seed` must be in 0"):
+        session.start("deepobliviate", seed=seed)
+
+
+@pytest.mark.parametrize("given", [{"preset": ["quick"]}, {"dataset": None}, {"lesson": 3}])
+def test_a_name_of_another_kind_is_refused_as_well(given: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError), match=next(iter(given))):
+        session.start(**{"lesson": "deepobliviate", **given})
+
+
+@pytest.fixture(scope="module")
+def lesson() -> session.Session:
+    return session.start("pgu", preset="quick", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("given", "classes"),
+    [(3, [3]), ([7, 2, 7], [7, 2]), ((0,), [0]), (np.int64(4), [4]), (torch.tensor([1]), [1])],
+)
+def test_one_class_to_forget_or_several_are_a_list(
+    lesson: session.Session, given: Any, classes: list[int]
+) -> None:
+    assert lesson.classes(given) == classes
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (12, "`forget_class` must be in 0 ... 9; got 12. The classes of digits are 0, 1, 2"),
+        (-1, "`forget_class` must be zero or more; got -1"),
+        ([3, 10], "must be in 0 ... 9; got 10"),
+        (list(range(9)), "must leave at least two classes"),
+        ([], "must name at least one class"),
+        ("3", "`forget_class` must be a whole number; got '3'"),
+        (3.0, "`forget_class` must be a whole number; got 3.0"),
+        (True, "`forget_class` must be a whole number; got True"),
+        (None, "`forget_class` must be a whole number; got None"),
+        ([True, False], "mask"),
+        ([[3]], "must be a whole number"),
+    ],
+)
+def test_classes_that_cannot_be_forgotten_are_refused(lesson: session.Session, given: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as refused:
+        lesson.classes(given)
+    assert said in str(refused.value)
+
+
+def test_a_lesson_for_one_class_says_which_lessons_take_several(lesson: session.Session) -> None:
+    with pytest.raises(
+        ValueError, match=r"must be one class in this lesson; got \[2, 5\]. Lessons 02 and 04 take"
+    ):
+        lesson.classes([2, 5], most=1)
+
+
+def test_a_class_without_a_sample_in_this_preset_is_refused(lesson: session.Session) -> None:
+    test = lesson.dataset.test
+    without = replace(lesson, dataset=replace(lesson.dataset, test=test.where(test.y != 4)))
+    assert without.classes(3) == [3]
+    with pytest.raises(ValueError, match="digits has no test sample of class 4 at preset quick"):
+        without.classes(4)
+
+
+def test_a_lesson_is_tuned_at_its_defaults_on_data_that_it_was_measured_on(lesson: session.Session) -> None:
+    defaults = session.DEFAULTS["pgu"]
+    assert lesson.tuned(**defaults)
+    assert not lesson.tuned(**{**defaults, "forget_class": [4]})
+    assert not lesson.tuned(**{**defaults, "energy": 0.5})
+    assert not replace(lesson, seed=1).tuned(**defaults)
+
+
+def test_results_go_to_a_folder_that_is_made_and_tried_before_anything_is_trained(
+    lesson: session.Session, tmp_path: Any
+) -> None:
+    assert lesson.output("") == lesson.folder
+    assert lesson.output(tmp_path / "a" / "b").is_dir()
+    assert not list((tmp_path / "a" / "b").iterdir())
+    (tmp_path / "file").write_text("x")
+    for wrong in (str(tmp_path / "file"), tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match="`export` must be a folder to write into"):
+            lesson.output(wrong)
+    with pytest.raises(TypeError, match="`export` must be a path"):
+        lesson.output(3)
+
+
+def test_what_a_run_showed_is_told_as_prose(shown: list[dict[str, Any]]) -> None:
+    session.tell("The class is *gone*.", "- So it is.")
+    assert shown == [dict.fromkeys(("text/markdown", "text/plain"), "The class is *gone*.\n\n- So it is.")]
 
 
 def test_missing_data_say_where_they_were_looked_for(tmp_path: Any) -> None:

@@ -304,7 +304,9 @@ def _frame(ax: Any, layout: Any, spot: tuple[str, str], title: str) -> None:
         if axis.range and axis.type != "log":
             ax.set(**{f"{letter}lim": axis.range})
         if axis.tickvals:
-            getattr(ax, f"set_{letter}ticks")(axis.tickvals, [f"{v:g}" for v in axis.tickvals])
+            getattr(ax, f"set_{letter}ticks")(
+                axis.tickvals, axis.ticktext or [f"{v:g}" for v in axis.tickvals]
+            )
             getattr(ax, f"{letter}axis").set_minor_locator(NullLocator())
         if axis.showticklabels is False:  # not the ticks themselves: a shared axis would lose them everywhere
             side = {"x": "bottom", "y": "left"}[letter]

@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 from collections import namedtuple
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -37,11 +37,19 @@ from unlearn_lib.lesson.fitting import FOLDER_PIXELS, fitted, measured
 from unlearn_lib.lesson.presets import PRESETS
 from unlearn_lib.train import Recipe, pick_device
 
-__all__ = ["HEADLESS", "RESULT_MIME", "Counter", "Session", "picture", "record", "show", "start"]
+__all__ = ["HEADLESS", "RESULT_MIME", "Counter", "Session", "picture", "record", "show", "start", "tell"]
 
 HEADLESS = os.environ.get("UNLEARN_HEADLESS") == "1"
 RESULT_MIME = "application/vnd.unlearn.result+json"
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
+DEFAULTS: Mapping[str, dict[str, Any]] = {  # of the parameters that decide results, beside seed 0
+    "start": {"lr": 0.02},
+    "deepobliviate": {"epsilon": 0.003, "estimator": "fit", "n_min": 0},
+    "unsir": {"classes": [3]},
+    "partial": {"forget_class": 3, "target": 0.05},
+    "pgu": {"forget_class": [3], "energy": 0.8, "rule": "sigma"},
+    "side_by_side": {"forget_class": 3},
+}
 MAX_THREADS = {"quick": 1, "lesson": 1, "full": 4}  # small nets lose time to a second thread
 
 
@@ -77,13 +85,84 @@ class Session:
         seed = self.seed if seed is None else seed
         return models.build(self.settings.model, shape, classes, seed=seed, device=self.device)
 
+    def classes(self, value: Any, name: str = "forget_class", *, most: int | None = None) -> list[int]:
+        """The classes to forget, checked against the data before anything is trained.
+
+        Args:
+            value: the number of one class, or of several.
+            name: of the parameter.
+            most: as many as this lesson can take; None: as many as leave two.
+
+        Returns:
+            Each once, in the order given.
+
+        Raises:
+            TypeError: not whole numbers.
+            ValueError: none; too many; one that the data do not have, or have no sample of.
+        """
+        several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+        found = check.classes(value if several else [check.whole(name, value)], name)
+        known = self.dataset.classes
+        listed = ", ".join(c if c[:1] == str(i) else f"{i} ({c})" for i, c in enumerate(known[:12]))
+        for one in found:
+            if not 0 <= one < len(known):
+                raise ValueError(
+                    f"`{name}` must be in 0 ... {len(known) - 1}; got {one}. The classes of "
+                    f"{self.dataset.name} are {listed}{', ...' if len(known) > 12 else ''}."
+                )
+            for part in ("train", "test"):
+                if not bool((getattr(self.dataset, part).y == one).any()):
+                    raise ValueError(
+                        f"`{name}` must be a class with samples; {self.dataset.name} has no {part} sample of "
+                        f"class {one} at preset {self.preset}. Take another class, or a larger preset."
+                    )
+        if most is not None and len(found) > most:
+            raise ValueError(
+                f"`{name}` must be {'one class' if most == 1 else f'at most {most} classes'} in this "
+                f"lesson; got {list(found)}. Lessons 02 and 04 take several."
+            )
+        if len(found) > len(known) - 2:
+            raise ValueError(
+                f"`{name}` must leave at least two classes, or there is nothing to tell apart; got "
+                f"{list(found)} of {len(known)}."
+            )
+        return list(found)
+
+    def output(self, value: Any, name: str = "export") -> Path:
+        """The folder that results go to, made if need be; the temporary one where the value is empty.
+
+        Raises:
+            TypeError: no path.
+            ValueError: nothing can be written there.
+        """
+        if value == "":
+            return self.folder
+        folder = check.path(name, value).expanduser()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ValueError(
+                f"`{name}` must be a folder to write into; got {folder}: {error.strerror}."
+            ) from error
+        return folder
+
+    def tuned(self, **given: Any) -> bool:
+        """Are these the parameters that the sizes were chosen and measured with: seed 0 and the defaults?
+
+        What the last cell of a lesson asserts there is a regression test; elsewhere it asserts only what must
+        hold.
+        """
+        return self.measured and self.seed == 0 and given == DEFAULTS[self.lesson]
+
 
 def start(
     lesson: str,
     *,
-    preset: str = "lesson",
-    dataset: str = "digits",
-    seed: int = 0,
+    preset: Any = "lesson",
+    dataset: Any = "digits",
+    seed: Any = 0,
     device: str | None = None,
     root: str | Path | None = None,
 ) -> Session:
@@ -113,7 +192,7 @@ def start(
     if not data.is_path(dataset):
         _choose("dataset", dataset, by_data, "; or the path of a folder of images")
     _choose("preset", preset, MAX_THREADS)
-    seed = check.whole("seed", seed, 0, 2**63 - 1)
+    seed = check.whole("seed", seed, 0, 2**31 - 1)  # scikit-learn takes little more
     where = pick_device(device)
     whole = data.load(dataset, root, size=FOLDER_PIXELS)
     sizes = fitted(lesson, preset, whole)
@@ -133,7 +212,7 @@ def start(
     return session
 
 
-def _choose(name: str, value: str, table: Mapping[str, Any], more: str = "") -> Any:
+def _choose(name: str, value: Any, table: Mapping[str, Any], more: str = "") -> Any:
     if not isinstance(value, str) or value not in table:
         raise ValueError(f"`{name}` must be one of {', '.join(table)}{more}; got {value!r}.")
     return table[value]
@@ -178,6 +257,12 @@ def show(fig: View | Figure | BaseFigure, *, alt: str | None = None) -> None:
     display(bundle, raw=True)  # type: ignore[no-untyped-call]
     if "matplotlib.pyplot" in sys.modules and isinstance(fig, Figure):
         sys.modules["matplotlib.pyplot"].close(fig)  # or the cell's end would show it again, without alt
+
+
+def tell(*found: str) -> None:
+    """Say what the run showed, as prose between the cells: paragraphs from `lesson.findings`."""
+    text = "\n\n".join(found)
+    display({"text/markdown": text, "text/plain": text}, raw=True)  # type: ignore[no-untyped-call]
 
 
 class Counter:

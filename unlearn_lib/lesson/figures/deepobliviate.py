@@ -217,18 +217,14 @@ def reshuffle_chart(same: Sequence[float], shuffled: Sequence[float]) -> View:
     """Residual memory when untouched blocks repeat their order, and when they are shuffled anew."""
     figure = go.Figure()
     x = np.arange(1, len(same) + 1)
-    figure.add_scatter(
-        x=x, y=same, name="same order: the residual dies out", **style("unlearned", "lines+markers")
-    )
-    figure.add_scatter(
-        x=x, y=shuffled, name="shuffled anew: it measures the shuffle", **style("control", "lines+markers")
-    )
+    figure.add_scatter(x=x, y=same, name="same order", **style("unlearned", "lines+markers"))
+    figure.add_scatter(x=x, y=shuffled, name="shuffled anew", **style("control", "lines+markers"))
     figure.update_xaxes(title="blocks since the deletion, n")
     figure.update_yaxes(title="residual memory Δ", range=[0, 1.08 * max([*same, *shuffled])])
     late = [float(np.mean(values[-5:])) for values in (same, shuffled)]
     alt = (
-        f"With the same order the residual falls from {same[0]:.3g} to about {late[0]:.3g}; "
-        f"shuffled anew it stays around {late[1]:.3g}."
+        f"With the same order the residual goes from {same[0]:.3g} to about {late[0]:.3g}; "
+        f"shuffled anew it ends at about {late[1]:.3g}."
     )
     return View(styled(figure, 310), alt, {"late Δ, same order": late[0], "late Δ, shuffled": late[1]})
 

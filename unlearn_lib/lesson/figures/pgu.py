@@ -249,8 +249,12 @@ def loss_chart(offset: float) -> View:
     """The forgetting loss, gradient ascent, and the unbounded -log(1 - p): values, and slopes in the logit.
 
     d L / d z_y:  bounded p (1 - p) / (1 + o - p),  ascent 1 - p,  unbounded p.
+
+    All over the log-odds of p, and the slopes on a log axis: both losses let go of a memorized sample, and
+    only so does one see which of them much sooner.
     """
-    p = np.linspace(0.001, 0.999, 400)
+    odds = np.linspace(-7, 7, 281)
+    p = 1 / (1 + np.exp(-odds))
     curves = {
         f"−log(1 − (p − {offset:g})), PGU": (
             -np.log1p(offset - p),
@@ -260,11 +264,12 @@ def loss_chart(offset: float) -> View:
         "log p, gradient ascent": (np.log(p), 1 - p, "control"),
         "−log(1 − p), unbounded": (-np.log1p(-p), p, "neutral"),
     }
-    figure = make_subplots(1, 2, subplot_titles=["loss", "push on the label's logit"], horizontal_spacing=0.1)
+    titles = ["loss", "push on the label's logit (log axis)"]
+    figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.12)
     for name, (value, slope, role) in curves.items():
         for column, y in enumerate((value, slope), 1):
             figure.add_scatter(
-                x=p.tolist(),
+                x=odds.tolist(),
                 y=y.tolist(),
                 name=name,
                 showlegend=column == 1,
@@ -272,13 +277,20 @@ def loss_chart(offset: float) -> View:
                 row=1,
                 col=column,
             )
-    figure.update_xaxes(title="probability p of the label")
+    ticks = [0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999]
+    places = [math.log(t / (1 - t)) for t in ticks]
+    figure.update_xaxes(
+        title="probability p of the label", tickvals=places, ticktext=[f"{t:g}" for t in ticks]
+    )
     figure.update_yaxes(title="nats", range=[-7, 7], row=1, col=1)
-    figure.update_yaxes(range=[0, 1.05], row=1, col=2)
+    decades = [1e-3, 1e-2, 0.1, 1]
+    figure.update_yaxes(type="log", range=[-3.3, 0.3], tickvals=decades, exponentformat="none", row=1, col=2)
+    sure = 0.999
+    ours, theirs = sure * (1 - sure) / (1 + offset - sure), 1 - sure
     alt = (
-        "Losses over the probability of the label. Near one, where samples are memorized, gradient ascent "
-        "pushes least; near zero, where they are forgotten, it pushes most. The bounded loss lets go at both "
-        "ends, but much closer to one."
+        "Losses over the probability of the label. Near zero, where samples are forgotten, gradient ascent "
+        "pushes most and the bounded loss lets go. Near one, where they are memorized, both let go, but at "
+        f"p = {sure:g} the bounded loss still pushes {ours / theirs:.0f} times as hard as ascent."
     )
     return View(styled(figure, 330), alt)
 

@@ -1,0 +1,28 @@
+"""Numbers in words, alike in all lessons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["listed", "many", "percent", "points"]
+
+
+def percent(share: float) -> str:
+    """A share in percent."""
+    return f"{share:.1%}"
+
+
+def points(difference: float) -> str:
+    """The size of a difference of two shares: 0.031 is "3.1 points"."""
+    return f"{100 * abs(difference):.1f} points"
+
+
+def many(count: int, noun: str) -> str:
+    """ "no run", "1 run", "3 runs"."""
+    return f"{count or 'no'} {noun}{'' if count <= 1 else 's'}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """ "a", "a and b", "a, b and c"; "none" where there is none."""
+    *most, last = list(names) or ["none"]
+    return f"{', '.join(most)} and {last}" if most else last
