@@ -366,7 +366,7 @@ CASES: dict[str, Case] = {
     "less sure": (lambda: partial.losses(attack(0.1, 5, 15)), "attack works.*errs less surely"),
     "surer": (lambda: partial.losses(attack(0.1, 50, 15)), "pushed too far"),
     "alike": (lambda: partial.losses(attack(0.1, 15, 15)), "are alike"),
-    "attack is blind": (lambda: partial.losses(attack(1.0, 15, 15)), "already fails on the .original"),
+    "attack is blind": (lambda: partial.losses(attack(15, 15, 15)), "already fails on the .original"),
     "the claim holds": (
         lambda: partial.summary(GONE, HARMED, 0.05, 0.3, HARMED, KNOWN),
         "holds here.*ruins the",

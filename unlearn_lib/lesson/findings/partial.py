@@ -335,13 +335,12 @@ def losses(attacks: Mapping[str, LossAttack]) -> str:
     Args:
         attacks: on "original", "partial" and "retrained", among others.
     """
-    auc = attacks["original"].auc
+    blind = attacks["original"].auc.reading(attacks["retrained"].auc.value) != "looks like training data"
     told = [
-        "On the *original* the attack works, so its verdict on the others means something."
-        if auc.value - 0.5 > 1.96 * auc.error
-        else "**The attack already fails on the *original***: it is blind here, and its verdict on the "
-        "others is "
+        "**The attack already fails on the *original***: it is blind here, and its verdict on the others is "
         "worth nothing."
+        if blind
+        else "On the *original* the attack works, so its verdict on the others means something."
     ]
     ours, theirs = (float(attacks[name].members.median()) for name in ("partial", "retrained"))
     medians = (
