@@ -77,7 +77,7 @@ def test_every_control_of_an_explorer_changes_the_answer(lesson, panel, control,
     assert explorer.shown.figure.to_json() == before
 
 
-CHANGES = {"target": "samples", "label": 5, "energy": 0.5, "rule": "sigma2", "offset": 0.3}
+CHANGES = {"target": "samples", "label": (5,), "energy": 0.5, "rule": "sigma2", "offset": 0.3}
 CHANGES |= {"entropy": 2.0, "lr": 0.2, "directions": "none", "loose": ("bias",)}
 
 
@@ -100,7 +100,7 @@ def test_the_controls_that_need_another_one_change_the_run_too(lesson) -> None:
     assert len(few.forget) == 5
 
 
-OTHERS = {"label": 5, "count": 5, "energy": 0.5, "layer": "3.weight", "own": 0.3, "rule": "sigma2"}
+OTHERS = {"label": (5,), "count": 5, "energy": 0.5, "layer": "3.weight", "own": 0.3, "rule": "sigma2"}
 
 
 @pytest.mark.parametrize(

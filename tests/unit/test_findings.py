@@ -282,7 +282,7 @@ CASES: dict[str, Case] = {
     ),
     "one control does": (
         lambda: partial.at_equal_forgetting(ways(random=(0.7, Point(0, 0.9))), 0.05),
-        "a control, every entry",
+        r"a control, \*every entry",
     ),
     "no storage": (
         lambda: partial.at_equal_forgetting(ways(times=(0.2, Point(0, 0.96))), 0.05),
@@ -339,7 +339,7 @@ CASES: dict[str, Case] = {
         lambda: partial.steps(
             "ascent", {"full step": [HARMED], "partial, largest 5%": [GONE], "full step, rate × √p": [GONE]}
         ),
-        "Ascent: with largest 5%.*gentler.*as good as the best mask",
+        "Ascent: with .largest 5%.*gentler.*as good as the best mask",
     ),
     "rougher": (
         lambda: partial.steps(
@@ -361,7 +361,7 @@ CASES: dict[str, Case] = {
         lambda: partial.steps(
             "ascent", {"full step": [GONE], "partial, largest 5%": [GONE], "partial, random 5%": [None]}
         ),
-        "Partial, random 5% never forgot",
+        "partial, random 5%. never forgot",
     ),
     "less sure": (lambda: partial.losses(attack(0.1, 5, 15)), "attack works.*errs less surely"),
     "surer": (lambda: partial.losses(attack(0.1, 50, 15)), "pushed too far"),
@@ -397,7 +397,7 @@ CASES: dict[str, Case] = {
     "harmless": (lambda: pgu.recovery([1.0, 1.0, 1.0]), "where it was"),
     "controls do as well": (
         lambda: pgu.controls(CONTROLS),
-        "no projection, small steps forgets it about.*Projected",
+        "no projection, small steps. forgets it about.*Projected",
     ),
     "controls do worse": (lambda: pgu.controls(WORSE), "the projection shows"),
     "controls fail": (
@@ -541,3 +541,4 @@ def test_words_for_numbers() -> None:
         "a and b",
         "a, b and c",
     ]
+    assert words.listed(["a, b", "c"], "*") == "*a, b* and *c*"

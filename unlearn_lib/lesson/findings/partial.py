@@ -138,11 +138,12 @@ def at_equal_forgetting(repeats: Sequence[Mapping[str, tuple[float, Point]]], ta
     good = [name for name, (_, others) in rivals.items() if others >= partial - ALIKE]
     if good:
         told.append(
-            f"But the controls, {listed(good)}, keep about as much as the largest entries, or more: what "
+            f"But the controls, {listed(good, '*')}, keep about as much as the largest entries, or more: "
+            "what "
             "helps is to "
             "undo *less*, not which entries."
             if len(good) > 1
-            else f"But a control, {good[0]}, keeps about as much as the largest entries, or more: what "
+            else f"But a control, *{good[0]}*, keeps about as much as the largest entries, or more: what "
             "helps is to undo "
             "*less*, not which entries."
         )
@@ -291,7 +292,9 @@ def steps(method: str, stops: Mapping[str, Sequence[Point | None]]) -> str:
     smaller = {way: value for way, value in means.items() if way.startswith("full step, rate")}
     name = method.capitalize()
     if "full step" not in means or not masks:
-        return f"{name}: {listed(silent)} never forgot, so there is nothing to compare at equal forgetting."
+        return (
+            f"{name}: {listed(silent, '*')} never forgot, so there is nothing to compare at equal forgetting."
+        )
     full, (best, kept), worst = (
         means["full step"],
         max(masks.items(), key=lambda x: x[1]),
@@ -299,7 +302,7 @@ def steps(method: str, stops: Mapping[str, Sequence[Point | None]]) -> str:
     )
     gain = kept - full
     told = [
-        f"{name}: with {best.removeprefix('partial, ')} partial steps keep {percent(kept)} of the others, "
+        f"{name}: with *{best.removeprefix('partial, ')}* partial steps keep {percent(kept)} of the others, "
         "full steps "
         f"{percent(full)}: "
         + (
@@ -315,7 +318,7 @@ def steps(method: str, stops: Mapping[str, Sequence[Point | None]]) -> str:
     if smaller:
         rate, value = max(smaller.items(), key=lambda x: x[1])
         told.append(
-            f"The best smaller step ({rate.removeprefix('full step, ')}) keeps {percent(value)}: "
+            f"The best smaller step (*{rate.removeprefix('full step, ')}*) keeps {percent(value)}: "
             + (
                 "as good as the best mask, or better"
                 if value >= kept - ALIKE
@@ -325,7 +328,7 @@ def steps(method: str, stops: Mapping[str, Sequence[Point | None]]) -> str:
             )
         )
     if silent:
-        told.append(f"{listed(silent).capitalize()} never forgot")
+        told.append(f"{listed(silent, '*')} never forgot")
     return ". ".join(told) + "."
 
 

@@ -87,7 +87,7 @@ def controls(found: Mapping[str, Mapping[str, float]], limit: float = 0.05) -> s
         told.append("PGU has not forgotten the class here, so it cannot be compared at equal forgetting.")
     elif good := [name for name, kept in gone.items() if kept >= ours["retain"] - ALIKE]:
         told.append(
-            f"A class is a coarse request, and here is the honest surprise: {listed(good)} "
+            f"A class is a coarse request, and here is the honest surprise: {listed(good, '*')} "
             f"{'forgets' if len(good) == 1 else 'forget'} it about as cleanly as PGU. For this class the "
             "choice of "
             "directions hardly shows. (Small steps and random directions have in common that their steps "
@@ -98,7 +98,7 @@ def controls(found: Mapping[str, Mapping[str, float]], limit: float = 0.05) -> s
         told.append(
             f"Here the projection shows: PGU keeps {percent(ours['retain'])} of the retained samples, and "
             "of the controls that "
-            f"forget without reading them {best} keeps most, {percent(gone[best])}."
+            f"forget without reading them *{best}* keeps most, {percent(gone[best])}."
         )
     else:
         told.append(

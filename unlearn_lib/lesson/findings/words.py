@@ -22,7 +22,7 @@ def many(count: int, noun: str) -> str:
     return f"{count or 'no'} {noun}{'' if count <= 1 else 's'}"
 
 
-def listed(names: Iterable[str]) -> str:
-    """ "a", "a and b", "a, b and c"; "none" where there is none."""
-    *most, last = list(names) or ["none"]
+def listed(names: Iterable[str], mark: str = "") -> str:
+    """The names in a row: a, b and c; "none" where there is none. Names with commas want a mark such as "*"."""
+    *most, last = [f"{mark}{name}{mark}" for name in names] or ["none"]
     return f"{', '.join(most)} and {last}" if most else last
