@@ -23,6 +23,6 @@ def many(count: int, noun: str) -> str:
 
 
 def listed(names: Iterable[str], mark: str = "") -> str:
-    """The names in a row: a, b and c; "none" where there is none. Names with commas want a mark such as "*"."""
+    """The names in a row: a, b and c; "none" if there is none. Names with commas want a mark, such as "*"."""
     *most, last = [f"{mark}{name}{mark}" for name in names] or ["none"]
     return f"{', '.join(most)} and {last}" if most else last
