@@ -180,7 +180,7 @@ def test_widget_state_is_dropped(finished: Any) -> None:
         ({}, {"share": "half"}, "'share' must be of type float"),
         ({}, {"share": "nan"}, "'share' must be of type float"),
         ({}, {"exact": "maybe"}, "'exact' must be of type bool"),
-        ({}, {"ids": "3"}, r"'ids' must be of type list\[int\]"),
+        ({}, {"ids": "x"}, r"'ids' must be of type list\[int\]"),
         ({}, {"ids": "[1, 'a']"}, r"'ids' must be of type list\[int\]"),
         ({}, {"ids": "[1, 2.5]"}, r"'ids' must be of type list\[int\]"),
         ({}, {"ids": "[1,"}, r"'ids' must be of type list\[int\]"),
