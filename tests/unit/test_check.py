@@ -156,6 +156,8 @@ def test_classes_are_kept_in_order_once_each():
     assert check.classes({5, 2}) == check.classes(frozenset({2, 5})) == (2, 5)
     assert check.classes(torch.tensor([0])) == (0,)
     refused(ValueError, "at least one class; got none", check.classes, [])
+    for mask in ([0, 1, 1], [1, 1], torch.tensor([0, 0, 1])):
+        refused(TypeError, "mask", check.classes, mask)
     refused(ValueError, "`classes` must be zero or more; got -1", check.classes, [2, -1])
     refused(TypeError, r"several whole numbers; got 3: write \[3\]", check.classes, 3)
 
