@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from unlearn_lib.data import Examples, Split
@@ -15,6 +17,7 @@ from unlearn_lib.metrics.audits import (
     cka,
     linear_cka,
     linear_probe,
+    probe_scores,
     recalibrated,
     retained_drift,
     seen_by_layers,
@@ -110,6 +113,69 @@ def test_m20_forgetting_by_statistics_is_undone(small, normed) -> None:
     assert found.before["forget test"] < 0.5 < 0.8 < found.after["forget test"]
     honest = bn_recalibration(normed, *small)
     assert abs(honest.after["retain test"] - honest.before["retain test"]) < 0.1
+
+
+def test_m21_a_probe_is_balanced_logistic_regression_on_standardized_features(small, original) -> None:
+    test, both = small[1], small[0].forget + small[0].retain
+    found = probe_scores(original, *small)
+    fit, judge = seen_by_layers(original, both), seen_by_layers(original, test)
+    for layer in fit:
+        mean, std = fit[layer].double().mean(0), fit[layer].double().std(0).clamp(min=1e-12)
+        x, asked = ((one[layer].double() - mean) / torch.where(std > 1e-12, std, 1.0) for one in (fit, judge))
+        probe = LogisticRegression(class_weight="balanced", max_iter=2000).fit(x, both.y == DIGIT)
+        called = probe.predict(asked)
+        truth = (test.y == DIGIT).numpy()
+        shares = [np.mean(called[truth == label] == label) for label in (False, True)]
+        assert found[layer] == pytest.approx(np.mean(shares), abs=0.02)
+    with pytest.raises(ValueError, match="`split` must forget whole classes"):
+        probe_scores(original, Split.by_ids(both, both.ids[:5]), test)
+
+
+def test_m22_the_alignment_of_single_features_is_their_squared_correlation() -> None:
+    x = torch.tensor([[0.0], [1.0], [2.0], [5.0]], dtype=torch.float64)
+    y = torch.tensor([[3.0], [1.0], [4.0], [9.0]], dtype=torch.float64)
+    r = float(torch.corrcoef(torch.cat([x, y], 1).T)[0, 1])
+    assert linear_cka(x, y) == pytest.approx(r**2)
+    wide = torch.cat([y, y * 2, y * 0], 1)
+    assert linear_cka(x, wide) == pytest.approx(r**2), "the same direction three times"
+    two = torch.cat([x, y], 1)
+    gram = [part - part.mean(0) for part in (two, y)]
+    kernels = [part @ part.T for part in gram]
+    hsic = [
+        float((a * b).sum())
+        for a, b in ((kernels[0], kernels[1]), (kernels[0], kernels[0]), (kernels[1], kernels[1]))
+    ]
+    assert linear_cka(two, y) == pytest.approx(hsic[0] / (hsic[1] * hsic[2]) ** 0.5)
+
+
+def test_retained_drift_is_the_largest_and_the_mean_change_of_a_logit(small, original) -> None:
+    shifted = clone(original)
+    with torch.no_grad():
+        shifted[-1].bias[2] += 0.5
+    found = retained_drift(shifted, original, small[0].retain)
+    assert (found.max, found.mean) == (pytest.approx(0.5, rel=1e-5), pytest.approx(0.05, rel=1e-4))
+    assert retained_drift(clone(original), original, small[0].retain) == (0, 0)
+
+
+def test_m20_accuracy_is_that_of_each_part_before_and_after(small, normed) -> None:
+    split, test = small
+    found = bn_recalibration(normed, split, test)
+    parts = {"forget": split.forget, "retain": split.retain, **parts_of_test(split, test)}
+    assert found.before == {name: accuracy(normed, part) for name, part in parts.items()}
+    twin = recalibrated(normed, split.retain)
+    assert found.after == {name: accuracy(twin, part) for name, part in parts.items()}
+
+
+def test_a_masked_output_is_the_value_and_no_other_output_moves(small, original) -> None:
+    masked, plain = logits(mask_logits(original, 2, 5), small[1]), logits(original, small[1])
+    others = [c for c in range(10) if c not in (2, 5)]
+    assert torch.equal(masked[:, others], plain[:, others])
+    assert masked[:, [2, 5]].max() < -9000
+    soft = logits(mask_logits(original, 2, value=-50.0), small[1])
+    change = soft[:, 2] - plain[:, 2] + original[-1].bias[2].item()
+    torch.testing.assert_close(change, torch.full((250,), -50.0), atol=1e-3, rtol=0)
+    flat = logits(uniform_output(original), small[1])
+    assert flat.eq(0).all()
 
 
 def test_layers_are_seen_by_their_inputs(small, original) -> None:
