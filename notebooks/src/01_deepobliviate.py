@@ -41,7 +41,7 @@ from unlearn_lib import check
 from unlearn_lib.chain import cut_into_blocks
 from unlearn_lib.data import Split
 from unlearn_lib.decay import StopRule
-from unlearn_lib.lesson import checks
+from unlearn_lib.lesson import checks, exercises
 from unlearn_lib.lesson import session as lesson
 from unlearn_lib.lesson.compare import ComparePanel
 from unlearn_lib.lesson.controls import choice, number, whole
@@ -337,16 +337,7 @@ def residual_memory(before, after, before_new, after_new):
 
 
 # %%
-def check_residual(function):
-    one, two, other = np.array([[1.0, 2.0, 3.0], [1.5, 2.0, 1.0], [2.0, -1.0, 4.0]])
-    if not np.isclose(got := function(one, one + 1, two, two + 1), 0):
-        return f"two chains that learn the same from a block have residual 0, however far apart; got {got}"
-    if not np.isclose(got := function(one, one + 1, two, two + other), 6):
-        return f"for increments (1, 1, 1) and (2, -1, 4) 6 is right; got {got}"
-    return None
-
-
-exercise_1 = checks.exercise("residual_memory", residual_memory, check_residual)
+exercise_1 = checks.exercise("residual_memory", residual_memory, exercises.residual_memory)
 
 # %% [markdown]
 # ### Exercise 2 (medium, about 5 minutes)
@@ -367,15 +358,7 @@ def stitch(final, stored, retrained):
 
 
 # %%
-def check_stitch(function):
-    final, stored = (torch.randn(1000, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
-    if not torch.allclose(function(final, stored, stored + 1), final + 1, atol=1e-5):
-        return "moving M'_T by one must move the result by one"
-    changed = int((function(final, stored, stored.clone()) != final).sum())
-    return f"with nothing deleted {changed} of 1000 values changed in the last bit" if changed else None
-
-
-exercise_2 = checks.exercise("stitch", stitch, check_stitch)
+exercise_2 = checks.exercise("stitch", stitch, exercises.stitch)
 
 # %% [markdown]
 # ### Exercise 3 (hard, about 8 minutes)
@@ -396,14 +379,7 @@ def expected_blocks(B, k, t):
 
 
 # %%
-def check_expected(function):
-    for case, right in {(10, 1, 0): 1.0, (10, 1, 20): 5.5, (60, 2, 0): 20.99}.items():
-        if not np.isclose(got := function(*case), right, rtol=0.02):
-            return f"for B, k, t = {case} about {right} is right; got {got!r}"
-    return None
-
-
-exercise_3 = checks.exercise("expected_blocks", expected_blocks, check_expected)
+exercise_3 = checks.exercise("expected_blocks", expected_blocks, exercises.expected_blocks)
 
 # %% [markdown]
 # ## Does it really forget?

@@ -37,7 +37,7 @@ import numpy as np
 
 from unlearn_lib import models
 from unlearn_lib.data import Split
-from unlearn_lib.lesson import charts, checks
+from unlearn_lib.lesson import charts, checks, exercises
 from unlearn_lib.lesson import session as lesson
 from unlearn_lib.lesson.compare import ComparePanel
 from unlearn_lib.lesson.controls import choice, number, whole
@@ -512,27 +512,7 @@ def objective(logits, images, c, penalty):
 
 
 # %%
-def check_objective(function):
-    draw = np.random.default_rng(0)
-    logits, images = draw.normal(size=(5, 4)), draw.normal(size=(5, 1, 3, 3))
-    log_p = (logits[:, 2] - np.log(np.exp(logits).sum(1))).mean()
-    squares = (images**2).sum((1, 2, 3))
-    got = function(logits, images, 2, 0.1)
-    if np.isclose(got, log_p + 0.1 * squares.mean()):
-        return None
-    mistakes = {
-        "the cross-entropy has the wrong sign": -log_p + 0.1 * squares.mean(),
-        "the penalty is the squared norm, not the norm": log_p + 0.1 * np.sqrt(squares).mean(),
-        "sum over the pixels, do not average": log_p + 0.1 * (images**2).mean(),
-        "average over the images, do not sum": log_p + 0.1 * squares.sum(),
-    }
-    for sentence, value in mistakes.items():
-        if np.isclose(got, value):
-            return sentence
-    return f"for the small case {log_p + 0.1 * squares.mean():.4f} is right; got {got!r}"
-
-
-exercise_1 = checks.exercise("objective", objective, check_objective)
+exercise_1 = checks.exercise("objective", objective, exercises.objective)
 
 # %% [markdown]
 # ### Exercise 2 (medium, about 5 minutes)
@@ -553,23 +533,7 @@ def norm_matched(images, learned):
 
 
 # %%
-def check_matched(function):
-    draw = np.random.default_rng(0)
-    images, learned = (
-        draw.normal(size=(6, 3, 4, 4)),
-        5 * draw.random((6, 1, 1, 1)) * draw.normal(size=(6, 3, 4, 4)),
-    )
-    got = np.asarray(function(images, learned))
-    if got.shape != images.shape:
-        return f"the shape must stay {images.shape}; got {got.shape}"
-    norms = [np.linalg.norm(x.reshape(6, -1), axis=1) for x in (got, learned)]
-    if not np.allclose(*norms):
-        same = np.isclose(np.linalg.norm(got), np.linalg.norm(learned))
-        return "all images together match, each by itself does not" if same else "the norms differ"
-    return None if np.allclose(got / images, (got / images)[:, :1, :1, :1]) else "only the size may change"
-
-
-exercise_2 = checks.exercise("norm_matched", norm_matched, check_matched)
+exercise_2 = checks.exercise("norm_matched", norm_matched, exercises.norm_matched)
 
 # %% [markdown]
 # ### Exercise 3 (hard, about 10 minutes)
@@ -638,20 +602,7 @@ def samples(noise, copies=1):
 
 
 # %%
-def check_samples(function):
-    small = {c: np.arange(4.0).reshape(4, 1, 1, 1) * np.ones((4, 3, 2, 2)) + 10 * c for c in (0, 2, 7)}
-    got = list(function(small, 2))
-    if len(got) != 24:
-        return f"3 classes with 4 images each, 2 copies: 24 samples are right; got {len(got)}"
-    if labels := {0, 2, 7} - {int(label) for _, label in got}:
-        return f"no sample is labeled {sorted(labels)}: whose noise is it?"
-    if wrong := sum(float(image.flat[0]) // 10 != label for image, label in got):
-        return f"{wrong} samples carry the label of another class"
-    counts = Counter(float(image.flat[0]) for image, _ in got)
-    return None if set(counts.values()) == {2} else "every image must occur twice"
-
-
-exercise_3 = checks.exercise("samples", samples, check_samples)
+exercise_3 = checks.exercise("samples", samples, exercises.samples)
 
 # %% [markdown]
 # Two defects, then: **A**, the loop runs over the *channels of one image*, so three images of each class are

@@ -43,7 +43,7 @@ import torch
 
 from unlearn_lib import check
 from unlearn_lib.data import Split, keyed_order
-from unlearn_lib.lesson import checks
+from unlearn_lib.lesson import checks, exercises
 from unlearn_lib.lesson import session as lesson
 from unlearn_lib.lesson.charts import class_chart
 from unlearn_lib.lesson.compare import ComparePanel
@@ -625,17 +625,7 @@ def kept(update, p):
 
 
 # %%
-def check_kept(function):
-    if (got := np.flatnonzero(function(np.array([1.0, -5.0, 3.0, 2.0]), 0.5)).tolist()) != [1, 2]:
-        return f"of (1, -5, 3, 2) with p = 0.5 the places 1 and 2 are right; got {got}"
-    if (got := np.flatnonzero(function(np.ones(4), 0.5)).tolist()) != [0, 1]:
-        return f"of four equal entries with p = 0.5 the places 0 and 1 are right; got {got}"
-    if (got := int(function(np.arange(100.0), 0.07).sum())) != 7:
-        return f"of 100 entries p = 0.07 keeps 7; got {got}"
-    return None
-
-
-exercise_1 = checks.exercise("kept", kept, check_kept)
+exercise_1 = checks.exercise("kept", kept, exercises.kept)
 
 # %% [markdown]
 # ### Exercise 2 (medium, about 6 minutes)
@@ -660,21 +650,7 @@ def to_subtract(batches, requests):
 
 
 # %%
-def check_subtract(function):
-    batches = [[1, 2], [3, 4], [1, 3], [5, 6]]
-    for requests, right in (
-        ([{1}], [[0, 2]]),
-        ([{1}, {3}], [[0, 2], [1]]),
-        ([{1}, {2}], [[0, 2], []]),
-        ([{1, 3}], [[0, 1, 2]]),
-    ):
-        got = [sorted(numbers) for numbers in function(batches, requests)]
-        if got != right:
-            return f"for the batches {batches} and the requests {requests} {right} is right; got {got}"
-    return None
-
-
-exercise_2 = checks.exercise("to_subtract", to_subtract, check_subtract)
+exercise_2 = checks.exercise("to_subtract", to_subtract, exercises.to_subtract)
 
 # %% [markdown]
 # ### Exercise 3 (hard, about 8 minutes)
@@ -701,25 +677,7 @@ def partial_step(old, new, gradient, p):
 
 
 # %%
-def check_step(function):
-    stream = torch.Generator().manual_seed(1)
-    old, new, gradient = (torch.randn(20, 50, generator=stream) for _ in range(3))
-    got = function(old, new, gradient, 0.1)
-    moved, largest = got != old, torch.zeros(1000, dtype=torch.bool)
-    largest[gradient.abs().flatten().argsort(descending=True)[:100]] = True
-    if int(moved.sum()) != 100:
-        return f"of 1000 entries p = 0.1 moves 100; {int(moved.sum())} moved"
-    if not torch.equal(moved.flatten(), largest):
-        return "other entries moved than those with the largest gradient"
-    if not torch.equal(got[moved], new[moved]):
-        return "an entry that moves must take its new value, bit for bit"
-    still = function(torch.tensor([-0.0, 1.0]), torch.tensor([math.inf, 2.0]), torch.tensor([0.0, 1.0]), 0.5)
-    if still[0] != 0 or not torch.signbit(still[0]):
-        return f"an entry that stays must keep its bits, even those of -0.0; got {still[0]}"
-    return None
-
-
-exercise_3 = checks.exercise("partial_step", partial_step, check_step)
+exercise_3 = checks.exercise("partial_step", partial_step, exercises.partial_step)
 
 # %% [markdown]
 # ## Does it really forget?

@@ -39,7 +39,7 @@ from torch import nn
 
 from unlearn_lib import check
 from unlearn_lib.data import Examples, Split
-from unlearn_lib.lesson import checks
+from unlearn_lib.lesson import checks, exercises
 from unlearn_lib.lesson import session as lesson
 from unlearn_lib.lesson.compare import ComparePanel
 from unlearn_lib.lesson.controls import choice, number, several, whole
@@ -130,10 +130,10 @@ def toy_layer(angle=60.0, spread=0.0, gamma=0.8):
     run(train(layer, points, Recipe(lr=0.5, batch_size=26, epochs=40)))
 
     retained = spectra(moments(layer, points).without(layer, split.forget))
-    values, vectors, _ = retained.layers["weight"]
-    U = vectors[:, : rank(values, gamma, rule)].float()
+    spectrum = retained.layers["weight"]
+    protect = spectrum.projector(rank(spectrum.values, gamma, rule))
     G = torch.autograd.grad(forget_loss(layer, split.forget.batch(slice(None))), layer.weight)[0]
-    kept = G - G @ U @ U.T  # the projection
+    kept = protect.to(G)(G)  # the projection
 
     steps = Recipe(lr=0.3, batch_size=5, epochs=30)
     result = run(pgu(layer, retained, split.forget, steps, stop=forgotten(0.0), energy=gamma, rule=rule))
@@ -615,21 +615,7 @@ def project(G, U, k):
 
 
 # %%
-def check_project(function):
-    draw = np.random.default_rng(0)
-    G, U = draw.normal(size=(3, 5)), np.linalg.qr(draw.normal(size=(5, 5)))[0]
-    for k in (0, 2, 5):
-        got = function(G, U, k)
-        if np.shape(got) != G.shape:
-            return f"the result must have the shape {G.shape} of G; got {np.shape(got)}"
-        if not np.allclose(got @ U[:, :k], 0):
-            return f"with k = {k} a protected input still notices the step"
-        if not np.allclose(got @ U[:, k:], G @ U[:, k:]):
-            return f"with k = {k} the other {5 - k} directions must stay as they are"
-    return None
-
-
-exercise_1 = checks.exercise("project", project, check_project)
+exercise_1 = checks.exercise("project", project, exercises.project)
 
 # %% [markdown]
 # ### Exercise 2 (medium, about 5 minutes)
@@ -649,19 +635,7 @@ def protected_rank(sigmas, gamma, rule):
 
 
 # %%
-def check_rank(function):
-    for gamma, of_rule, right in (
-        (0.75, "sigma", 1),
-        (0.76, "sigma", 2),
-        (0.9, "sigma2", 1),
-        (0.91, "sigma2", 2),
-    ):
-        if (got := function(np.array([3.0, 1.0]), gamma, of_rule)) != right:
-            return f"for σ = (3, 1), γ = {gamma} and {of_rule} the rank is {right}; got {got!r}"
-    return None
-
-
-exercise_2 = checks.exercise("protected_rank", protected_rank, check_rank)
+exercise_2 = checks.exercise("protected_rank", protected_rank, exercises.protected_rank)
 
 # %% [markdown]
 # ### Exercise 3 (hard, about 8 minutes)
@@ -669,7 +643,7 @@ exercise_2 = checks.exercise("protected_rank", protected_rank, check_rank)
 #
 # ```python
 # def step(W, G, U, lr, decay):
-#     G = G - G @ U @ U.T
+#     G = project(G, U, U.shape[1])  # as in exercise 1
 #     return W - lr * (G + decay * W)
 # ```
 #
@@ -691,19 +665,7 @@ def safe_step(W, G, U, lr, decay):
 
 
 # %%
-def check_step(function):
-    draw = np.random.default_rng(1)
-    W, G, U = draw.normal(size=(3, 6)), draw.normal(size=(3, 6)), np.linalg.qr(draw.normal(size=(6, 2)))[0]
-    moved = function(W, G, U, 0.1, 0.5) - W
-    if not np.allclose(moved @ U, 0):
-        return f"the output of a retained input moves by up to {np.abs(moved @ U).max():.3f}"
-    free = -0.1 * (G + 0.5 * W)
-    if not np.allclose(moved, free - free @ U @ U.T):
-        return "outside the protected directions the step must be that of the gradient *and* the decay"
-    return None
-
-
-exercise_3 = checks.exercise("safe_step", safe_step, check_step)
+exercise_3 = checks.exercise("safe_step", safe_step, exercises.safe_step)
 
 # %% [markdown]
 # ## Does it really forget?

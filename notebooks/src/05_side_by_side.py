@@ -39,7 +39,7 @@ from functools import partial
 import torch
 
 from unlearn_lib import check, models
-from unlearn_lib.lesson import audit_cards, checks
+from unlearn_lib.lesson import audit_cards, checks, exercises
 from unlearn_lib.lesson import session as lesson
 from unlearn_lib.lesson.audit_cards import CARDS, CONTEST, COSTS
 from unlearn_lib.lesson.compare import ComparePanel
@@ -58,7 +58,6 @@ from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.metrics.audits import bn_recalibration
 from unlearn_lib.metrics.backdoor import backdoor_success
 from unlearn_lib.metrics.baselines import mask_logits, uniform_output
-from unlearn_lib.metrics.divergence import weight_distance
 from unlearn_lib.params import clone
 from unlearn_lib.train import Recipe, run, train
 
@@ -592,15 +591,7 @@ def average_gap(unlearned, retrained):
 
 
 # %%
-def check_gap(function):
-    low = {"forget": 0.0, "retain": 0.9, "test": 0.7}
-    if abs(function(low, low)) > 1e-9:
-        return "a model has no gap to itself"
-    got = function(low, {"forget": 0.3, "retain": 0.6, "test": 0.7})
-    return None if abs(got - 0.2) < 1e-9 else f"for gaps of -.3, +.3 and 0 it is .2; got {got!r}"
-
-
-exercise_1 = checks.exercise("average_gap", average_gap, check_gap)
+exercise_1 = checks.exercise("average_gap", average_gap, exercises.gap_of_scores)
 
 # %% [markdown]
 # ### Exercise 2 (medium, about 6 minutes)
@@ -623,17 +614,7 @@ def opposite(columns):
 
 
 # %%
-def check_opposite(function):
-    agreed = {"a": {"m": 0.0, "n": 1.0}, "b": {"m": 0.1, "n": 0.3}}
-    if (got := function(agreed)) is not None:
-        return f"where m wins both, None is right; got {got!r}"
-    columns = {**agreed, "c": {"m": 1.0, "n": 0.0}}
-    got = function(columns)
-    right = ({"a", "c"}, {"b", "c"})
-    return None if got and set(got) in right else f"c disagrees with a and with b; got {got!r}"
-
-
-exercise_2 = checks.exercise("opposite", opposite, check_opposite)
+exercise_2 = checks.exercise("opposite", opposite, exercises.opposite)
 
 # %% [markdown]
 # ### Exercise 3 (hard, about 15 minutes)
@@ -686,9 +667,11 @@ def check_mine(function):
         return f"test accuracy is {got['retain accuracy, test']:.0%}, less than {wanted:.0%}"
     if got["retain samples read"] > mean("class", "retrain", "retain samples read") / 2:
         return f"{got['retain samples read']:.0f} retained samples read: more than half of retraining"
-    moved = weight_distance(mine[0].model, arenas["class"].originals[0].model).layers
-    if not any(list(moved.values())[:-1]):
-        return "only the last layer has changed: the class is hidden, not forgotten"
+    arena = arenas["class"]
+    if exercises.hidden_by_the_last_layer(
+        mine[0].model, arena.originals[0].model, arena.tasks[0].split.forget
+    ):
+        return "the last layer alone does it: the class is hidden, not forgotten"
     return None
 
 

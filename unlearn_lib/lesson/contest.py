@@ -522,15 +522,31 @@ METHODS: dict[str, Method] = {
 
 
 def learner(function: Callable[[nn.Module, Split], nn.Module]) -> Method:
-    """A row of one's own: from a trained model and a request to the unlearned model. It gets a copy."""
+    """A row of one's own: from a trained model and a request to the unlearned model.
+
+    It gets copies, and of the model that it returns only the weights count: what else it may have done to
+    samples, labels or the way the net answers is left behind.
+    """
     check.function("function", function)
 
     def start(task: Task, kit: Kit) -> Run:
+        forget, retain = (
+            replace(side, x=side.x.clone(), y=side.y.clone(), ids=side.ids.clone())
+            for side in (task.split.forget, task.split.retain)
+        )
         begun = time.perf_counter()
-        model = function(clone(kit.original), task.split)
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"the function must return the unlearned model; got {type(model).__name__}.")
+        found = function(clone(kit.original), Split(forget, retain))
+        seconds = time.perf_counter() - begun
+        if not isinstance(found, nn.Module):
+            raise TypeError(f"the function must return the unlearned model; got {type(found).__name__}.")
+        model = clone(kit.original)
+        try:
+            model.load_state_dict(found.state_dict())
+        except RuntimeError as error:
+            raise TypeError(
+                "the function must return the net that it was given, with other weights."
+            ) from error
         yield from ()
-        return Unlearned(model.eval(), time.perf_counter() - begun, None)
+        return Unlearned(model.eval(), seconds, None)
 
     return Method("your own", start)
