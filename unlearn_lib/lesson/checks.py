@@ -193,9 +193,11 @@ def exercise(name: str, function: Any, checker: Any) -> str:
         ValueError: `checker` passed a function that it never asked.
     """
     check.text("name", name)
-    answer = Answer(check.function("function", function), getattr(checker, "in_place", ()))
+    check.function("function", function)
+    check.function("checker", checker)
+    answer = Answer(function, getattr(checker, "in_place", ()))
     try:
-        status = check.function("checker", checker)(answer)
+        status = checker(answer)
     except NotImplementedError:
         status = NOT_ATTEMPTED
     except (Exception, SystemExit) as error:  # the learner's own mistake, told to the learner
