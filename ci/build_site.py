@@ -24,12 +24,13 @@ from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
-from unlearn_lib.lesson.formulas import render
+from unlearn_lib.lesson.formulas import POLICY, render
 
 ROOT = Path(__file__).resolve().parent.parent
 LIVE = ("application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json")
 RESULT_MIME = "application/vnd.unlearn.result+json"
 SHOWN_RESULTS = 8  # on a card
+NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # of a notebook: one step of a path, and safe in a link
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --soft: #f4f4f4; --line: #767676;
@@ -73,8 +74,7 @@ PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+{policy}
 <title>{title}</title>
 <style>{style}</style>
 </head>
@@ -172,7 +172,7 @@ def page(lesson: Lesson, bar: str, stamp: str) -> str:
 def whole(title: str, bar: str, body: str, stamp: str) -> str:
     """A page: one file, so that it can be handed on alone."""
     style = STYLE + HtmlFormatter(style=CODE_STYLE).get_style_defs(".highlight")
-    return PAGE.format(title=html.escape(title), style=style, bar=bar, body=body, stamp=stamp)
+    return PAGE.format(policy=POLICY, title=html.escape(title), style=style, bar=bar, body=body, stamp=stamp)
 
 
 def card(lesson: Lesson) -> str:
@@ -217,22 +217,41 @@ def navigation(lessons: list[Lesson], place: int) -> str:
     return "\n".join(links)
 
 
+def read_report(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The runner's report, and its rows by name.
+
+    Raises:
+        ValueError: there is none, it is not the runner's, a name in it is no notebook's (it could lead out of
+            the folder), or a notebook did not run.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: run ci/run_notebooks.py first.")
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        rows = [{**row, "seconds": float(row["seconds"])} for row in report["notebooks"]]
+        names = [row["name"] for row in rows]
+        broken = [row["name"] for row in rows if row["status"] != "ok"]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a report of ci/run_notebooks.py: {error!r}.") from error
+    for name in names:
+        if not isinstance(name, str) or not NAME.fullmatch(name) or name == "index":
+            raise ValueError(f"{path}: a notebook's name must be like 01_deepobliviate; got {name!r}.")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path}: two notebooks have one name: {', '.join(sorted(names))}.")
+    if broken or not rows:
+        raise ValueError(
+            f"every notebook must have run; these did not: {', '.join(broken) or 'none was run'}."
+        )
+    return report, sorted(rows, key=lambda row: str(row["name"]))
+
+
 def build(executed: Path, site: Path) -> list[Path]:
     """Write the site; the pages written.
 
     Raises:
-        ValueError: no report, a notebook that did not run, or one without a title.
+        ValueError: no report, one that `read_report` refuses, or a notebook without a title.
     """
-    report_path = executed / "report.json"
-    if not report_path.is_file():
-        raise ValueError(f"{report_path} is missing: run ci/run_notebooks.py first.")
-    report = json.loads(report_path.read_text(encoding="utf-8"))
-    broken = [row["name"] for row in report["notebooks"] if row["status"] != "ok"]
-    if broken or not report["notebooks"]:
-        raise ValueError(
-            f"every notebook must have run; these did not: {', '.join(broken) or 'none was run'}."
-        )
-    rows = sorted(report["notebooks"], key=lambda row: row["name"])
+    report, rows = read_report(executed / "report.json")
     lessons = [Lesson.read(executed / f"{row['name']}.ipynb", row) for row in rows]
     versions = report.get("versions", {})
     known = ", ".join(f"{k} {versions[k]}" for k in ("unlearn-lib", "python", "torch") if versions.get(k))

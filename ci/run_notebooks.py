@@ -9,6 +9,9 @@ Writes DIR/NAME.ipynb (executed), DIR/NAME.html (a page that needs no script and
 DIR/report.json (times, versions, every recorded result). Whatever papermill only logs is an error here: a
 notebook counts as run when every cell was executed, none failed, and at least one result was recorded. One
 notebook that fails does not stop the others; the exit status is 1 at the end.
+
+Results are written beside DIR's own, and take their place at the end. Those of a run in which a notebook was
+refused or failed take the place of none: where there are any, they go to DIR/failed.
 """
 
 from __future__ import annotations
@@ -21,8 +24,10 @@ import multiprocessing
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -38,7 +43,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from unlearn_lib.lesson.formulas import render
+from unlearn_lib.lesson.formulas import POLICY, render
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = "python3"
@@ -53,10 +58,10 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "PYTHONUTF8": "1",
 }
-# nbconvert's page without its script elements, all of which would fetch something.
+# nbconvert's page with the site's policy, and without its script elements, all of which would fetch.
+BLOCKS = {"html_head_js": POLICY, "html_head_js_mathjax": "", "html_head_js_mermaidjs": ""}
 PAGE = "{% extends 'lab/index.html.j2' %}" + "".join(
-    f"{{% block {name} %}}{{% endblock %}}"
-    for name in ("html_head_js", "html_head_js_mathjax", "html_head_js_mermaidjs")
+    f"{{% block {name} %}}{text}{{% endblock %}}" for name, text in BLOCKS.items()
 )
 
 
@@ -141,19 +146,15 @@ def kernel_is_ours() -> None:
         )
 
 
-def run(source: Path, out: Path, given: dict[str, str], *, timeout: int, solutions: bool) -> dict[str, Any]:
-    """Execute one notebook and write its page; the row for the report."""
-    row: dict[str, Any] = {"name": source.stem, "status": "ok", "seconds": 0.0, "cells": 0, "error": None}
-    row["results"] = {}
-    target = out / source.name
-    target.unlink(missing_ok=True)  # never judge a file that an earlier run left
-    target.with_suffix(".html").unlink(missing_ok=True)
-    try:
-        kernel_is_ours()
-        values = preflight(source, given)
-    except RefusedError as reason:
-        return {**row, "status": "refused", "error": str(reason)}
-    out.mkdir(parents=True, exist_ok=True)
+def row_of(source: Path, status: str, error: str | None) -> dict[str, Any]:
+    """The row of a notebook for the report, with nothing in it."""
+    row = {"name": source.stem, "status": status, "seconds": 0.0, "cells": 0, "error": error}
+    return {**row, "results": {}}
+
+
+def run(source: Path, values: dict[str, Any], *, out: Path, timeout: int, solutions: bool) -> dict[str, Any]:
+    """Execute one notebook and write its page into an empty folder; the row for the report."""
+    row, target = row_of(source, "ok", None), out / source.name
     begun = time.perf_counter()
     error = execute(source, target, values, timeout)
     row["seconds"] = round(time.perf_counter() - begun, 2)
@@ -346,24 +347,68 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     out = args.out or ROOT / "build" / ("solutions" if args.solutions else "executed")
-    given = {**dict(args.given), "preset": args.preset}
-    timeout = args.timeout or TIMEOUT[args.preset]
+    values, rows = check({**dict(args.given), "preset": args.preset}, sources)
+    for row in rows.values():
+        print(f"{row['name']}: {row['status']}: {row['error']}", flush=True)
+    if not values:
+        print(f"nothing was run; {out} is as it was")
+        return 1
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".running-", dir=out))
+    except OSError as error:
+        parser.error(f"cannot write to {out}: {error.strerror}")
+    try:
+        return run_all(args, sources, values, rows, out, beside)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
-    jobs = min(args.jobs, len(sources))
+
+def check(
+    given: dict[str, str], sources: list[Path]
+) -> tuple[dict[Path, dict[str, Any]], dict[Path, dict[str, Any]]]:
+    """The values of the parameters of each notebook that may run, and rows of those that are refused."""
+    values, rows = {}, {}
+    for source in sources:
+        try:
+            kernel_is_ours()
+            values[source] = preflight(source, given)
+        except RefusedError as reason:
+            rows[source] = row_of(source, "refused", str(reason))
+    return values, rows
+
+
+def run_all(
+    args: argparse.Namespace,
+    sources: list[Path],
+    values: dict[Path, dict[str, Any]],
+    rows: dict[Path, dict[str, Any]],
+    out: Path,
+    beside: Path,
+) -> int:
+    """Run the notebooks that have values into the folder `beside`, and put the results in their place."""
+    timeout = args.timeout or TIMEOUT[args.preset]
+    jobs = min(args.jobs, len(values))
     share = max(1, cores() // jobs) if args.preset == "full" else 1  # small nets lose time to a second thread
     threads = os.environ.get("OMP_NUM_THREADS") or str(share)
     print(
-        f"{len(sources)} notebooks, preset {args.preset}, {jobs} at a time, {threads} threads each",
+        f"{len(values)} notebooks, preset {args.preset}, {jobs} at a time, {threads} threads each",
         flush=True,
     )
     begun = time.perf_counter()
-    rows: dict[Path, dict[str, Any]] = {}
-    one = partial(run, out=out, given=given, timeout=timeout, solutions=args.solutions)
+    one = partial(run, out=beside, timeout=timeout, solutions=args.solutions)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=prepare, initargs=(threads,)) as pool:
-        waiting: dict[Future[dict[str, Any]], Path] = {pool.submit(one, source): source for source in sources}
+        waiting: dict[Future[dict[str, Any]], Path] = {
+            pool.submit(one, source, given): source for source, given in values.items()
+        }
         for done in as_completed(waiting):
-            row = rows[waiting[done]] = done.result()
+            source = waiting[done]
+            if error := done.exception():  # the disk is full, or the process was killed
+                rows[source] = row_of(source, "failed", f"{type(error).__name__}: {error}"[:500])
+            else:
+                rows[source] = done.result()
+            row = rows[source]
             print(
                 f"[{len(rows)}/{len(sources)}] {row['seconds']:7.1f} s  {row['name']}: {row['status']}",
                 end="",
@@ -372,16 +417,35 @@ def main(arguments: list[str] | None = None) -> int:
 
     report = {"schema": 1, "preset": args.preset, "parameters": dict(args.given), "solutions": args.solutions}
     report |= {"versions": versions(), "notebooks": [rows[source] for source in sources]}
-    out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    (out / "report.json").write_text(text, encoding="utf-8")
     good = sum(row["status"] == "ok" for row in rows.values())
     print(f"{good} of {len(sources)} notebooks ok in {time.perf_counter() - begun:.1f} s")
-    for page in sorted(out / f"{source.stem}.html" for source in sources):
+    try:
+        (beside / "report.json").write_text(text, encoding="utf-8")
+        where = put_in_place(beside, out, good=good == len(sources))
+    except OSError as error:
+        print(f"cannot write to {error.filename2 or error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    for page in sorted(where / f"{source.stem}.html" for source in values):
         if page.exists():
             print(f"look at {page}")
-    print(f"numbers {out / 'report.json'}", flush=True)
+    print(f"numbers {where / 'report.json'}", flush=True)
     return int(good < len(sources))
+
+
+def put_in_place(beside: Path, out: Path, *, good: bool) -> Path:
+    """Move the results of a run to where they are looked for, the report last; returns the folder.
+
+    Results of a run that is not good never take the place of any that are there.
+    """
+    files = sorted(beside.iterdir(), key=lambda path: (path.name == "report.json", path.name))
+    where = out if good or not any((out / path.name).exists() for path in files) else out / "failed"
+    if where != out:
+        where.mkdir(exist_ok=True)
+        print(f"earlier results are as they were; those of this run are in {where}")
+    for path in files:
+        path.replace(where / path.name)
+    return where
 
 
 def cores() -> int:

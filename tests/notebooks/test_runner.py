@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import nbformat
 import pytest
 
-from ci import run_notebooks
+from ci import build_site, run_notebooks
 from ci.build_notebooks import KERNEL
 from ci.run_notebooks import RefusedError, choose, flat, main, preflight, value_of
+from unlearn_lib.lesson.formulas import POLICY
 
 PARAMETERS = """preset: str = "lesson"  # quick | lesson | full
 seed: int = 0  # random seed
@@ -156,10 +158,204 @@ def test_the_page_needs_no_script_and_no_network(finished: Any) -> None:
     assert "not on the page" not in page
 
 
+def test_the_page_has_the_policy_of_the_site(finished: Any) -> None:
+    page = (finished.out / "00_good.html").read_text(encoding="utf-8")
+    assert page.index("<title>") < page.index(POLICY) < page.index("<style")
+    assert "default-src 'none'" in POLICY
+    assert build_site.whole("", "", "", "").count(POLICY) == 1
+
+
 def test_widget_state_is_dropped(finished: Any) -> None:
     nb = nbformat.read(finished.out / "00_good.ipynb", as_version=4)
     assert "widgets" not in nb.metadata
     assert finished.rows["00_good"]["widget_models"] > 0
+
+
+# ---- results that are there
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A folder with results of an earlier run, and a runner whose notebooks are not really executed."""
+    root, out = tmp_path / "notebooks", tmp_path / "out"
+    root.mkdir()
+    for name in ("00_good", "01_other"):
+        notebook(root / f"{name}.ipynb")
+
+    def execute(source: Path, target: Path, values: dict[str, Any], timeout: int) -> str | None:
+        nb = executed(("accuracy", {"original": values.get("seed", 0)}))
+        nb.metadata.kernelspec = KERNEL
+        nbformat.write(nb, target)
+        return "it broke" if values.get("seed") == 13 and source.stem == "01_other" else None
+
+    class Here:
+        """Runs in this process, where `execute` is the one above."""
+
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        def __enter__(self) -> Here:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def submit(self, function: Any, *arguments: Any) -> Future[Any]:
+            done: Future[Any] = Future()
+            try:
+                done.set_result(function(*arguments))
+            except Exception as error:
+                done.set_exception(error)
+            return done
+
+    monkeypatch.setattr(run_notebooks, "execute", execute)
+    monkeypatch.setattr(run_notebooks, "ProcessPoolExecutor", Here)
+
+    def go(*arguments: str) -> int:
+        return main([*arguments, "--preset", "quick", "--notebooks", str(root), "--out", str(out)])
+
+    assert go() == 0
+    return SimpleNamespace(go=go, out=out, root=root, held=lambda: files(out))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_refused_run_touches_nothing(results: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    before = results.held()
+    assert set(before) == {"00_good.html", "00_good.ipynb", "01_other.html", "01_other.ipynb", "report.json"}
+    assert results.go("-p", "seed=1e99", "01") == 1
+    assert results.held() == before
+    said = capsys.readouterr().out
+    assert "01_other: refused: parameter 'seed' must be of type int; got '1e99'" in said
+    assert f"nothing was run; {results.out} is as it was" in said
+
+
+def test_a_refused_run_makes_no_folder(results: Any, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    assert main(["-p", "no=1", "--notebooks", str(results.root), "--out", str(new)]) == 1
+    assert not new.exists()
+
+
+def test_a_failed_run_leaves_earlier_results_and_lies_beside(
+    results: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = results.held()
+    assert results.go("-p", "seed=13") == 1
+    after = results.held()
+    assert {name: after[name] for name in before} == before
+    assert {name for name in after if name not in before} == {f"failed/{name}" for name in before}
+    rows = {row["name"]: row for row in json.loads(after["failed/report.json"])["notebooks"]}
+    assert rows["00_good"]["status"] == "ok"
+    assert rows["01_other"]["error"] == "it broke"
+    assert f"those of this run are in {results.out / 'failed'}" in capsys.readouterr().out
+
+
+def test_a_run_with_a_refused_notebook_takes_no_place(results: Any) -> None:
+    before = results.held()
+    notebook(results.root / "01_other.ipynb", parameters='preset: str = "lesson"  # quick | lesson | full')
+    assert results.go("-p", "seed=2") == 1
+    after = results.held()
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_good_run_takes_the_place_of_the_earlier_one(results: Any) -> None:
+    before = results.held()
+    assert results.go("-p", "seed=2", "00") == 0
+    after = results.held()
+    assert set(after) == set(before), "and nothing is left beside"
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {"00_good.html", "00_good.ipynb", "report.json"}
+
+
+def test_an_interrupted_run_leaves_nothing(results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = results.held()
+    monkeypatch.setattr(run_notebooks, "judge", stop)
+    with pytest.raises(KeyboardInterrupt):
+        results.go("-p", "seed=2")
+    assert results.held() == before
+    assert [path.name for path in results.out.iterdir() if path.is_dir()] == []
+
+
+def test_a_disk_that_is_full_is_a_failure_and_no_traceback(
+    results: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = results.held()
+    monkeypatch.setattr(run_notebooks, "write_page", full)
+    assert results.go("-p", "seed=2", "00") == 1
+    assert "00_good: failed: OSError: [Errno 28] No space left on device" in capsys.readouterr().out
+    assert {name: results.held()[name] for name in before} == before
+
+
+@pytest.mark.parametrize("out", ["/dev/null/x", "report.json/x", "x\0y"])
+def test_a_folder_that_cannot_be_written_is_told(
+    results: Any, out: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(results.out)
+    with pytest.raises(SystemExit, match="2"):
+        main(["--preset", "quick", "--notebooks", str(results.root), "--out", out])
+    assert "cannot write to" in capsys.readouterr().err
+
+
+def test_a_place_that_is_taken_by_a_folder_is_told(results: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    (results.out / "00_good.html").unlink()
+    (results.out / "00_good.html").mkdir()
+    assert results.go("00") == 1
+    assert "cannot write to" in capsys.readouterr().err
+
+
+# ---- the report, for the site
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../stolen",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "..",
+        ".",
+        "",
+        "index",
+        "a b",
+        "a\nb",
+        '"><script>',
+        "ä",
+        3,
+        None,
+    ],
+)
+def test_names_in_a_report_cannot_lead_out_of_the_folder(results: Any, name: Any, tmp_path: Path) -> None:
+    report = json.loads((results.out / "report.json").read_text(encoding="utf-8"))
+    report["notebooks"][0]["name"] = name
+    (results.out / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    with pytest.raises(ValueError, match="a notebook's name must be like 01_deepobliviate; got"):
+        build_site.build(results.out, tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_one_name_is_one_page(results: Any, tmp_path: Path) -> None:
+    report = json.loads((results.out / "report.json").read_text(encoding="utf-8"))
+    report["notebooks"] *= 2
+    (results.out / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    with pytest.raises(ValueError, match="two notebooks have one name"):
+        build_site.build(results.out, tmp_path / "site")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "null", '{"notebooks": 3}', '{"notebooks": [3]}', '{"notebooks": [{"name": "a"}]}'],
+)
+def test_what_is_no_report_is_refused(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "report.json").write_text(text, encoding="utf-8")
+    assert build_site.main(["--executed", str(tmp_path), "--out", str(tmp_path / "site")]) == 1
+    assert "is not a report of ci/run_notebooks.py" in capsys.readouterr().err
 
 
 # ---- without a kernel
@@ -227,7 +423,7 @@ def executed(*results: tuple[str, dict[str, Any]]) -> Any:
     """An executed notebook with these results."""
     cells = []
     for name, values in results:
-        data = {run_notebooks.RESULT_MIME: {"name": name, "values": values}}
+        data = {run_notebooks.RESULT_MIME: {"name": name, "values": values}, "text/plain": name}
         output = nbformat.v4.new_output("display_data", data=data)
         cells.append(nbformat.v4.new_code_cell("record()", execution_count=1, outputs=[output]))
     return nbformat.v4.new_notebook(cells=cells)

@@ -1,4 +1,4 @@
-"""Markdown whose formulas become MathML: pages that need no script and no network."""
+"""Markdown whose formulas become MathML: pages that need no script and no network, and get none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from unlearn_lib import check
 
-__all__ = ["mathml", "render"]
+__all__ = ["POLICY", "mathml", "render"]
+
+# For the head of a page: whatever an output or a text may hold, no script runs and nothing is fetched.
+POLICY = """<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">"""
 
 
 class MathMLRenderer(IPythonRenderer):
