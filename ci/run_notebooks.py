@@ -356,8 +356,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         out.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".running-", dir=out))
-    except OSError as error:
-        parser.error(f"cannot write to {out}: {error.strerror}")
+    except (OSError, ValueError) as error:  # ValueError: no path at all
+        parser.error(f"cannot write to {out}: {getattr(error, 'strerror', None) or error}")
     try:
         return run_all(args, sources, values, rows, out, beside)
     finally:
