@@ -70,7 +70,7 @@ data, recipe, B = session.dataset, session.recipe, session.settings.blocks
 # chain $M_0, M_1, \dots, M_B$.
 #
 # A sample in block $d$ cannot have influenced a model before $M_d$. To forget it, go back to $M_{d-1}$ and
-# learn again, without it. Its influence on later blocks, the **temporal residual memory**, fades:
+# learn again, without it. Its influence on later blocks, the **temporal residual memory**, is expected to fade:
 #
 # $$\Delta_k = \lVert (P_k - P_{k-1}) - (P'_k - P'_{k-1}) \rVert_1 \;\approx\; a\,x^{-h} + b$$
 #
@@ -84,7 +84,7 @@ data, recipe, B = session.dataset, session.recipe, session.settings.blocks
 
 # %%
 d = session.settings.block
-show(figures.timeline_chart(B, d, d, d + 8))
+show(figures.timeline_chart(B, d, d, min(d + 8, B)))
 
 # %% [markdown]
 # | word | meaning |
@@ -384,8 +384,8 @@ exercise_3 = checks.exercise("expected_blocks", expected_blocks, exercises.expec
 # %% [markdown]
 # ## Does it really forget?
 # ### A backdoor as a canary
-# Samples of one late block get a mark and a wrong label. A model that learned them calls *anything* with the
-# mark by that label. First check that the final model really carries the backdoor: a chain may forget it by
+# Samples of one late block get a mark and a wrong label. A model that has learned them can call *anything* with
+# the mark by that label. First check that the final model really carries the backdoor: a chain may forget it by
 # itself, and then its absence proves nothing. Below, $t$ counts the blocks retrained after the last one with a
 # deletion.
 

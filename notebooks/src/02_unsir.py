@@ -84,7 +84,7 @@ data, settings, device = session.dataset, session.settings, session.device
 #
 # 2. **Impair.** One epoch at a high learning rate on this noise, *labeled $c$*, and on some images $R$ of the
 #    other classes. To call garbage "$c$", the network must move the weights that used to say what $c$ is.
-# 3. **Repair.** One gentler epoch on $R$ alone mends what broke.
+# 3. **Repair.** One gentler epoch on $R$ alone is to mend what broke.
 
 # %%
 request = Split.by_class(data.train, *classes)
@@ -203,8 +203,8 @@ print(f"images read: {read[0]} of the class to forget, {read[1]} of the other cl
 
 # %% [markdown]
 # ### Stage 1: the noise
-# Nine of the images, at several steps. Their cross-entropy (CE) about the label $c$ rises: the frozen network
-# becomes ever surer that this is *not* $c$.
+# Nine of the images, at several steps. The objective pushes their cross-entropy (CE) about the label $c$ up: where it
+# prevails over the penalty, the frozen network becomes ever surer that this is *not* $c$.
 
 # %%
 noise = unlearned.trace.noise[classes[0]]
@@ -687,7 +687,7 @@ tell(relearned(times["unlearned"][0], times["retrained"][0]))
 # %% [markdown]
 # ### Can the class still be read off?
 # A linear classifier on what each layer sees: is this image of the forgotten class? Only the difference to the
-# retrained model speaks, for features are shared: it, too, can tell the class apart.
+# retrained model speaks, for features are shared: it, too, may tell the class apart.
 
 # %%
 some = Split.by_class(data.train.head(1_500), *classes)  # wide layers make large classifiers

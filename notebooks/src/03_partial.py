@@ -142,7 +142,8 @@ print(
 
 # %% [markdown]
 # ## Predict
-# Undoing everything in $S_B$ forgets the class. Now undo only the largest entries of every layer of every update.
+# Undoing everything in $S_B$ is meant to forget the class. Now undo only the largest entries of every layer of every
+# update.
 
 # %%
 guess = checks.predict(
@@ -203,7 +204,7 @@ print(
 
 # %% [markdown]
 # ### One update, and what is kept of it
-# Most entries of an update are small. Here is one with the largest fifth of each layer lit.
+# The entries of an update differ in size. Here is one with the largest fifth of each layer lit.
 
 # %%
 updates = log.updates(ids)

@@ -813,7 +813,7 @@ data_quiz = checks.quiz(
 #   look alike, there is no room.
 # - Whatever moves besides the projected weights breaks the argument: biases, batch norm, decay after the
 #   projection.
-# - Zero accuracy on a class is easy. The entropies, the time to relearn and the attack tell how far that is from
+# - Zero accuracy on a class can be had easily. The entropies, the time to relearn and the attack tell how far that is from
 #   never having seen it. There is **no certificate**.
 # - Our replica does not show the paper's nets, data sets and tables. Wherever the text says "the authors' code"
 #   or "published rule", it is their code that was read.

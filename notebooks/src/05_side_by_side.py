@@ -517,7 +517,7 @@ show(figures.layers_chart(*({name: pair[i] for name, pair in layered.items()} fo
 
 # %% [markdown]
 # ### Where batch norm matters
-# This lesson's net has no batch norm, so its forgetting is in the weights. A net with it can *look* as if it
+# A net without batch norm can forget in its weights only. A net with it can *look* as if it
 # forgot: running statistics that have seen noise or foreign images are enough. **Recalibration** takes the
 # statistics anew from retained data and changes no weight. If the forget accuracy returns, the zero was not
 # forgetting.

@@ -187,7 +187,7 @@ CASES: Mapping[str, Case] = {
     "DeepObliviate": Case("a class: samples in every block", "the first block touched is the first", _spread),
     "UNSIR": Case(
         "three retained images a class",
-        "much noise of one label, few images of others: all is called that",
+        "much noise of one label, few images of others: all may be called that",
         _starved,
     ),
     "amnesiac": Case(
@@ -200,7 +200,7 @@ CASES: Mapping[str, Case] = {
     ),
     "partial label-flip": Case(
         "asked for 0 % instead of the level of unseen samples, with twenty times the step size",
-        "it learns mistakes, and they generalize",
+        "what it learns are mistakes, and these can generalize",
         _mistaken,
     ),
     "partial optimization": Case(
