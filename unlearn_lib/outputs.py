@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from unlearn_lib.data import Examples, check_examples
 __all__ = [
     "accuracy",
     "answers",
+    "call",
     "device_of",
     "dtype_of",
     "evaluating",
@@ -160,13 +162,22 @@ def _asked(model: nn.Module, examples: Examples, batch_size: int) -> tuple[Float
     return torch.cat(found), first
 
 
-def _answer(model: nn.Module, x: Tensor) -> Float[Tensor, "n k"]:
+def call(model: nn.Module, x: Tensor) -> Any:
+    """Whatever the model answers to these inputs, in the mode that it is in.
+
+    Raises:
+        RuntimeError: it cannot take them.
+    """
     try:
-        answer = model(x)
+        return model(x)
     except Exception as error:
         raise RuntimeError(
             f"`model` cannot take a batch of shape {list(x.shape)} and {x.dtype}: {error}"
         ) from error
+
+
+def _answer(model: nn.Module, x: Tensor) -> Float[Tensor, "n k"]:
+    answer = call(model, x)
     if not isinstance(answer, Tensor):
         raise ValueError(
             "`model` must answer with one tensor of logits [n, classes]; "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from unlearn_lib import outputs
-from unlearn_lib.data import Examples
+from unlearn_lib import check, outputs
+from unlearn_lib.data import Examples, check_examples
 
 __all__ = ["Score", "StopRule", "forgotten", "matched", "overtaken", "retain_dropped"]
 
@@ -38,9 +38,17 @@ class StopRule:
     strict: bool = False
     closest: bool = False
 
+    def __post_init__(self) -> None:
+        check.function("measure", self.measure)
+        check.instance("reason", self.reason, str)
+        check.flag("strict", self.strict)
+        check.flag("closest", self.closest)
+
     def decide(self, scores: Sequence[Score]) -> int | None:
         """The epoch whose model to return, given the scores of epochs 0, 1, 2, ...; None to go on."""
-        gaps = [value - goal for value, goal in scores]
+        if not scores:
+            raise ValueError("`scores` must hold at least one score, that of epoch 0; got none.")
+        gaps = [check.number("value", value) - check.number("goal", goal) for value, goal in scores]
         last = len(gaps) - 1
         if gaps[last] > 0 or (self.strict and gaps[last] == 0):
             return None
@@ -53,8 +61,9 @@ class StopRule:
         return self.reason if len(scores) > 1 else f"already closed at epoch 0: {self.reason}"
 
 
-def forgotten(accuracy: float = 0.05) -> StopRule:
-    """Forget accuracy at most `accuracy`: the rule for classes, and for swapped labels (our decision)."""
+def forgotten(accuracy: Any = 0.05) -> StopRule:
+    """Forget accuracy at most `accuracy`, in [0, 1]: for classes and swapped labels (our decision)."""
+    check.number("accuracy", accuracy, "[0, 1]")
     return StopRule(
         lambda model, forget: Score(outputs.accuracy(model, forget), accuracy),
         f"forget accuracy <= {accuracy}",
@@ -68,6 +77,7 @@ def overtaken(validation: Examples) -> StopRule:
     digits the losses of forgotten samples end up *higher* than those of unseen ones: too much is forgotten.
     Report results on test data disjoint from `validation`.
     """
+    check_examples("validation", validation)
     return StopRule(
         lambda model, forget: Score(outputs.accuracy(model, forget), outputs.accuracy(model, validation)),
         "validation accuracy > forget accuracy",
@@ -76,7 +86,7 @@ def overtaken(validation: Examples) -> StopRule:
     )
 
 
-def matched(validation: Examples, auc: float = 0.5) -> StopRule:
+def matched(validation: Examples, auc: Any = 0.5) -> StopRule:
     """Losses of forget and validation samples can no longer be told apart (our decision).
 
     The value is the share of (forget, validation) pairs in which the forget sample has the lower loss, ties
@@ -85,8 +95,10 @@ def matched(validation: Examples, auc: float = 0.5) -> StopRule:
 
     Args:
         validation: unseen samples from the distribution of the forget set (for a class, of that class).
-        auc: the target, for example what a retrained model measures.
+        auc: the target in [0, 1], for example what a retrained model measures.
     """
+    check_examples("validation", validation)
+    check.number("auc", auc, "[0, 1]")
 
     def measure(model: nn.Module, forget: Examples) -> Score:
         ours, theirs = outputs.losses(model, forget), outputs.losses(model, validation).sort().values
@@ -98,11 +110,19 @@ def matched(validation: Examples, auc: float = 0.5) -> StopRule:
     return StopRule(measure, f"share of lower forget losses <= {auc}", closest=True)
 
 
-def retain_dropped(retain: Examples, accuracy: float, points: float = 0.05) -> StopRule:
+def retain_dropped(retain: Examples, accuracy: Any, points: Any = 0.05) -> StopRule:
     """Retain accuracy more than `points` below `accuracy`, the original's: the published rule for classes.
 
     For study: it **reads the retained data**, and has no criterion on the forget side.
+
+    Args:
+        retain: the retained samples.
+        accuracy: of the original on them, in [0, 1].
+        points: how much of it may be lost, in [0, 1].
     """
+    check_examples("retain", retain)
+    check.number("accuracy", accuracy, "[0, 1]")
+    check.number("points", points, "[0, 1]")
     return StopRule(
         lambda model, forget: Score(outputs.accuracy(model, retain), accuracy - points),
         f"retain accuracy < {accuracy:.4g} - {points:.4g}",

@@ -24,17 +24,19 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearn_lib.data import Batch, Examples
+from unlearn_lib import check
+from unlearn_lib.data import Batch, Examples, check_examples
 from unlearn_lib.moments import layers, require_model
 from unlearn_lib.params import Params, assign, clone, state
-from unlearn_lib.projection import Projector, Rule, Spectra, Spectrum, per_layer, rank
+from unlearn_lib.projection import Projector, Rule, Spectra, Spectrum, per_layer, ranks, require_still
+from unlearn_lib.qualify import eager
 from unlearn_lib.stopping import Score, StopRule, forgotten, matched, overtaken, retain_dropped
 from unlearn_lib.train import LossFn, Recipe, Step, Unlearned, device_of, train
 
@@ -88,8 +90,9 @@ def forget_loss(
         w1: weight of the first term.
         w2: weight of the second, the negative entropy.
     """
-    if not 0 <= offset < 1:
-        raise ValueError(f"`offset` must be in [0, 1); got {offset}.")
+    check.number("offset", offset, "[0, 1)")
+    check.number("w1", w1)
+    check.number("w2", w2)
     log_p = F.log_softmax(model(batch.x), 1)
     p_y = log_p.gather(1, batch.y[:, None]).exp()
     negative_entropy = (log_p.exp() * log_p).sum(1)
@@ -105,7 +108,7 @@ def ascent_loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
 
 
 class ProjectedLayer(NamedTuple):
-    """One layer's geometry and cost."""
+    """One weight's geometry and cost; with groups, size D and rank k are those of all groups together."""
 
     size: int
     rank: int
@@ -120,7 +123,7 @@ class ProjectionTrace:
 
     Args:
         layers: by weight name: D, k, bytes of M, seconds of its share of the moment pass and of its
-            eigendecomposition. Frozen layers are missing.
+            eigendecomposition. What stands still is missing.
         survival: rho = ||dW'|| / ||dW|| by weight name, one value a step.
         scores: of the stop rule, at epochs 0, 1, 2, ...
         lrs: learning rate of epochs 1, 2, ...
@@ -166,6 +169,9 @@ def pgu(
     else are frozen, batch norm and dropout are in eval mode. Truncated, one layer leaks at most
     ||W_T - W_0||_F (sum_{i>k} lambda_i)^(1/2). Nothing certifies removal.
 
+    **What moves**: the weights that have a moment (see `moments`), unless they have `requires_grad=False` or
+    are named in `freeze`. Before the first step the guarantee is tried, see `projection.require_still`.
+
     **Several requests in a row**: keep the original model; subtract each request's moments from the same
     running sum, measured on the original; unlearn the newest model with ``original=`` given. The sums stay
     exact. What drifts is their validity: truncated projection moves the retained features a little, and
@@ -173,13 +179,13 @@ def pgu(
     on digits after one request: 3 to 7 % (Frobenius) from the second layer on. At full rank nothing drifts.
 
     Args:
-        model: left unchanged; a copy is trained.
+        model: left unchanged; a copy is trained. A compiled net is taken as it was before compiling.
         retained: spectra of the moments without the forget samples.
         forget: the samples to forget, with the labels to forget. No other training sample is read.
         recipe: lr is eta_0; epochs is E. A fresh optimizer every epoch, so momentum lasts for one.
         stop: when to stop; also what is read besides the forget data.
         last_lr: eta_1, > 0.
-        energy: retention level gamma in (0, 1], for all layers or by weight name; 1 protects every retained
+        energy: retention level gamma in (0, 1], for all weights or by name; 1 protects every retained
             direction. .9 to .95 are the published values for large nets.
         rule: see `projection.rank`.
         loss_fn: `forget_loss`, or `ascent_loss` for comparison.
@@ -198,7 +204,8 @@ def pgu(
 
     Raises:
         ValueError: another model's moments, forget samples still in them, or an argument out of range.
-        UnsupportedModule: see `moments.layers`.
+        TypeError: an argument of another kind.
+        UnsupportedModule: a weight does not do what its moment says; names it.
         FloatingPointError: the loss is not finite.
 
     Differs from the paper (where its code was read; the printed threshold is unconfirmed):
@@ -214,11 +221,13 @@ def pgu(
         Hoang et al., WACV 2024, arXiv 2312.04095; Saha et al., ICLR 2021, arXiv 2103.09762 (projection).
     """
     begun = time.perf_counter()
-    _check(model, original, retained, forget, last_lr, loose)
-    given, model = model, clone(model)
-    weights = _let_move(model, freeze, loose)
+    _check(retained, forget, recipe, stop, last_lr, rule, loss_fn, directions, loose)
+    given = eager(model)
+    _require_fit(given, given if original is None else eager(original), retained, forget)
+    model = clone(given)
+    weights = _let_move(model, retained, freeze, loose)
     gamma = per_layer("energy", energy, weights)
-    k = {name: _rank(name, retained.layers[name], gamma[name], rule) for name in weights}
+    k = {name: _ranks(name, retained.layers[name], gamma[name], rule) for name in weights}
     outside = {  # I - U_k U_k^T
         name: _projector(retained.layers[name], k[name], directions, recipe.seed).to(W)
         for name, W in weights.items()
@@ -272,54 +281,81 @@ def pgu(
 
 
 def _check(
-    model: nn.Module,
-    original: nn.Module | None,
-    retained: Spectra,
-    forget: Examples,
-    last_lr: float,
-    loose: Collection[str],
+    retained: Any,
+    forget: Any,
+    recipe: Any,
+    stop: Any,
+    last_lr: Any,
+    rule: Any,
+    loss_fn: Any,
+    directions: Any,
+    loose: Any,
 ) -> None:
-    """Refuse what would silently lose the guarantee."""
-    if not len(forget):
-        raise ValueError("`forget` must hold at least one sample; got none.")
-    if not last_lr > 0:
-        raise ValueError(f"`last_lr` must be positive; got {last_lr}.")
-    for part in loose:
+    """Refuse what is no argument at all."""
+    check.instance("retained", retained, Spectra, remedy="Write `spectra(stored.without(model, forget))`.")
+    check_examples("forget", forget)
+    check.instance("recipe", recipe, Recipe)
+    check.instance("stop", stop, StopRule, remedy="Such as `forgotten(0.05)`.")
+    check.number("last_lr", last_lr, "(0, inf)")
+    check.choice("rule", rule, ("sigma", "sigma2"))
+    check.function("loss_fn", loss_fn)
+    check.choice("directions", directions, ("retained", "random", "none"))
+    for part in _several("loose", loose):
         if part not in ("statistics", "affine", "bias"):
-            raise ValueError(f'`loose` must be among "statistics", "affine", "bias"; got {part!r}.')
-    require_model(retained.model, original or model)
-    names = layers(model).keys()
-    if original is not None:
-        theirs = original.state_dict()
-        for name, value in model.state_dict().items():
-            if name not in names and not torch.equal(value, theirs[name].to(value)):
-                raise ValueError(
-                    f"`model` and `original` must differ in linear and convolution weights only, as after an "
-                    f"earlier request; `{name}` differs, so the moments do not describe `model`."
-                )
+            raise ValueError(
+                f'`loose` must be among "statistics", "affine", "bias"; got {check.brief(part)}.'
+            )
+
+
+def _require_fit(model: nn.Module, original: nn.Module, retained: Spectra, forget: Examples) -> None:
+    """Refuse what would silently lose the guarantee."""
+    require_model(retained.model, original)
+    theirs = original.state_dict()
+    for name, value in model.state_dict().items():
+        if name not in theirs or (
+            name not in retained.layers and not torch.equal(value, theirs[name].to(value))
+        ):
+            raise ValueError(
+                f"`model` and `original` must differ in projected weights only, as after an earlier request; "
+                f"`{name}` differs, so the moments do not describe `model`."
+            )
     if torch.isin(forget.ids.cpu(), retained.ids).any():
         raise ValueError(
             "`retained` must not count the forget samples: their own directions would be protected. "
             "Subtract them first: spectra(stored.without(model, forget))."
         )
+    require_still(original, retained)
 
 
-def _let_move(model: nn.Module, freeze: Collection[str], loose: Collection[str]) -> dict[str, Tensor]:
-    """Let linear and convolution weights take gradients, and nothing else; return them by name."""
-    own = layers(model)
-    for name in freeze:
+def _let_move(model: nn.Module, retained: Spectra, freeze: Any, loose: Collection[str]) -> dict[str, Tensor]:
+    """Let the weights that have a moment take gradients, unless they are frozen; return them by name."""
+    own = {name: p for name, p in model.named_parameters() if name in retained.layers and p.requires_grad}
+    for name in _several("freeze", freeze):
         if name not in own:
-            raise ValueError(f"`freeze` must name layers among {', '.join(own)}; got {name!r}.")
+            raise ValueError(f"`freeze` must name weights among {', '.join(own)}; got {name!r}.")
+    weights: dict[str, Tensor] = {name: p for name, p in own.items() if name not in freeze}
+    if not weights:
+        raise ValueError(
+            "`model` must have a weight that may move; all that have a moment are frozen, by "
+            "`requires_grad=False` or `freeze`."
+        )
+    biases = [layer.bias for layer in layers(model).values() if layer.bias is not None]
     model.requires_grad_(False)
-    weights = {name: layer.weight for name, layer in own.items() if name not in freeze}
     moving = list(weights.values())
     if "bias" in loose:
-        moving += [layer.bias for layer in own.values() if layer.bias is not None]
+        moving += biases
     if "affine" in loose:
         moving += [p for module in _batch_norms(model) for p in module.parameters()]
     for p in moving:
         p.requires_grad_(True)
     return weights
+
+
+def _several(what: str, names: Any) -> Collection[str]:
+    """A collection of names; a single string is one of letters."""
+    if isinstance(names, str) or not isinstance(names, Collection):
+        raise TypeError(f"`{what}` must be a list of names; got {check.brief(names)}.")
+    return names
 
 
 def _give_back(model: nn.Module, given: nn.Module) -> None:
@@ -341,27 +377,25 @@ def _batch_norms(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
-def _rank(name: str, spectrum: Spectrum, energy: float, rule: Rule) -> int:
-    if not 0 < energy <= 1:
+def _ranks(name: str, spectrum: Spectrum, energy: Any, rule: Rule) -> list[int]:
+    """Of every group, the number of directions to protect."""
+    what = f'energy["{name}"]'
+    if check.number(what, energy, "[0, 1]") == 0:
         raise ValueError(
-            f'`energy["{name}"]` must be in (0, 1]; got {energy}. '
-            'To protect nothing, say so: directions="none".'
+            f'`{what}` must be in (0, 1]; got {energy}. To protect nothing, say so: directions="none".'
         )
-    return rank(spectrum.values, energy, rule)
+    return ranks(spectrum, energy, rule)
 
 
-def _projector(spectrum: Spectrum, k: int, directions: str, seed: int) -> Projector:
+def _projector(spectrum: Spectrum, k: list[int], directions: str, seed: int) -> Projector:
     """The projector of these directions; a random one has the same rank, in a random orientation."""
     if directions == "random":
         stream = torch.Generator().manual_seed(seed)
         noise = torch.randn(spectrum.vectors.shape, generator=stream, dtype=torch.float64)
         return Projector.of(torch.linalg.qr(noise).Q, k)
-    if directions not in ("retained", "none"):
-        raise ValueError(f'`directions` must be "retained", "random" or "none"; got {directions!r}.')
-    return spectrum.projector(k if directions == "retained" else 0)
+    return spectrum.projector(k if directions == "retained" else [0] * len(k))
 
 
-def _cost(retained: Spectra, name: str, k: int) -> ProjectedLayer:
-    spectrum = retained.layers[name]
-    D = len(spectrum.values)
-    return ProjectedLayer(D, k, 8 * D * D, retained.moment_seconds[name], spectrum.seconds)
+def _cost(retained: Spectra, name: str, k: list[int]) -> ProjectedLayer:
+    values, vectors, seconds = retained.layers[name]
+    return ProjectedLayer(values.numel(), sum(k), vectors.nbytes, retained.moment_seconds[name], seconds)
