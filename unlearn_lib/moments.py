@@ -196,7 +196,7 @@ class _Sum(Products):
         self.clock = time.perf_counter()
 
     def product(self, name: str, product: Product) -> None:
-        for p in parts(product._replace(x=product.x.to(self.M[name].device)), CHUNK):
+        for p in parts(product, CHUNK, self.M[name].device):
             _rank_update(self.M[name], p, self.sign)
         begun, self.clock = self.clock, time.perf_counter()
         self.seconds[name] = self.seconds.get(name, 0.0) + self.clock - begun

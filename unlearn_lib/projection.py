@@ -44,6 +44,7 @@ __all__ = [
 
 Rule = Literal["sigma", "sigma2"]
 SLACK = 1e-10  # relative: eigenvalues below it are rounding, of float64 inputs
+ROUNDINGS = 8  # of the inputs' own precision: that far below zero rounding may take an eigenvalue
 STILL = 1e-2  # a protected step may move outputs by this share of what a free step of its size does
 
 
@@ -110,7 +111,7 @@ def spectrum(M: Any, name: str = "M", rounding: float = 0.0) -> Spectrum:
         raise ValueError(f"`{name}` must be symmetric, as a sum of p p^T is.")
     values, vectors = (part.flip(-1) for part in torch.linalg.eigh(M))
     largest = values.abs().max()
-    if values.min() < -max(SLACK, rounding) * largest:
+    if values.min() < -max(SLACK, ROUNDINGS * rounding) * largest:
         warnings.warn(
             f"the moment `{name}` is not positive semi-definite: its most negative eigenvalue is "
             f"{float(values.min() / largest):.2g} of the largest. Full and forget moments must come "
@@ -217,7 +218,7 @@ def require_still(model: nn.Module, retained: Spectra) -> None:
     for name, found in retained.layers.items():
         W = own[name].detach()
         step = torch.randn(W.shape, generator=stream, dtype=torch.float64).to(found.vectors)
-        step *= W.double().norm() / step.norm()
+        step *= (float(W.double().norm()) or 1.0) / step.norm()  # a head may begin at zero
         safe[name] = found.projector(ranks(found, 1))(step)
         free[name] = step * safe[name].norm() / step.norm()
 
@@ -229,7 +230,7 @@ def require_still(model: nn.Module, retained: Spectra) -> None:
             answer = call(twin, x)
             for name, W in before.items():
                 own[name].copy_(W)
-        return torch.as_tensor(answer).double()
+        return torch.as_tensor(answer).cpu().double()
 
     still = outputs({})
 

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import prune
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
@@ -105,11 +106,11 @@ def patches(
     return x.permute(1, *offset, 0, *place).reshape(*block, -1)  # [n C place offset] -> [C offset, n place]
 
 
-def parts(product: Product, size: int) -> Iterator[Float[Tensor, "*groups D N"]]:
-    """All columns in float64, in turn, at most `size` bytes at a time (or one sample's)."""
+def parts(product: Product, size: int, device: torch.device) -> Iterator[Float[Tensor, "*groups D N"]]:
+    """All columns in float64 on this device, in turn, at most `size` bytes at a time (or one sample's)."""
     one = product.columns(product.x[:1]).numel()
     for part in product.x.split(max(1, size // max(1, 8 * one))):
-        yield product.columns(part.double())
+        yield product.columns(part.to(device).double())
 
 
 def _products(func: Any, args: tuple[Any, ...]) -> list[Product]:
@@ -199,23 +200,23 @@ class _Trace(Products):
         self._alive += made
         names = self._sources(*read)
         for product in _products(func, args) if names else ():
-            here, fed = self._sources(product.V), self._from_data(product.x)
+            here, fed = sorted(self._sources(product.V)), self._from_data(product.x)
             if not here or self._sources(product.x):
                 continue
             if not self.named(product.V):
                 if fed:
                     self.computed |= dict.fromkeys(here, f"{func}")
-                    names -= here
+                    names.difference_update(here)
             elif all(self._is_product(name, product, func, args) for name in here):
                 self.found |= {name: product.groups for name in here if fed and name not in self.found}
-                names -= here
+                names.difference_update(here)
             elif fed:
                 self.turned |= dict.fromkeys(here, f"{func}")
         if func is aten.convolution.default:  # a transposed one
-            self.turned |= dict.fromkeys(names & self.named(args[1]), f"{func}")
+            self.turned |= dict.fromkeys(sorted(names & self.named(args[1])), f"{func}")
         data = self._from_data(*read)
         if data or not made or (func._schema.is_mutable and self.named(*made)):
-            self.others = dict.fromkeys(names, f"{func}") | self.others
+            self.others = dict.fromkeys(sorted(names), f"{func}") | self.others
         for t in made:
             if data:
                 self._data.add(_memory(t))
@@ -231,9 +232,9 @@ class _Trace(Products):
         if not product.geometry:
             return True  # by definition
         x, V = product.x[:1], product.V
-        y = func(x, V, None, *args[3:]).double().transpose(0, 1).reshape(product.groups, -1)
-        W = V.double().reshape(product.groups, len(V) // product.groups, -1)
-        return _alike((W @ product.columns(x.double())).reshape(product.groups, -1), y, rounding(x))
+        y = func(x, V, None, *args[3:]).cpu().double().transpose(0, 1).reshape(product.groups, -1)
+        W = V.cpu().double().reshape(product.groups, len(V) // product.groups, -1)
+        return _alike((W @ product.columns(x.cpu().double())).reshape(product.groups, -1), y, rounding(x))
 
     def _sources(self, *tensors: Tensor) -> set[str]:
         """The weights that these are, or are computed from."""
@@ -252,8 +253,7 @@ class _Sketch(Products):
 
     def product(self, name: str, product: Product) -> None:
         r = torch.randn(self.weights[name][0].numel(), generator=torch.Generator().manual_seed(0)).double()
-        for p in parts(product, 2**25):
-            p = p.cpu()  # MPS has no float64
+        for p in parts(product, 2**25, torch.device("cpu")):  # MPS has no float64
             self.Mr[name] = self.Mr.get(name, 0) + p @ (p.mT @ r[:, None])
 
 
@@ -336,10 +336,10 @@ def qualify(model: nn.Module, x: Tensor, weights: Mapping[str, Tensor]) -> dict[
     for name in once:
         if not _alike(once[name], halves[name], rounding(x)):
             raise UnsupportedModule(
-                f"`model` looks at the whole batch: {_where(name)} when it comes in two halves, so moments do "
-                "not add up over samples and nothing can be subtracted. Use layers that look at one sample at "
-                "a time, such as nn.GroupNorm, or batch norm with running statistics; a layer that is applied "
-                "to a constant must stand still: `requires_grad_(False)` before the moments are measured."
+                f"`model` looks at the whole batch: {_where(name)} when it comes in two halves, so moments "
+                "do not add up over samples and nothing can be subtracted. Use layers that look at a single "
+                "sample, such as nn.GroupNorm, or batch norm with running statistics. A layer that is "
+                "applied to a constant must stand still: `requires_grad_(False)` before the moments."
             )
     return groups
 
@@ -428,9 +428,21 @@ def _get(path: str) -> str:
 
 
 def eager(model: nn.Module) -> nn.Module:
-    """The net itself, where `torch.compile` has wrapped it."""
+    """The net itself, where `torch.compile` has wrapped it.
+
+    Raises:
+        UnsupportedModule: TorchScript, whose parameters cannot be frozen one by one; or lazy layers.
+    """
     inside = getattr(check.instance("model", model, nn.Module), "_orig_mod", model)
-    return inside if isinstance(inside, nn.Module) else model
+    if any(isinstance(module, torch.jit.ScriptModule) for module in inside.modules()):
+        raise UnsupportedModule(
+            "`model` is TorchScript, which cannot be taken apart. Pass the Python module."
+        )
+    if any(map(is_lazy, inside.parameters())):
+        raise UnsupportedModule(
+            "`model` has lazy layers without weights yet. Call it once, on a few samples."
+        )
+    return inside
 
 
 @contextmanager

@@ -380,7 +380,7 @@ def _batch_norms(model: nn.Module) -> list[nn.Module]:
 def _ranks(name: str, spectrum: Spectrum, energy: Any, rule: Rule) -> list[int]:
     """Of every group, the number of directions to protect."""
     what = f'energy["{name}"]'
-    if check.number(what, energy, "[0, 1]") == 0:
+    if not 0 < check.number(what, energy) <= 1:
         raise ValueError(
             f'`{what}` must be in (0, 1]; got {energy}. To protect nothing, say so: directions="none".'
         )
