@@ -124,7 +124,7 @@ class Moments:
             )
         M = {name: M.clone() for name, M in self.layers.items()}
         own = dict(model.named_parameters())
-        qualify(model, _some(model, forget), {name: own[name] for name in M})
+        qualify(model, inputs(model, forget, _few(forget)), {name: own[name] for name in M})
         seconds = _accumulate(M, model, forget, -1.0, batch_size)
         kept = {i: x for i, x in self.probe.items() if i not in set(gone.tolist())}
         left = self.ids[~torch.isin(self.ids, gone)]
@@ -157,7 +157,8 @@ def moments(model: nn.Module, data: Examples, *, batch_size: int = 256) -> Momen
     model = eager(model)
     check_examples("data", data)
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    probe = _some(model, data)
+    rows = _few(data)
+    probe = inputs(model, data, rows)
     groups = qualify(model, probe, weights)
     if not groups:
         raise UnsupportedModule(
@@ -171,19 +172,14 @@ def moments(model: nn.Module, data: Examples, *, batch_size: int = 256) -> Momen
         D = weights[name][0].numel()
         M[name] = torch.zeros([g, D, D] if g > 1 else [D, D], dtype=torch.float64, device=where)
     seconds = _accumulate(M, model, data, 1.0, batch_size)
-    kept = dict(zip(_few(data).ids.tolist(), probe.cpu(), strict=True))
+    kept = dict(zip(data.ids[rows].tolist(), probe.cpu(), strict=True))
     return Moments(M, data.ids.cpu(), fingerprint(model), seconds, kept, rounding(probe))
 
 
-def _few(data: Examples) -> Examples:
-    """Up to `PROBE` samples, spread over the labels: a request rarely takes all of them away."""
-    rows = data.y.cpu().argsort(stable=True)
-    chosen = rows[torch.linspace(0, len(data) - 1, min(PROBE, len(data))).round().long()]
-    return data.select(data.ids.cpu()[chosen])
-
-
-def _some(model: nn.Module, data: Examples) -> Tensor:
-    return inputs(model, _few(data), slice(None))
+def _few(data: Examples) -> Int[Tensor, " m"]:
+    """Rows of up to `PROBE` samples, spread over the labels: a request rarely takes all of them away."""
+    spread = torch.linspace(0, len(data) - 1, min(PROBE, len(data))).round().long()
+    return data.y.argsort(stable=True)[spread.to(data.y.device)]
 
 
 class _Sum(Products):

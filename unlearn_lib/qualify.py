@@ -323,9 +323,10 @@ def qualify(model: nn.Module, x: Tensor, weights: Mapping[str, Tensor]) -> dict[
         once, again = (_sketch(model, chosen, groups, [x]) for _ in range(2))
         drew = not torch.equal(before, stream.get_state())
         halves = _sketch(model, chosen, groups, x.tensor_split(2)) if len(x) > 1 else again
-    for name in chosen:
+    for name in once:
         if not once[name].isfinite().all():
-            raise ValueError(f'`moments["{name}"]` must be finite; it holds a NaN or an infinity.')
+            what = f'`moments["{name}"]`' if name else "the outputs of `model`"
+            raise ValueError(f"{what} must be finite; there is a NaN or an infinity among them.")
     off = [name for name in once if not _alike(once[name], again[name], rounding(x))]
     if off or drew:
         what = _where(off[0]) if off else "it draws random numbers"

@@ -301,6 +301,9 @@ def test_moments_that_are_not_finite_are_refused():
         net[1].bias[0] = math.inf
     with pytest.raises(ValueError, match=r'`moments\["3.weight"\]` must be finite'):
         moments.moments(net, data)
+    net[1].bias.data[0], net[3].bias.data[0] = 0, math.nan
+    with pytest.raises(ValueError, match="the outputs of `model` must be finite"):
+        moments.moments(net, data)
 
 
 def test_p21_two_requests_subtract_to_the_direct_moments(deep):
