@@ -14,6 +14,7 @@ import ast
 import contextlib
 import io
 import itertools
+import json
 import multiprocessing
 import os
 import random
@@ -406,18 +407,30 @@ class _Finder(ast.NodeVisitor):
 
 
 class _Listener:
-    """A pytest plugin that notes the first failure, and that it was the copy that was tested."""
+    """A pytest plugin: quick tests first; it notes the first that fails, and that it was the copy that ran.
 
-    def __init__(self, copy: Path) -> None:
+    Args:
+        copy: the tree that is to be tested.
+        seconds: of every test, as far as known.
+    """
+
+    def __init__(self, copy: Path, seconds: dict[str, float]) -> None:
         self.copy = copy
+        self.seconds = seconds
+        self.taken: dict[str, float] = {}
         self.first = ""
 
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0.0))
+
     def pytest_runtest_logreport(self, report: Any) -> None:
+        self.taken[report.nodeid] = self.taken.get(report.nodeid, 0.0) + report.duration
         if report.failed and not self.first:
             self.first = report.nodeid
 
     def pytest_collectreport(self, report: Any) -> None:
-        self.pytest_runtest_logreport(report)
+        if report.failed and not self.first:
+            self.first = report.nodeid
 
     def pytest_sessionfinish(self) -> None:
         library = sys.modules.get("unlearn_lib")
@@ -436,14 +449,14 @@ def copied(tree: Path, folder: Path) -> Path:
     return copy
 
 
-def answer_of(copy: Path, files: list[str], limit: float, write_bytecode: bool) -> Outcome:
+def answer_of(copy: Path, files: list[str], limit: float, unchanged: bool) -> Outcome:
     """Run test files in a fork of this process, which has torch in memory already, till the first failure."""
     note, begun = copy.parent / "note", time.monotonic()
     note.unlink(missing_ok=True)
     child = os.fork()
     if not child:
         try:
-            _run_tests(copy, files, limit, write_bytecode, note)
+            _run_tests(copy, files, limit, unchanged, note)
         finally:
             os._exit(3)
     while True:
@@ -468,7 +481,7 @@ def answer_of(copy: Path, files: list[str], limit: float, write_bytecode: bool) 
     return Outcome((note.read_text() if note.is_file() else "") or f"exit status {code}", seconds)
 
 
-def _run_tests(copy: Path, files: list[str], limit: float, write_bytecode: bool, note: Path) -> None:
+def _run_tests(copy: Path, files: list[str], limit: float, unchanged: bool, note: Path) -> None:
     """In the child: the process as `python -m pytest` in the copy would have it."""
     import pytest
     import pytest.__main__
@@ -482,13 +495,17 @@ def _run_tests(copy: Path, files: list[str], limit: float, write_bytecode: bool,
     os.environ.update(PYTHONPATH=str(copy), TMPDIR=str(copy.parent / "tmp"), PYTHONDONTWRITEBYTECODE="1")
     tempfile.tempdir = None
     sys.path[:] = [p for p in sys.path if p and not (Path(p) / "unlearn_lib").is_dir()]
-    sys.dont_write_bytecode = not write_bytecode
+    sys.dont_write_bytecode = not unchanged
     sys.modules["__main__"] = pytest.__main__  # processes that the tests start look at it
-    listener = _Listener(copy)
+    clock = copy.parent / "seconds.json"
+    seconds = json.loads(clock.read_text()) if clock.is_file() else {}
+    listener = _Listener(copy, seconds)
     options = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", f"--rootdir={copy}"]
     code = pytest.main([*options, *files], plugins=[listener])
     if listener.first:
         note.write_text(listener.first)
+    if unchanged:
+        clock.write_text(json.dumps(seconds | listener.taken))
     sys.stdout.flush()
     os._exit(int(code) or bool(listener.first))
 
@@ -521,7 +538,7 @@ class _Bench:
         """The seconds that these tests take without a mutant; they must pass."""
         for file in files:
             if file not in self.whole:
-                self.whole[file] = answer_of(self.copy, [file], limit=300, write_bytecode=True)
+                self.whole[file] = answer_of(self.copy, [file], limit=300, unchanged=True)
                 if self.whole[file].noticed:
                     raise SystemExit(f"{file} fails without any mutant: {self.whole[file].noticed}")
         return sum(self.whole[file].seconds for file in files)
@@ -536,7 +553,7 @@ class _Bench:
             stale.unlink()
         try:
             path.write_bytes(mutant.applied(text))
-            return answer_of(self.copy, files, limit, write_bytecode=False)
+            return answer_of(self.copy, files, limit, unchanged=False)
         finally:
             path.write_bytes(text)
 
