@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from functools import partial
 
 import pytest
@@ -804,3 +805,74 @@ def test_swapped_labels_are_unlearned_and_the_clean_ones_stay(digits):
     assert accuracy(result, split.forget) <= 0.05
     assert accuracy(result, split.retain) >= 0.99
     assert accuracy(result, poisoned) > 0.3  # their true labels
+
+
+# Numbers that the specification fixes, and what a trace says ----------------------------------------------
+
+
+def test_the_published_numbers_are_the_defaults():
+    p = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+    assert bounded(p).tolist() == pytest.approx([-math.log(1 - (v - 0.05)) for v in p.tolist()])
+    net, batch = tiny_net(), blobs(9).batch(slice(None))
+    assert torch.equal(forget_loss(net, batch), forget_loss(net, batch, offset=0.05, w1=1.0, w2=0.2))
+    assert torch.equal(ascent_loss(net, batch), -F.cross_entropy(net(batch.x), batch.y))
+    assert (CLASS.lr, CLASS.batch_size, CLASS.epochs) == (0.05, 128, 60)
+    assert (SAMPLES.lr, SAMPLES.batch_size, SAMPLES.epochs) == (0.05, 40, 40)
+
+
+def test_a_run_protects_four_fifths_of_sigma_and_ends_at_a_hundredth_unless_told_otherwise():
+    net, _, split, retained = simple()
+    spelt = {
+        "last_lr": 0.01,
+        "energy": 0.8,
+        "rule": "sigma",
+        "directions": "retained",
+        "loss_fn": forget_loss,
+    }
+    plain, told = (run(pgu(net, retained, split.forget, SHORT, stop=NEVER, **o)) for o in ({}, spelt))
+    assert all(
+        torch.equal(a, b) for a, b in zip(plain.model.parameters(), told.model.parameters(), strict=True)
+    )
+    assert plain.trace.lrs == pytest.approx([0.1 ** (1 + e / 3) for e in (1, 2, 3)])
+
+
+def test_a_trace_holds_size_rank_bytes_and_seconds_of_every_weight():
+    net, data, split, retained = simple()
+    begun, steps = time.perf_counter(), []
+    done = run(pgu(net, retained, split.forget, SHORT, stop=NEVER), [steps.append])
+    trace, waited = done.trace, time.perf_counter() - begun
+    for name, D in (("1.weight", 5), ("3.weight", 32)):
+        values = retained.layers[name].values
+        seconds = retained.moment_seconds[name], retained.layers[name].seconds
+        assert trace.layers[name] == (D, rank(values, 0.8), 8 * D**2, *seconds)
+    assert trace.seconds["moments"] == pytest.approx(sum(retained.moment_seconds.values()))
+    assert trace.seconds["eigen"] == pytest.approx(sum(s.seconds for s in retained.layers.values()))
+    assert 0 < trace.seconds["unlearn"] <= waited
+    assert done.seconds == pytest.approx(sum(trace.seconds.values()))
+    assert [(s.epoch, s.number, s.steps) for s in steps] == [(e, n, 3) for e in (1, 2, 3) for n in (1, 2, 3)]
+    assert all(len(shares) == len(steps) for shares in trace.survival.values())
+    assert [s.info["survival"]["1.weight"] for s in steps] == trace.survival["1.weight"]
+    assert (trace.epoch, len(trace.scores)) == (3, 4)
+    full = moments.moments(net, data)
+    assert full.nbytes == {"1.weight": 8 * 25, "3.weight": 8 * 32**2}
+    assert sum(full.seconds.values()) <= time.perf_counter() - begun
+
+
+def test_survival_is_the_share_of_the_norm_of_each_step_that_is_left():
+    net, _, split, retained = simple()
+    one = Recipe(lr=0.1, batch_size=40, epochs=1)
+    done = run(pgu(net, retained, split.forget, one, stop=NEVER))
+    free = run(pgu(net, retained, split.forget, one, stop=NEVER, directions="none")).model
+    for name in ("1.weight", "3.weight"):
+        taken, whole = (m.get_parameter(name) - net.get_parameter(name) for m in (done.model, free))
+        assert done.trace.survival[name] == [pytest.approx(float((taken.norm() / whole.norm()).detach()))]
+
+
+def test_parameters_are_as_trainable_afterwards_as_before():
+    net, _, split, _ = simple()
+    net[1].bias.requires_grad_(False)
+    retained = request(net, split.retain + split.forget, split.forget)
+    done = run(pgu(net, retained, split.forget, SHORT, stop=NEVER))
+    assert [p.requires_grad for p in done.model.parameters()] == [True, False, True, True]
+    assert all(p.grad is None for p in done.model.parameters())
+    assert not done.model.training
