@@ -258,7 +258,9 @@ class _Sketch(Products):
 
 
 def _tensors(nested: Any) -> list[Tensor]:
-    return [t for t in tree_leaves(nested) if isinstance(t, Tensor) and t.numel()]
+    """Those that lie in memory as such; what is sparse shares none with a weight."""
+    leaves = (t for t in tree_leaves(nested) if isinstance(t, Tensor))
+    return [t for t in leaves if t.layout == torch.strided and t.numel()]
 
 
 def _memory(t: Tensor) -> int:

@@ -147,6 +147,10 @@ PROJECTED = {
         with_head(lambda m, x: m.l(x) + m.b(m.a(x)), l=layer, a=lambda: layer(48, 5), b=lambda: layer(5, 40)),
         (48,),
     ),
+    "a sparse mixing of hidden units": (
+        with_head(lambda m, x: (torch.eye(40).to_sparse().to(x) @ m.l(x).T).T, l=layer),
+        (48,),
+    ),
     "experts": (
         with_head(lambda m, x: torch.where(x[:, :1] > 0, m.a(x), m.b(x)), a=layer, b=layer),
         (48,),
