@@ -1,10 +1,11 @@
 """Do the unit tests notice a wrong token? ``python ci/campaign.py mutants --n 200 --seed 0``
 
 A mutant is the library with one token changed: `<` for `<=`, `+` for `-`, `dim=0` for `dim=1`, a default by
-another. Each is tried in a copy of the tree, against the tests of its module alone, until the first of them
-fails or a limit of time is reached: a mutant that hangs is noticed as well. One that no test notices is
-printed as UNNOTICED: either no test says what the token is for, or the token does not matter. Those known not
-to matter are in `SKIP`, each with its reason. The goal is that nine of ten are noticed.
+another. Each is tried in a copy of the tree, against the tests of its module alone (but for those marked
+slow), until the first of them fails or a limit of time is reached: a mutant that hangs is noticed as well.
+One that no test notices is printed as UNNOTICED: either no test says what the token is for, or the token does
+not matter. Those known not to matter are in `SKIP`, each with its reason. The goal is that nine of ten are
+noticed.
 """
 
 from __future__ import annotations
@@ -514,7 +515,17 @@ def _run_tests(copy: Path, files: list[str], limit: float, unchanged: bool, note
     clock = copy.parent / "seconds.json"
     seconds = json.loads(clock.read_text()) if clock.is_file() else {}
     listener = _Listener(copy, seconds)
-    options = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", f"--rootdir={copy}"]
+    options = [
+        "-x",
+        "-q",
+        "-m",
+        "not slow",
+        "--no-header",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        f"--rootdir={copy}",
+    ]
     code = pytest.main([*options, *files], plugins=[listener])
     if listener.first:
         note.write_text(listener.first)
@@ -606,18 +617,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--tree", type=Path, default=ROOT, help="another checkout")
     options = parser.parse_args(arguments)
     os.environ.update(OMP_NUM_THREADS="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
-    tree = options.tree.resolve()
-    files = [path for path in files_of(tree) if not options.module or path.stem in options.module]
-    every = [mutant for path in files for mutant in mutants_of(path, tree)]
-    if not every:
-        parser.error(f"no mutants: there is no file {' or '.join(options.module or ['at all'])}.")
-    random.Random(options.seed).shuffle(every)
-    usable = (mutant for mutant in every if is_another(mutant, tree))
-    sample = sorted(itertools.islice(usable, options.n or None))
-    print(f"{len(sample)} of {len(every)} mutants of {len(files)} files", flush=True)
     tried, noticed = Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        os.environ["TMPDIR"] = tempfile.tempdir = folder  # of the copies
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        tree = copied(options.tree.resolve(), Path(folder))  # the tree as it is now, whatever becomes of it
+        files = [path for path in files_of(tree) if not options.module or path.stem in options.module]
+        every = [mutant for path in files for mutant in mutants_of(path, tree)]
+        if not every:
+            parser.error(f"no mutants: there is no file {' or '.join(options.module or ['at all'])}.")
+        random.Random(options.seed).shuffle(every)
+        usable = (mutant for mutant in every if is_another(mutant, tree))
+        sample = sorted(itertools.islice(usable, options.n or None))
+        print(f"{len(sample)} of {len(every)} mutants of {len(files)} files", flush=True)
         for mutant, outcome in zip(sample, outcomes(tree, sample, options.jobs), strict=True):
             tried[mutant.file] += 1
             noticed[mutant.file] += outcome.noticed is not None
