@@ -67,6 +67,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "params": ("deepobliviate",),
     "partition": ("sisa",),
     "projection": ("qualify", "subspaces", "pgu"),
+    "data": ("pictures", "files"),
     "files": ("data", "pictures"),
     "pictures": ("data",),
     "qualify": ("pgu",),
@@ -87,6 +88,7 @@ SKIP: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("exponent = _golden_section(y, grid[", "1 max min", "a wider bracket has the same minimum"),
         ("len(residuals) + 1)", "1", "beyond the end the last window comes again"),
         ("rounds: int = 60", "60", "fewer rounds are below rounding already"),
+        ("(fluctuation > 0).all()", "all", "fluctuations vanish for a constant, and then all of them"),
         ("if at_left < at_right:", "<", "between equal sides any step keeps the minimum"),
         (
             "np.cumsum(y - y.mean())",

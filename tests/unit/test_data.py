@@ -328,3 +328,13 @@ def test_moving_keeps_what_is_there_and_scales_what_is_stored():
     assert blobs(4).to("cpu").x.dtype == torch.float64
     same = blobs(4)
     assert same.to("cpu", torch.float64) is same
+
+
+def test_the_name_of_a_data_set_is_that_one_beside_a_folder_of_that_name(tmp_path, monkeypatch):
+    image_folder(tmp_path / "digits")
+    image_folder(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert not any(data.is_path(name) for name in data.names())
+    assert data.load("digits").shape == (1, 8, 8)
+    assert all(data.is_path(name) for name in ("mine", "./digits", "any/where", tmp_path))
+    assert not any(data.is_path(name) for name in ("yours", 3, None))
