@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -106,9 +107,25 @@ def lesson_path(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
     return lesson_at
 
 
+class Lab(NamedTuple):
+    """A server: its address, the folder that it serves, and the token without which it answers nobody."""
+
+    base: str
+    root: Path
+    token: str
+
+    def ask(self, path: str, method: str = "GET") -> Any:
+        """What the server's API says; None where it says nothing."""
+        request = urllib.request.Request(self.base + path, method=method)
+        request.add_header("Authorization", f"token {self.token}")
+        with urllib.request.urlopen(request) as reply:
+            text = reply.read()
+        return json.loads(text) if text else None
+
+
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """(url, served folder) of a JupyterLab without the user's settings and kernels; its lessons are small."""
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A JupyterLab without the user's settings and kernels; its lessons are small."""
     root, home = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("home")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -119,7 +136,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     config, log = home / "jupyter_server_test_config.py", home / "lab.log"
     config.write_text(
         "from jupyterlab.galata import configure_jupyter_server\n"
-        "configure_jupyter_server(c)\n"  # no token, no xsrf, window.jupyterapp exposed
+        "configure_jupyter_server(c)\n"  # exposes window.jupyterapp, but also asks nobody for a token
+        "import os\n"
+        "c.IdentityProvider.token = os.environ['UNLEARN_TEST_TOKEN']\n"  # other users stay outside
+        "c.ServerApp.disable_check_xsrf = False\n"
         f"c.ServerApp.ip, c.ServerApp.port, c.ServerApp.port_retries = '127.0.0.1', {port}, 0\n"
         f"c.ServerApp.root_dir = {str(root)!r}\n"
         f"c.LabApp.user_settings_dir = {str(home / 'settings')!r}\n"
@@ -129,7 +149,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     (startup / "small.py").write_text("import tests.small\n\ntests.small.shrink()\ndel tests\n")
     private = {f"JUPYTER_{k}_DIR": str(home / k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")}
     env = {k: v for k, v in os.environ.items() if k != "UNLEARN_HEADLESS"}  # the panels must be live here
-    env |= {**private, "IPYTHONDIR": str(home / "ipython"), "OMP_NUM_THREADS": "1"}
+    token = secrets.token_hex()
+    env |= {
+        **private,
+        "UNLEARN_TEST_TOKEN": token,
+        "IPYTHONDIR": str(home / "ipython"),
+        "OMP_NUM_THREADS": "1",
+    }
     env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "jupyter", "lab", "--config", str(config)]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -146,7 +172,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
                 break
             except OSError:
                 time.sleep(0.3)
-        yield base, root
+        yield Lab(base, root, token)
     finally:
         server.terminate()
         server.wait(30)
@@ -155,8 +181,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
 class Notebook:
     """One notebook in one page. `problems`: console errors, HTTP failures and requests to other hosts."""
 
-    def __init__(self, page: Any, base: str, root: Path) -> None:
-        self.page, self.base, self.root = page, base, root
+    def __init__(self, page: Any, lab: Lab) -> None:
+        self.page, self.lab, self.base, self.root = page, lab, lab.base, lab.root
         self.problems: list[str] = []
         page.on("console", lambda m: self.problems.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: self.problems.append(str(e)))
@@ -175,7 +201,7 @@ class Notebook:
         """Copy to a fresh name: `?reset` resets the workspace, not a kernel left by another test."""
         copy = self.root / f"{time.time_ns()}_{source.name}"
         shutil.copy(source, copy)
-        self.page.goto(f"{self.base}/lab/tree/{copy.name}?reset")
+        self.page.goto(f"{self.base}/lab/tree/{copy.name}?reset&token={self.lab.token}")
         self.page.wait_for_function(f"() => {KERNEL}?.status === 'idle'", timeout=60_000)
         self.page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
         return self
@@ -262,22 +288,19 @@ class Notebook:
 
     def close(self) -> None:
         """End the kernel: the next notebook must not share the processor with it."""
-        with urllib.request.urlopen(self.base + "/api/sessions") as reply:
-            running = json.load(reply)
-        for item in running:
-            url = f"{self.base}/api/sessions/{item['id']}"
-            urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).close()
+        for item in self.lab.ask("/api/sessions"):
+            self.lab.ask(f"/api/sessions/{item['id']}", "DELETE")
 
 
 @pytest.fixture(scope="session")
-def opened(browser: Any, browser_context_args: dict[str, Any], lab: tuple[str, Path]) -> Callable[..., Any]:
+def opened(browser: Any, browser_context_args: dict[str, Any], lab: Lab) -> Callable[..., Any]:
     """A context manager: a notebook in a page of its own, run to its end; it is closed whatever happens."""
 
     @contextmanager
     def notebook(source: Path, timeout: int = 300_000, patience: int = 15_000) -> Iterator[Notebook]:
         context = browser.new_context(**browser_context_args)
         context.set_default_timeout(patience)
-        found = Notebook(context.new_page(), *lab)
+        found = Notebook(context.new_page(), lab)
         try:
             yield found.open(source).run_all(timeout)
         finally:

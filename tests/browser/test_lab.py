@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import expect
@@ -48,6 +50,19 @@ def test_1_the_notebook_runs_clean_and_offline(demo: Any, out: Any) -> None:
     expect(button(out, "Unlearn")).to_be_visible()
     expect(out.locator(LIVE_CHART)).to_have_count(2)  # charts, not pictures of them
     expect(demo.page.locator(".jp-OutputArea img[alt='Image']")).to_have_count(0)
+
+
+def test_the_server_answers_nobody_without_its_token(lab: Any) -> None:
+    contents = f"{lab.base}/api/contents"
+    with pytest.raises(HTTPError, match="403"):
+        urlopen(contents)
+    assert lab.ask("/api/contents")["type"] == "directory"
+    with urlopen(f"{lab.base}/lab?token={lab.token}") as page:  # as the browser: from here on by cookie
+        cookies = "; ".join(one.split(";")[0] for one in page.headers.get_all("Set-Cookie"))
+    with urlopen(Request(contents, headers={"Cookie": cookies})) as reply:
+        assert reply.status == 200
+    with pytest.raises(HTTPError, match="403"):  # a page of another site has the cookies, but not this header
+        urlopen(Request(contents, b"{}", {"Cookie": cookies, "Referer": "http://127.0.0.1:1/"}))
 
 
 def test_3_choosing_by_picture_and_by_chart_changes_what_is_shown(demo: Any, out: Any) -> None:

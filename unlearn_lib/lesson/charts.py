@@ -6,6 +6,7 @@ traces again with matplotlib. Color is never the only cue: marker, dash and hatc
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,9 @@ __all__ = [
     "accuracy_chart",
     "class_chart",
     "counted",
+    "dollars",
+    "escaped",
+    "literal",
     "matrix_chart",
     "probability_chart",
     "seconds_chart",
@@ -133,7 +137,7 @@ def class_chart(
 ) -> View:
     """Test accuracy of every class under each model, by role; the names of forgotten classes are marked."""
     gone = set(forget)
-    names = [f"<b>{name}</b> (forget)" if k in gone else name for k, name in enumerate(classes)]
+    names = [f"<b>{literal(n)}</b> (forget)" if k in gone else literal(n) for k, n in enumerate(classes)]
     figure = _bars(accuracies, names)
     figure.update_layout(yaxis_title="test accuracy", xaxis_title="class", xaxis_type="category")
     words = "; ".join(
@@ -146,7 +150,7 @@ def class_chart(
 @check.arguments
 def probability_chart(probabilities: Mapping[str, Sequence[float]], classes: Sequence[str]) -> View:
     """How sure each model is of every class, for one sample."""
-    figure = _bars(probabilities, classes)
+    figure = _bars(probabilities, [literal(name) for name in classes])
     figure.update_layout(yaxis_title="probability", xaxis_title="class", xaxis_type="category")
     words = "; ".join(
         f"the {role} model says {classes[int(np.argmax(p))]} with {max(p):.0%}"
@@ -176,8 +180,8 @@ def matrix_chart(
         share = table / np.maximum(table.sum(1, keepdims=True), 1)
         figure.add_heatmap(
             z=share.tolist(),
-            x=list(classes),
-            y=list(classes),
+            x=[literal(name) for name in classes],
+            y=[literal(name) for name in classes],
             text=np.where(table > 0, table.astype(int).astype(str), "").tolist(),
             texttemplate="%{text}" if len(classes) <= 12 else None,
             colorscale=[[0, "#ffffff"], [1, "#0072B2"]],
@@ -298,7 +302,7 @@ def _axis(layout: Any, name: str) -> Any:
 def _frame(ax: Any, layout: Any, spot: tuple[str, str], title: str) -> None:
     for letter, key in zip("xy", spot, strict=True):
         axis = _axis(layout, key)
-        ax.set(**{f"{letter}label": plain(axis.title.text)})
+        ax.set(**{f"{letter}label": _drawn(axis.title.text)})
         if axis.type == "log":
             ax.set(**{f"{letter}scale": "log"})
         if axis.range and axis.type != "log":
@@ -313,17 +317,43 @@ def _frame(ax: Any, layout: Any, spot: tuple[str, str], title: str) -> None:
             ax.tick_params(axis=letter, **{side: False, f"label{side}": False})
         if axis.tickformat and axis.tickformat.endswith("%"):
             getattr(ax, f"{letter}axis").set_major_formatter(lambda value, _: f"{value:.0%}")
-    ax.set_title(plain(title), fontsize=10)
+    ax.set_title(_drawn(title), fontsize=10)
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def literal(name: object) -> str:
+    """A name as it is, for plotly's texts: these read tags, entities, formulas and fields of templates."""
+    found = html.escape(str(name), quote=False)
+    for sign in "${}":
+        found = found.replace(sign, f"&#{ord(sign)};")
+    return found
+
+
 def plain(text: str | None) -> str:
-    """Without the tags of plotly's texts."""
-    return (text or "").replace("<b>", "").replace("</b>", "").replace("<br>", "\n")
+    """One of plotly's texts in plain characters."""
+    return html.unescape((text or "").replace("<b>", "").replace("</b>", "").replace("<br>", "\n"))
+
+
+def dollars(text: str) -> str:
+    """For matplotlib: a dollar is a dollar, and begins no formula."""
+    return text.replace("$", r"\$")
+
+
+def escaped(text: object) -> str:
+    """For HTML: the text as it is. A notebook would typeset what stands between two bare dollars."""
+    return html.escape(str(text)).replace("$", "<span>$</span>")
+
+
+def _drawn(text: str | None) -> str:
+    """One of plotly's texts, for matplotlib."""
+    return dollars(plain(text))
 
 
 def _label(trace: Any) -> dict[str, Any]:
-    return {} if trace.showlegend is False or not trace.name else {"label": plain(trace.name)}
+    if trace.showlegend is False or not trace.name:
+        return {}
+    text = _drawn(trace.name)
+    return {"label": f" {text}" if text.startswith("_") else text}  # with "_" it would not be in the legend
 
 
 def _scatter(ax: Any, trace: Any, index: int, bars: int) -> None:
@@ -343,7 +373,7 @@ def _scatter(ax: Any, trace: Any, index: int, bars: int) -> None:
     )
     if "text" in mode:
         for x, y, text in zip(trace.x, trace.y, trace.text, strict=True):
-            ax.text(x, y, f" {plain(text)}", fontsize=8, color="#1a1a1a", va="top")
+            ax.text(x, y, f" {_drawn(text)}", fontsize=8, color="#1a1a1a", va="top")
 
 
 def _bar(ax: Any, trace: Any, index: int, bars: int) -> None:
@@ -351,16 +381,16 @@ def _bar(ax: Any, trace: Any, index: int, bars: int) -> None:
     look["edgecolor"] = "white"
     if trace.orientation == "h":
         left = 0 if trace.base is None else list(trace.base)
-        drawn = ax.barh([plain(str(y)) for y in trace.y], list(trace.x), left=left, **look, **_label(trace))
+        drawn = ax.barh([_drawn(str(y)) for y in trace.y], list(trace.x), left=left, **look, **_label(trace))
         if trace.text is not None:
-            ax.bar_label(drawn, [plain(text) for text in trace.text], padding=3)
+            ax.bar_label(drawn, [_drawn(text) for text in trace.text], padding=3)
         return
     places, width = np.arange(len(trace.x)), 0.8 / bars
     places_of_these = places + (index - (bars - 1) / 2) * width
     drawn = ax.bar(places_of_these, list(trace.y), width, **look, **_label(trace))
     if trace.text is not None:
-        ax.bar_label(drawn, [plain(text) for text in trace.text], padding=2, fontsize=8)
-    ax.set_xticks(places, [plain(str(x)).replace(" (", "\n(") for x in trace.x])
+        ax.bar_label(drawn, [_drawn(text) for text in trace.text], padding=2, fontsize=8)
+    ax.set_xticks(places, [_drawn(str(x)).replace(" (", "\n(") for x in trace.x])
 
 
 def _heatmap(ax: Any, trace: Any, index: int, bars: int) -> None:
@@ -375,9 +405,11 @@ def _heatmap(ax: Any, trace: Any, index: int, bars: int) -> None:
     ax.imshow(z, **look, aspect="auto")
     for ticks, names in ((ax.set_xticks, trace.x), (ax.set_yticks, trace.y)):
         if names is not None:
-            ticks(range(len(names)), [plain(str(name)) for name in names], fontsize=8)
+            ticks(range(len(names)), [_drawn(str(name)) for name in names], fontsize=8)
     inches = ax.figure.get_figwidth() / ax.get_gridspec().ncols / z.shape[1]
-    if trace.x is not None and max(len(str(name)) for name in trace.x) * 0.08 > inches:  # a letter's width
+    if (
+        trace.x is not None and max(len(plain(str(name))) for name in trace.x) * 0.08 > inches
+    ):  # a letter's width
         ax.tick_params(axis="x", rotation=90)
     if trace.texttemplate and trace.text is not None:
         top = np.nanmax(z) if trace.zmax is None else trace.zmax

@@ -5,7 +5,6 @@ Only widgets whose name a screen reader finds and whose colors have enough contr
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ import plotly.graph_objects as go
 
 from unlearn_lib import check
 from unlearn_lib.lesson import session
-from unlearn_lib.lesson.charts import View, counted, still
+from unlearn_lib.lesson.charts import View, counted, escaped, still
 
 __all__ = [
     "KeyGuard",
@@ -171,17 +170,17 @@ def button(description: str, tooltip: str, action: Callable[[], Any], *, main: b
 @check.arguments
 def table(numbers: Mapping[str, object], caption: str = "") -> str:
     """Numbers as an HTML table: one row a name; a mapping of mappings gets a column a key."""
-    head = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    head = f"<caption>{escaped(caption)}</caption>" if caption else ""
     nested = {name: row for name, row in numbers.items() if isinstance(row, Mapping)}
     columns = list(dict.fromkeys(key for row in nested.values() for key in row))
     if columns:
-        names = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in columns)
+        names = "".join(f'<th scope="col">{escaped(c)}</th>' for c in columns)
         head += f'<thead><tr><th scope="col">model</th>{names}</tr></thead>'
     body = ""
     for name, row in numbers.items():
         values = [row.get(c) for c in columns] if isinstance(row, Mapping) else [row]
         cells = "".join(_cell(value) for value in values)
-        body += f'<tr><th scope="row">{html.escape(name)}</th>{cells}</tr>'
+        body += f'<tr><th scope="row">{escaped(name)}</th>{cells}</tr>'
     return f"<table>{head}<tbody>{body}</tbody></table>" if numbers else ""
 
 
@@ -195,7 +194,7 @@ def _offered(options: Iterable[Any]) -> list[Any]:
 def _cell(value: object) -> str:
     """Numbers stand to the right, as in every notebook; sentences begin beside their name."""
     style = ' style="text-align: left"' if isinstance(value, str) else ""
-    return f"<td{style}>{html.escape(words(value))}</td>"
+    return f"<td{style}>{escaped(words(value))}</td>"
 
 
 def words(value: object) -> str:

@@ -11,7 +11,6 @@ retraining is the noise floor of its column, and nobody gains by sharing first w
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 import math
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 
 from unlearn_lib import check
 from unlearn_lib.data import Examples, check_examples, mix
+from unlearn_lib.lesson.charts import escaped
 from unlearn_lib.lesson.contest import METHODS, Kind, Knobs, Method, Task, plain
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics import divergence as div
@@ -198,13 +198,13 @@ class Grid:
         return "\n".join([self.caption, top, *(line.rstrip() for line in lines)])
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col" style="text-align: left">{html.escape(c)}</th>' for c in self.head)
+        head = "".join(f'<th scope="col" style="text-align: left">{escaped(c)}</th>' for c in self.head)
         body = ""
         for first, *cells in self.rows:
             span = f' colspan="{len(self.head) - 1}"' if len(cells) == 1 < len(self.head) - 1 else ""
-            row = "".join(f'<td{span} style="text-align: left">{html.escape(c)}</td>' for c in cells)
-            body += f'<tr><th scope="row" style="text-align: left">{html.escape(first)}</th>{row}</tr>'
-        caption = f"<caption>{html.escape(self.caption)}</caption>"
+            row = "".join(f'<td{span} style="text-align: left">{escaped(c)}</td>' for c in cells)
+            body += f'<tr><th scope="row" style="text-align: left">{escaped(first)}</th>{row}</tr>'
+        caption = f"<caption>{escaped(self.caption)}</caption>"
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:

@@ -22,7 +22,7 @@ from torch import nn
 from unlearn_lib import check
 from unlearn_lib.data import Dataset, Split
 from unlearn_lib.lesson import run_views, session
-from unlearn_lib.lesson.charts import View
+from unlearn_lib.lesson.charts import View, escaped
 from unlearn_lib.lesson.controls import (
     NAMED,
     KeyGuard,
@@ -433,4 +433,4 @@ def _key(original: nn.Module, split: Split) -> tuple[int, ...]:
 
 def described(view: View) -> str:
     """The text alternative of a view: its numbers, and what there is to see."""
-    return table(view.numbers) + f"<p>{html.escape(view.alt)}</p>"
+    return table(view.numbers) + f"<p>{escaped(view.alt)}</p>"

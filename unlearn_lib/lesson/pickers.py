@@ -19,7 +19,7 @@ from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples, check_examples
 from unlearn_lib.lesson import session
-from unlearn_lib.lesson.charts import MARKERS, View, counted
+from unlearn_lib.lesson.charts import MARKERS, View, counted, dollars, literal
 from unlearn_lib.lesson.controls import NAMED, KeyGuard, button, picture_of
 from unlearn_lib.lesson.plots import ROLES
 
@@ -115,13 +115,13 @@ class EmbeddingPicker(w.VBox):
                     y=self.points[rows, 1],
                     customdata=self.drawn.ids[rows].numpy(),
                     mode="markers",
-                    name=str(name),
+                    name=literal(name),
                     marker={
                         "color": colors[k % len(colors)],
                         "symbol": self.symbols[k % len(self.symbols)],
                         "size": 7,
                     },
-                    hovertemplate=f"sample %{{customdata}}, class {name}<extra></extra>",
+                    hovertemplate=f"sample %{{customdata}}, class {literal(name)}<extra></extra>",
                     selectedpoints=self._selected(rows, value),
                 )
                 for k, (name, rows) in enumerate(zip(classes, self.traces, strict=True))
@@ -214,13 +214,13 @@ class EmbeddingPicker(w.VBox):
         """The embedding as a picture, for a page without a front end."""
         figure = Figure(figsize=(9, 3.8), layout="constrained")
         ax, wanted = figure.subplots(), set(self.value)
-        for trace, rows in zip(self.figure.data, self.traces, strict=True):
+        for name, trace, rows in zip(self.classes, self.figure.data, self.traces, strict=True):
             chosen = np.isin(self.drawn.ids[rows].numpy(), list(wanted))
             shape = trace.marker.symbol.removesuffix("-open")
             look = {"marker": MARKERS[shape], "color": trace.marker.color, "s": 14}
             look |= {"facecolor": "none"} if trace.marker.symbol.endswith("-open") else {}
             ax.scatter(*self.points[rows].T, alpha=0.25 if wanted else 0.8, **look)
-            ax.scatter(*self.points[rows][chosen].T, label=trace.name, **look)
+            ax.scatter(*self.points[rows][chosen].T, label=dollars(f" {name}"), **look)
         ax.set(xlabel=self.axes[0], ylabel=self.axes[1])
         ax.legend(title="class", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
         alt = f"{len(self.drawn)} samples by {self.axes[0]} and {self.axes[1]}; {self.count.value}."

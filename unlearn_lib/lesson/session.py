@@ -32,7 +32,7 @@ from torch import nn
 
 from unlearn_lib import check, data, models
 from unlearn_lib.data import Dataset
-from unlearn_lib.lesson.charts import STILL_TYPES, View, still
+from unlearn_lib.lesson.charts import STILL_TYPES, View, escaped, still
 from unlearn_lib.lesson.fitting import FOLDER_PIXELS, fitted, measured
 from unlearn_lib.lesson.presets import PRESETS
 from unlearn_lib.train import Recipe, pick_device
@@ -313,14 +313,14 @@ def picture(fig: Figure | BaseFigure, alt: str | None) -> dict[str, str]:
             png = fig.to_image("png")
         except Exception as error:  # no kaleido, no browser, or one that does not answer: many kinds
             note = f"No picture of this chart: {type(error).__name__}. It is drawn in a live notebook."
-            caption = f"<figcaption>{text}<br>{html.escape(note)}</figcaption>"
+            caption = f"<figcaption>{escaped(alt)}<br>{html.escape(note)}</figcaption>"
             return {"text/html": f"<figure>{caption}</figure>", "text/plain": f"{alt} ({note})"}
     else:
         raise TypeError(f"`fig` must be a matplotlib or plotly figure; got {type(fig).__name__}.")
     code = base64.b64encode(png).decode()
     image = f'<img alt="{text}" src="data:image/png;base64,{code}">'
     return {
-        "text/html": f"<figure>{image}<figcaption>{text}</figcaption></figure>",
+        "text/html": f"<figure>{image}<figcaption>{escaped(alt)}</figcaption></figure>",
         "image/png": code,
         "text/plain": alt,
     }

@@ -19,7 +19,7 @@ from torch import Tensor
 from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples, check_examples
-from unlearn_lib.lesson.charts import View, counted
+from unlearn_lib.lesson.charts import View, counted, dollars
 
 __all__ = ["Thumbnails", "image_array", "image_url", "top_of"]
 
@@ -205,7 +205,7 @@ class Thumbnails(anywidget.AnyWidget):
                 pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest", extent=box, aspect="auto"
             )
             mark = "✓ " if self.ids[place] in self.value else ""
-            ax.text(x, y - 0.32, mark + self.labels[place], fontsize=7, ha="center", va="bottom")
+            ax.text(x, y - 0.32, dollars(mark + self.labels[place]), fontsize=7, ha="center", va="bottom")
         ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.55, -0.65))
         chosen = [name for i, name in zip(self.ids, self.names, strict=True) if i in self.value]
         alt = f"{self.description}: {counted(shown, 'picture')}, {len(chosen)} of them chosen."

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples
-from unlearn_lib.lesson.charts import View, styled
+from unlearn_lib.lesson.charts import View, literal, styled
 from unlearn_lib.lesson.figures.deepobliviate import style
 from unlearn_lib.lesson.plots import ROLES
 from unlearn_lib.lesson.progress import Progress
@@ -116,7 +116,7 @@ def boundary_chart(
             zmin=0,
             zmax=1,
             showscale=False,
-            hovertemplate=f"probability of {classes[1]}: %{{z:.0%}}<extra></extra>",
+            hovertemplate=f"probability of {literal(classes[1])}: %{{z:.0%}}<extra></extra>",
             **spot,
         )
         _halo(figure, points, ids, "to forget", showlegend=column == 1, **spot)
@@ -274,9 +274,9 @@ def _points(
             y=mine.x[:, 1].numpy(),
             customdata=mine.ids.numpy(),
             mode="markers",
-            name=f"label “{name}”",
+            name=f"label “{literal(name)}”",
             marker={"color": COLORS[k], "symbol": SYMBOLS[k], "size": size},
-            hovertemplate=f"point %{{customdata}}, label {name}<extra></extra>",
+            hovertemplate=f"point %{{customdata}}, label {literal(name)}<extra></extra>",
             showlegend=showlegend,
             **spot,
         )

@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from unlearn_lib import check
 from unlearn_lib.data import Scale
-from unlearn_lib.lesson.charts import View, plain, styled
+from unlearn_lib.lesson.charts import View, literal, plain, styled
 from unlearn_lib.lesson.figures.deepobliviate import style
 from unlearn_lib.lesson.plots import ROLES
 from unlearn_lib.lesson.progress import Progress
@@ -92,8 +92,9 @@ def scores(table: np.ndarray, classes: Collection[int]) -> Scores:
 
 @check.arguments
 def short_names(names: Sequence[str]) -> list[str]:
-    """Class names for narrow axes: "0" for "0 - zero", "airp" for "airplane"."""
-    return [name.split()[0][:4] for name in names]
+    """Class names for narrow axes: "0" for "0 - zero", "airp" for "airplane"; numbers where two are alike."""
+    short = [name.strip()[:4].split()[0] if name.strip() else "" for name in names]
+    return short if len(set(short)) == len(short) else [str(k) for k in range(len(short))]
 
 
 def destinations(table: np.ndarray, classes: Collection[int], names: Sequence[str]) -> dict[str, float]:
@@ -168,7 +169,7 @@ def noise_chart(noises: Mapping[str, Noise], chosen: str | None = None) -> View:
             figure.add_scatter(
                 y=values,
                 x=list(range(len(values))),
-                name=label,
+                name=literal(label),
                 legendgroup=label,
                 showlegend=column == 1,
                 **style(role, "lines", dash=dash),
@@ -230,7 +231,7 @@ def replay_chart(
     for column in (1, 2):
         mark = {"x": [now.epoch] * 2, "y": [0, 1], "name": "bars on the right", "showlegend": column == 1}
         figure.add_scatter(**mark, **style("neutral", "lines", dash="dot"), row=1, col=column)
-    short = short_names(names)
+    short = [literal(name) for name in short_names(names)]
     shown = {"unlearned": now.table, "retrained": references["retrained"]}
     _add_bars(figure, {k: destinations(v, classes, short) for k, v in shown.items()}, col=3)
     figure.update_traces(showlegend=False, col=3)
@@ -252,7 +253,8 @@ def destination_chart(
 ) -> View:
     """Which classes the images of the forgotten class are taken for, under each model."""
     values = {label: destinations(table, classes, names) for label, table in tables.items()}
-    figure = _add_bars(go.Figure(), values)
+    bars = {label: {literal(name): share for name, share in row.items()} for label, row in values.items()}
+    figure = _add_bars(go.Figure(), bars)
     figure.update_xaxes(title="predicted class", type="category")
     figure.update_yaxes(title="share of forget images")
     words = "; ".join(
