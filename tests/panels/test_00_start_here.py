@@ -185,13 +185,5 @@ def test_the_ascent_stops_where_no_forget_point_is_right(lesson: SimpleNamespace
         assert accuracy(model, lesson.splits[name].forget) == 0
 
 
-def test_the_exercises_are_solved_by_their_solutions_and_see_the_usual_mistakes(
-    lesson: SimpleNamespace,
-) -> None:
+def test_the_exercises_are_solved_by_their_solutions(lesson: SimpleNamespace) -> None:
     assert (lesson.exercise_1, lesson.exercise_2) == ("pass", "pass")
-
-    def signed(unlearned: dict[str, float], retrained: dict[str, float]) -> float:
-        return sum(unlearned[k] - retrained[k] for k in retrained) / len(retrained)
-
-    assert "over-forgets" in lesson.check_gap(signed)
-    assert "0.3" in lesson.check_attack(lambda m, o, t: ((m < t).mean(), (o < t).mean()))
