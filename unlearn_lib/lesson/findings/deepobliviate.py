@@ -22,8 +22,7 @@ def fading(window: Sequence[float], gap: Sequence[float], stop: int | None) -> s
         "Here the two networks even come close to each other again."
         if together
         else "Two networks that have parted do not come together again: $G$ stays far above zero, and tells "
-        "nothing about "
-        "*when to stop*."
+        "nothing about *when to stop*."
     ]
     if alike:
         told.append(
@@ -51,8 +50,7 @@ def epsilon(accuracies: Sequence[float]) -> str:
     if spread <= 0.01:
         return (
             f"Test accuracy hardly feels the stop: all these models are within {points(spread)}. It cannot "
-            "tell a good "
-            "epsilon from a bad one."
+            "tell a good epsilon from a bad one."
         )
     return f"Test accuracy does feel the stop here: these models differ by up to {points(spread)}."
 
@@ -62,8 +60,7 @@ def order(same: float, shuffled: float) -> str:
     if shuffled > 1.5 * same:
         return (
             f"Shuffled anew the late residual is {shuffled / same:.1f} times as large: it measures the "
-            "shuffle, and hides "
-            "what the deletion did."
+            "shuffle, and hides what the deletion did."
         )
     return "In this run the shuffle adds little to the residual: what the deletion did is as large itself."
 
@@ -73,13 +70,11 @@ def distance(start: float, end: float, untouched: float) -> str:
     if start > untouched:
         return (
             "In *parameters* it is not, while $t$ is short: at $t = 0$ the original is even closer. Equal "
-            "accuracy is not "
-            "equality, and no proof of deletion."
+            "accuracy is not equality, and no proof of deletion."
         )
     return (
         "In *parameters* the stitched model is closer than the original here, but not there until $t$ "
-        "reaches the end of the "
-        "chain. Equal accuracy is not equality, and no proof of deletion."
+        "reaches the end of the chain. Equal accuracy is not equality, and no proof of deletion."
         if start > end
         else "In this run it is. But equal accuracy alone would be no proof of it."
     )
@@ -95,8 +90,7 @@ def backdoor(success: Mapping[str, float], after: Mapping[int, float]) -> str:
     if success["original"] < 0.5:
         return (
             f"**The final model hardly carries the backdoor** ({percent(success['original'])}): the chain "
-            "forgot it by itself, "
-            "and its absence below proves nothing."
+            "forgot it by itself, and its absence below proves nothing."
         )
     gone = [t for t, value in after.items() if value <= success["retrained"] + 0.02]
     if gone and min(gone) == min(after):
@@ -112,6 +106,6 @@ def backdoor(success: Mapping[str, float], after: Mapping[int, float]) -> str:
         )
     least = min(after.values())
     return (
-        f"The final model carries the backdoor, and no stop shown here takes it away: {percent(least)} "
-        "is left at best."
+        f"The final model carries the backdoor, and no stop shown here takes it away: {percent(least)} is "
+        "left at best."
     )

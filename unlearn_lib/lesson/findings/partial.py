@@ -37,8 +37,7 @@ def learned(known: float) -> str:
         return "The original has learned the class; otherwise there would be nothing to forget."
     return (
         f"**The original hardly knows this class** ({percent(known)} of it): there is little to forget, and "
-        "what "
-        "follows proves little. Try another class or seed, or a larger preset."
+        "what follows proves little. Try another class or seed, or a larger preset."
     )
 
 
@@ -56,10 +55,8 @@ def subtracted(before: Point, full: Point, target: float) -> str:
         return f"The class is gone, and the other classes have {paid}."
     return (
         f"**Undoing everything does not forget this class**: {percent(full.forget)} of it is still "
-        "recognized. "
-        "What remains are the updates of *other* batches, made by a model that had seen the class, and they "
-        "suffice "
-        f"for that. The other classes have {paid}."
+        "recognized. What remains are the updates of *other* batches, made by a model that had seen the "
+        f"class, and they suffice for that. The other classes have {paid}."
     )
 
 
@@ -68,8 +65,7 @@ def chosen(share: float | None) -> str:
     if share is None:
         return (
             "No share forgets this class, not even everything. So $p = 1$ from here on, and partial "
-            "unlearning *is* "
-            "amnesiac unlearning."
+            "unlearning *is* amnesiac unlearning."
         )
     return f"The least of these shares that forgets is **the** share from here on: $p = {share:g}$."
 
@@ -93,8 +89,7 @@ def moved(share: float, batches: int, squares: float, entries: int, every: int) 
     if entries / every >= 2 * share:
         return held + (
             f"But every batch has other largest entries: together the {batches} batches undone move "
-            f"{entries:,} of "
-            f"all {every:,} entries. **What is sparse is each subtraction, not their sum.**"
+            f"{entries:,} of all {every:,} entries. **What is sparse is each subtraction, not their sum.**"
         )
     return held + (
         f"The batches agree on which these are: together the {batches} undone move {entries:,} of {every:,} "
@@ -121,8 +116,7 @@ def at_equal_forgetting(repeats: Sequence[Mapping[str, tuple[float, Point]]], ta
     if never:
         told.append(
             f"**Mind the comparison**: with {never} of {many(len(repeats), 'seed')} not even everything "
-            "forgets this "
-            "class, and there the ways are compared where they end."
+            "forgets this class, and there the ways are compared where they end."
         )
     if share >= 1:
         told.append("Nothing less than everything forgets here: partial undoing is amnesiac unlearning.")
@@ -139,13 +133,10 @@ def at_equal_forgetting(repeats: Sequence[Mapping[str, tuple[float, Point]]], ta
     if good:
         told.append(
             f"But the controls, {listed(good, '*')}, keep about as much as the largest entries, or more: "
-            "what "
-            "helps is to "
-            "undo *less*, not which entries."
+            "what helps is to undo *less*, not which entries."
             if len(good) > 1
             else f"But a control, *{good[0]}*, keeps about as much as the largest entries, or more: what "
-            "helps is to undo "
-            "*less*, not which entries."
+            "helps is to undo *less*, not which entries."
         )
     else:
         best = max(others for _, others in rivals.values())
@@ -156,8 +147,7 @@ def at_equal_forgetting(repeats: Sequence[Mapping[str, tuple[float, Point]]], ta
     if share < min(p for p, _ in rivals.values()):
         told.append(
             f"What the largest entries give is **storage**: they forget at a mean share of {share:.2f}, so "
-            "with fewer "
-            "megabytes than any control."
+            "with fewer megabytes than any control."
         )
     else:
         told.append("Nor do the largest entries save storage here: a control forgets at no larger a share.")
@@ -167,8 +157,7 @@ def at_equal_forgetting(repeats: Sequence[Mapping[str, tuple[float, Point]]], ta
     else:
         told.append(
             f"One budget for all layers forgets at {budget[0]:.2f} and keeps {percent(budget[1])} of the "
-            "others, "
-            f"against {share:.2f} and {percent(partial)} with a budget for each."
+            f"others, against {share:.2f} and {percent(partial)} with a budget for each."
         )
     return " ".join(told)
 
@@ -197,8 +186,8 @@ def first_to_fall(
         elif hurt is not None and gone != hurt:
             told.append(
                 f"{name}: **the rest falls first**: it has lost "
-                f"{points(start[name].others - path[hurt].others)} after "
-                f"{counts[hurt]} batches, and {percent(path[hurt].forget)} of the class is still recognized"
+                f"{points(start[name].others - path[hurt].others)} after {counts[hurt]} batches, and "
+                f"{percent(path[hurt].forget)} of the class is still recognized"
             )
         elif hurt is not None:
             told.append(f"{name}: both fall at once, within {counts[hurt]} batches")
@@ -268,13 +257,13 @@ def past_the_mark(paths: Sequence[Path], reached: Sequence[int | None]) -> str:
     if deep > len(drops) / 2:
         return (
             f"Follow a line past the dotted mark: {deep} of the {many(len(drops), 'run')} that reach it go "
-            "on to "
-            f"harm the others, by up to {points(max(drops))}. *When to stop* can matter as much as the mask."
+            f"on to harm the others, by up to {points(max(drops))}. *When to stop* can matter as much as the "
+            "mask."
         )
     return (
         f"Of the {many(len(drops), 'run')} that reach the dotted mark, {deep or 'none'} "
-        f"{'goes' if deep == 1 else 'go'} "
-        "on to harm the others by more than a point: here a late stop costs little."
+        f"{'goes' if deep == 1 else 'go'} on to harm the others by more than a point: here a late stop costs "
+        "little."
     )
 
 
@@ -303,8 +292,7 @@ def steps(method: str, stops: Mapping[str, Sequence[Point | None]]) -> str:
     gain = kept - full
     told = [
         f"{name}: with *{best.removeprefix('partial, ')}* partial steps keep {percent(kept)} of the others, "
-        "full steps "
-        f"{percent(full)}: "
+        f"full steps {percent(full)}: "
         + (
             "gentler"
             if gain > ALIKE
@@ -385,8 +373,7 @@ def summary(best: Point, full: Point, target: float, stored: float, sgd: Point, 
     elif best.others >= full.others - ALIKE / 2:
         claim = (
             "In this run there is a share at which partial undoing forgets the class, keeps at least as "
-            "much of the "
-            f"rest as full undoing, and stores {stored:.0%} of it. The paper's claim holds here."
+            f"much of the rest as full undoing, and stores {stored:.0%} of it. The paper's claim holds here."
         )
     else:
         claim = "In this run partial undoing forgets, but keeps less of the rest than full undoing."

@@ -25,8 +25,7 @@ def outcome(reached: Mapping[str, float], limit: float = 0.05) -> str:
     if reached["original.forget"] < 0.5:
         told.append(
             f"**The original hardly knows what is to be forgotten** ({percent(reached['original.forget'])} "
-            "of it): what "
-            "follows proves little. Try another class or seed, or a larger preset."
+            "of it): what follows proves little. Try another class or seed, or a larger preset."
         )
     if forget <= limit:
         cost = (
@@ -37,17 +36,15 @@ def outcome(reached: Mapping[str, float], limit: float = 0.05) -> str:
         told.append(f"PGU forgets, and that {cost}.")
     else:
         told.append(
-            f"**PGU does not get there**: {percent(forget)} is still recognized when its epochs are over. "
-            "At this level, "
-            "with this rule, too little of each step survives; a lower level γ leaves more room."
+            f"**PGU does not get there**: {percent(forget)} is still recognized when its epochs are over. At "
+            "this level, by this rule, too little of each step may survive; a lower level γ leaves more room."
         )
     lost = reached["original.retain"] - reached["retrained.retain"]
     if lost > 0.02:
         told.append(
             "Mind the reference: with the same number of epochs on fewer samples the retrained model knows "
-            "the retained "
-            f"ones less well than the original, by {points(lost)}. It is under-trained, and a distance to "
-            "it is partly its own."
+            f"the retained ones less well than the original, by {points(lost)}. It is under-trained, and a "
+            "distance to it is partly its own."
         )
     return " ".join(told)
 
@@ -57,17 +54,14 @@ def recovery(retain: list[float]) -> str:
     low = min(range(len(retain)), key=retain.__getitem__)
     if retain[-1] > retain[low] + 0.05:
         return (
-            f"Without projection retain accuracy is lowest after epoch {low}, at {percent(retain[low])}, "
-            "and comes back to "
-            f"{percent(retain[-1])} while the run goes on, although it reads no retained sample. So a late "
-            "epoch flatters "
-            "the free steps: judge them where they have just forgotten. (Why it comes back, this lesson "
-            "does not show.)"
+            f"Without projection retain accuracy is lowest after epoch {low}, at {percent(retain[low])}, and "
+            f"comes back to {percent(retain[-1])} while the run goes on, although it reads no retained "
+            "sample. So a late epoch flatters the free steps: judge them where they have just forgotten. "
+            "(Why it comes back, this lesson does not show.)"
         )
     return (
-        f"Without projection retain accuracy falls to {percent(retain[low])} and stays there: no retained "
-        "sample is read, "
-        "so nothing brings it back."
+        f"Without projection retain accuracy falls to {percent(retain[low])} and ends at "
+        f"{percent(retain[-1])}: it reads no retained sample that could bring it back."
         if retain[0] - retain[low] > ALIKE
         else "Here even steps without projection leave retain accuracy where it was."
     )
@@ -88,17 +82,15 @@ def controls(found: Mapping[str, Mapping[str, float]], limit: float = 0.05) -> s
     elif good := [name for name, kept in gone.items() if kept >= ours["retain"] - ALIKE]:
         told.append(
             f"A class is a coarse request, and here is the honest surprise: {listed(good, '*')} "
-            f"{'forgets' if len(good) == 1 else 'forget'} it about as cleanly as PGU. For this class the "
-            "choice of "
-            "directions hardly shows. (Small steps and random directions have in common that their steps "
-            "are short.)"
+            f"{'forgets' if len(good) == 1 else 'forget'} it about as cleanly as PGU. For this request the "
+            "choice of directions hardly shows. (Small steps and random directions have in common that "
+            "their steps are shortened.)"
         )
     elif gone:
         best = max(gone, key=gone.__getitem__)
         told.append(
-            f"Here the projection shows: PGU keeps {percent(ours['retain'])} of the retained samples, and "
-            "of the controls that "
-            f"forget without reading them *{best}* keeps most, {percent(gone[best])}."
+            f"Here the projection shows: PGU keeps {percent(ours['retain'])} of the retained samples, and of "
+            f"the controls that forget without reading them *{best}* keeps most, {percent(gone[best])}."
         )
     else:
         told.append(
@@ -108,8 +100,7 @@ def controls(found: Mapping[str, Mapping[str, float]], limit: float = 0.05) -> s
     if ascent and ascent["forget"] > 0.5:
         told.append(
             f"*Projected* ascent still recognizes {percent(ascent['forget'])}: where a sample is memorized "
-            "its push is nearly "
-            "zero, and the projection takes most of that away."
+            "its push is nearly zero, and the projection takes most of that away."
         )
     return " ".join(told)
 
@@ -142,8 +133,7 @@ def entropies(medians: Mapping[str, float]) -> str:
     if ours > theirs:
         return (
             "Here the unlearned model is *less* sure of the forgotten images than the retrained one: by "
-            "this measure it was "
-            "pushed too far."
+            "this measure it was pushed too far."
         )
     nearer = (
         "still nearer to the original"
@@ -171,17 +161,16 @@ def single(attacks: Mapping[str, tuple[float, float]], kept: Mapping[str, float]
     if value["original"] - goal <= 1.96 * error:
         told.append(
             "**The attack finds nothing in the original** that it would not find in the retrained model: no "
-            "sample was "
-            "memorized so that this attack sees it. Then a run may stop at once, and these charts say "
-            "nothing about it."
+            "sample was memorized so that this attack sees it. Then a run may stop at once, and these "
+            "charts say nothing about it."
         )
     else:
         ours, published = "unlearned, losses match", "unlearned, published rule"
         off = {name: abs(value[name] - goal) for name in (ours, published)}
         nearer = min(off, key=off.__getitem__).removeprefix("unlearned, ")
         told.append(
-            f"The attack works on the original ({value['original']:.2f}); the goal is {goal:.2f}. "
-            f"Losses that match end at {value[ours]:.2f}, the published rule at {value[published]:.2f}"
+            f"The attack works on the original ({value['original']:.2f}); the goal is {goal:.2f}. Losses "
+            f"that match end at {value[ours]:.2f}, the published rule at {value[published]:.2f}"
             + (
                 ": no difference that so few samples could show."
                 if abs(value[ours] - value[published]) <= 1.96 * error
@@ -194,18 +183,16 @@ def single(attacks: Mapping[str, tuple[float, float]], kept: Mapping[str, float]
     if max(free.values()) < best - 0.05:
         told.append(
             "And here the projection earns its keep: a single sample looks like the others of its class, "
-            "and without "
-            f"protecting those neither large nor small steps will do. PGU keeps {percent(best)} of the "
-            "retained samples, they "
-            f"keep {percent(free['no projection'])} and {percent(free['no projection, small steps'])}."
+            f"and without protecting those neither large nor small steps will do. PGU keeps {percent(best)} "
+            f"of the retained samples, they keep {percent(free['no projection'])} and "
+            f"{percent(free['no projection, small steps'])}."
         )
     elif gone > 0.05:
         told.append(f"Mind the price: PGU itself loses {points(gone)} of retain accuracy.")
     else:
         told.append(
             f"Here steps without projection keep {percent(max(free.values()))} of the retained samples at "
-            "best, about as much "
-            "as PGU: this request does not show what the projection is good for."
+            "best, about as much as PGU: this request does not show what the projection is good for."
         )
     return " ".join(told)
 

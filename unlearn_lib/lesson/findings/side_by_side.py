@@ -50,8 +50,7 @@ def duel(own: Mapping[str, float]) -> str:
         lost = own["retrain"] - own[name]
         told.append(
             f"{name}'s own original is {points(lost)} below the ordinary one: that is the price of {parts}, "
-            "paid before any "
-            "request."
+            "paid before any request."
             if lost > 0.02
             else f"{name}'s own original is about as good as the ordinary one: {parts} cost it little here."
         )
@@ -66,8 +65,7 @@ def passed(passes: Mapping[str, bool]) -> str:
     if caught:
         return (
             f"Averages forgive: {listed(caught)} {'passes' if len(caught) == 1 else 'pass'} the attack on "
-            "averages and "
-            f"{'is' if len(caught) == 1 else 'are'} caught sample by sample."
+            f"averages and {'is' if len(caught) == 1 else 'are'} caught sample by sample."
         )
     return "In this run whoever passes the attack on averages passes this one, too."
 

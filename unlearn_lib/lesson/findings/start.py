@@ -17,12 +17,10 @@ def requests(retrained: ByRequest) -> str:
     ordinary, mislabeled = retrained["ordinary"] > 0.5, retrained["mislabeled"] > 0.5
     told = [
         "The retrained model gets ordinary points right **because its other points teach the same**. "
-        "Knowing them is no "
-        "memory, it is generalization."
+        "Knowing them is no memory, it is generalization."
         if ordinary
         else "In this run the retrained model gets most of the ordinary points wrong: it was trained too "
-        "little, or the points "
-        "left do not teach them. Try the default learning rate.",
+        "little, or the points left do not teach them. Try the default learning rate.",
         'It gets the mislabeled points "right" as well, so more than these points taught the wrong label '
         "here."
         if mislabeled
@@ -42,8 +40,8 @@ def over_forgetting(forget: float, test: float, reference: float) -> str:
     """
     if forget > 0:
         return (
-            f"Ascent at this learning rate does not get there: {percent(forget)} of the ordinary points "
-            "are still right."
+            f"Ascent at this learning rate does not get there: {percent(forget)} of the ordinary points are "
+            "still right."
         )
     lost = reference - test
     harm = (
@@ -53,10 +51,8 @@ def over_forgetting(forget: float, test: float, reference: float) -> str:
     )
     return (
         f"**For ordinary points 0 % is over-forgetting.** {harm} gives the deleted points away: no model "
-        "that never saw them "
-        "would be so wrong about them. (For *mislabeled* points and for a *whole class* it is another "
-        "matter: there the "
-        "retrained model itself is near 0 %.)"
+        "that never saw them would be so wrong about them. (For *mislabeled* points and for a *whole class* "
+        "it is another matter: there the retrained model itself is near 0 %.)"
     )
 
 
@@ -69,8 +65,8 @@ def members(auc: Mapping[str, float], error: float) -> str:
     """
     if auc["original"] - auc["retrained"] <= 1.96 * error:
         return (
-            "In this run the attack finds little even in the original: it cannot judge whether anything "
-            "was forgotten."
+            "In this run the attack finds little even in the original: it cannot judge whether anything was "
+            "forgotten."
         )
     gap = auc["unlearned"] - auc["retrained"]
     verdict = (
@@ -82,8 +78,7 @@ def members(auc: Mapping[str, float], error: float) -> str:
     )
     return (
         f"Here {auc['original']:.2f} for the original, {auc['retrained']:.2f} for the retrained and "
-        f"{auc['unlearned']:.2f} for "
-        f"the fine-tuned model: {verdict}."
+        f"{auc['unlearned']:.2f} for the fine-tuned model: {verdict}."
     )
 
 
@@ -92,8 +87,7 @@ def canary(success: Mapping[str, float], clean: Mapping[str, float]) -> str:
     if success["original"] < 0.5:
         return (
             "In this run the original itself hardly obeys the mark, so there is no canary to watch: mark "
-            "more images, or train "
-            "for longer."
+            "more images, or train for longer."
         )
     lives = success["unlearned"] > success["retrained"] + 0.1
     alike = abs(clean["unlearned"] - clean["retrained"]) <= 0.03
@@ -112,8 +106,8 @@ def scorecard(gap: float, floor: float) -> str:
     """Fine-tuning on the forget set: its distance to the retrained model, and the noise floor."""
     if gap > floor + 0.02:
         return (
-            f"On the forget set fine-tuning is {points(gap)} away from the reference, more than "
-            "retrained models from each other."
+            f"On the forget set fine-tuning is {points(gap)} away from the reference, more than retrained "
+            "models from each other."
         )
     return (
         "On the forget set fine-tuning is about as near to the reference as retrained models are to each "

@@ -42,8 +42,8 @@ def noises(found: Mapping[str, Noise]) -> str:
             told.append(
                 f"{label}: the norm shrinks and the cross-entropy rises at the same time"
                 if attacks
-                else f"{label}: the images shrink toward the mean image, and in so few steps there is "
-                "hardly an attack"
+                else f"{label}: the images shrink toward the mean image, and in so few steps there is hardly "
+                "an attack"
             )
         else:
             told.append(
@@ -97,8 +97,7 @@ def grid(cells: Mapping[str, Mapping[float, Scores]]) -> str:
     alone = [rate for rate, s in quiet.items() if s.forget <= FORGOTTEN]
     told = [
         f"With no noise at all the class is forgotten at {listed(f'{r:g}' for r in alone)}: there the rate "
-        "forgets, and the "
-        "noise is decoration."
+        "forgets, and the noise is decoration."
         if alone
         else "With no noise at all the class is forgotten at none of these rates."
     ]
@@ -111,12 +110,10 @@ def grid(cells: Mapping[str, Mapping[float, Scores]]) -> str:
     }
     told.append(
         "Learned noise forgets and retains where no noise does not forget, at "
-        f"{listed(f'{r:g}' for r in sorted(learned))}: "
-        "that is its window."
+        f"{listed(f'{r:g}' for r in sorted(learned))}: that is its window."
         if learned
         else "There is no rate at which learned noise forgets and retains, and no noise does not forget: "
-        "here the noise has no "
-        "window of its own."
+        "here the noise has no window of its own."
     )
     return " ".join(told)
 
@@ -156,8 +153,7 @@ def defects(replays: Mapping[str, Mapping[str, float]]) -> str:
     if "only B" in harmless:
         told.append(
             "So do not blame the label too soon: all the images of the noise still shake the network, "
-            "whatever they are "
-            "called. Three images shake it less."
+            "whatever they are called. Three images shake it less."
         )
     if left := stays("repaired"):
         told.append(f"Even the repaired recipe leaves more than a tenth of {listed(left)} here.")
@@ -193,8 +189,7 @@ def recalibration(before: float, after: float) -> str:
     if after > before + 0.05:
         return (
             f"With batch norm forget accuracy goes from {percent(before)} to {percent(after)}: that much of "
-            "the forgetting "
-            "was in the statistics, not in the weights."
+            "the forgetting was in the statistics, not in the weights."
         )
     return "In this run fresh statistics bring nothing back: the forgetting is in the weights."
 
@@ -219,8 +214,8 @@ def summary(
     """
     if unlearned.forget > FORGOTTEN:
         noise = (
-            f"In this run {percent(unlearned.forget)} of the class is left after UNSIR: it is not "
-            "always enough."
+            f"In this run {percent(unlearned.forget)} of the class is left after UNSIR: it is not always "
+            "enough."
         )
     elif quiet.forget <= FORGOTTEN:
         noise = (
@@ -237,8 +232,7 @@ def summary(
     statistics = anew[1] > anew[0] + 0.05 or normed[1] > normed[0] + 0.05
     norm = (
         "With batch norm a part of the forgetting was in the statistics, or not for good: fresh statistics "
-        "or further "
-        "repair bring the class back."
+        "or further repair bring the class back."
         if statistics
         else "With batch norm neither fresh statistics nor further repair bring the class back in this run."
     )
