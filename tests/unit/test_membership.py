@@ -194,3 +194,8 @@ def test_scores_of_several_numbers_a_sample_are_features() -> None:
 def test_two_members_are_enough_for_an_accuracy_and_one_is_not() -> None:
     assert loss_mia(torch.zeros(2), torch.ones(5)).accuracy == 1
     assert math.isnan(loss_mia(torch.zeros(5), torch.ones(1)).accuracy)
+
+
+def test_without_a_non_member_no_rate_can_be_shown() -> None:
+    with pytest.raises(ValueError, match=r"`fpr`|`others`|at least one sample each"):
+        tpr_at_fpr(normal(3), normal(0), 0.5)

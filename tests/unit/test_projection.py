@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from unlearn_lib.projection import Projector, cumulative, rank, spectrum
+from unlearn_lib.projection import Projector, Spectrum, cumulative, rank, spectrum
 
 VALUES = torch.tensor([9.0, 4.0, 1.0, 0.0], dtype=torch.float64)
 
@@ -53,6 +53,7 @@ def test_a_spectrum_is_descending_and_gives_the_moment_back() -> None:
         found.vectors @ torch.diag(found.values) @ found.vectors.T, U @ torch.diag(VALUES) @ U.T
     )
     assert found.values.min() >= 0
+    assert Spectrum(found.values, found.vectors).seconds == 0
     assert 0 <= found.seconds <= time.perf_counter() - begun
 
 

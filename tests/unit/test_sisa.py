@@ -680,3 +680,9 @@ def test_a_request_says_what_it_redid_and_what_that_cost(ensemble):
     assert (trace.visits, trace.full) == (2 * 29 + 2 * 39, 5 * 119)
     assert [k for k, _ in trace.retrained] == [7, 8]
     assert trace.ids == tuple(pick(2, 3))
+
+
+def test_a_speedup_is_the_visits_of_one_model_by_those_of_the_request(ensemble):
+    trace = run(sisa(ensemble, pick(2, 3))).trace
+    assert trace.speedup == 5 * 119 / (2 * 29 + 2 * 39)
+    assert replace(trace, visits=0).speedup == 5 * 119
