@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from unlearn_lib.data import mix
-from unlearn_lib.params import Params
+from unlearn_lib.params import Params, trainable
 
 __all__ = ["Group", "Keep", "Layers", "random_scores", "top"]
 
@@ -47,7 +47,7 @@ class Layers:
     @classmethod
     def of(cls, model: nn.Module, group: Group = "tensor") -> Layers:
         """The layers of a model's trainable parameters."""
-        return cls({name: tuple(p.shape) for name, p in model.named_parameters() if p.requires_grad}, group)
+        return cls({name: tuple(p.shape) for name, p in trainable(model).items()}, group)
 
     @property
     def n(self) -> int:

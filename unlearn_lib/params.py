@@ -2,6 +2,10 @@
 
 Only trainable parameters take part in arithmetic. Buffers (batch norm's running statistics and counters) are
 never added or subtracted: a running variance minus another may be negative, and a counter is an integer.
+
+One tensor is one tensor, whatever its names: of tied weights (one parameter in two modules, or a parameter
+that is a view of another, such as its transpose) only the first is listed, so that it is added, stored and
+undone once.
 """
 
 from __future__ import annotations
@@ -13,54 +17,108 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from unlearn_lib import check
+
 __all__ = [
     "Params",
     "add",
     "assign",
     "clone",
     "frozen_copy",
+    "gradients",
     "l1",
     "l2",
     "scale",
     "snapshot",
     "state",
     "subtract",
+    "tensors",
+    "trainable",
 ]
 
 Params = dict[str, Tensor]
 
 
+def tensors(model: nn.Module) -> Params:
+    """Everything a model remembers, each tensor once: its own parameters and buffers, no copies.
+
+    Raises:
+        ValueError: two tensors share some of their entries and neither holds all of the other's.
+    """
+    own, shared = _named(model)
+    return {name: value for name, value in own.items() if name not in shared}
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that training moves, each once: no copies."""
+    return {n: p for n, p in tensors(model).items() if isinstance(p, nn.Parameter) and p.requires_grad}
+
+
 def snapshot(model: nn.Module) -> Params:
     """A copy of the trainable parameters; later training does not change it."""
-    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    return {name: p.detach().clone() for name, p in trainable(model).items()}
 
 
 def state(model: nn.Module) -> Params:
-    """A copy of everything a model remembers: all parameters and all buffers."""
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+    """A copy of everything a model remembers: all parameters and all buffers, each once."""
+    return {name: value.detach().clone() for name, value in tensors(model).items()}
+
+
+def gradients(model: nn.Module) -> Params:
+    """The gradient of every trainable parameter, 0 where it has none; views of one tensor are added up."""
+    own, shared = _named(model)
+    found: Params = {
+        name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in trainable(model).items()
+    }
+    for name, first in shared.items():
+        view, whole = own[name], own[first]
+        if view is not whole and view.grad is not None:
+            entries = whole.new_zeros(whole.untyped_storage().nbytes() // whole.itemsize)
+            _lay(entries, whole).copy_(found[first])
+            _lay(entries, view).add_(view.grad)
+            found[first] = _lay(entries, whole)
+    return found
 
 
 def assign(model: nn.Module, params: Mapping[str, Tensor]) -> None:
     """Write `params` into the model, in place. Names may be a part of the model's (buffers included).
 
     Raises:
-        ValueError: the model has no such name, or the shape differs; nothing is written then.
+        ValueError: the model has no such name, the shape differs, or one tensor gets two values under two
+            names; nothing is written then.
     """
-    own = model.state_dict()
-    for name, value in params.items():
+    own, shared = _named(model)
+    for name, value in check.instance("params", params, Mapping).items():
         if name not in own:
             raise ValueError(f"`params` names {name!r}, which the model does not have.")
-        if own[name].shape != value.shape:
+        if own[name].shape != check.instance(name, value, Tensor).shape:
             raise ValueError(f"`{name}` must have shape {list(own[name].shape)}; got {list(value.shape)}.")
+    twice = not shared.keys().isdisjoint(params)
+    before = state(model) if twice else {}
     with torch.no_grad():
         for name, value in params.items():
             own[name].copy_(value)
+    for name, value in params.items() if twice else ():
+        if not torch.allclose(own[name], value.to(own[name]), rtol=0, atol=0, equal_nan=True):
+            assign(model, before)
+            other = shared.get(name) or next(
+                n for n, first in shared.items() if first == name and n in params
+            )
+            raise ValueError(f"`{name}` and `{other}` are one tensor of the model; got two values for it.")
 
 
 def clone(model: nn.Module) -> nn.Module:
     """A deep copy without gradients. Methods change a copy: a cell run twice gives the same answer."""
-    twin = copy.deepcopy(model)
+    twin = copy.deepcopy(check.instance("model", model, nn.Module))
     twin.zero_grad(set_to_none=True)
+    own, shared = _named(model)
+    copies = twin.state_dict(keep_vars=True)
+    views = {name: first for name, first in shared.items() if own[name] is not own[first]}
+    for first in dict.fromkeys(views.values()):  # a deep copy makes tensors of their own out of views
+        entries = torch.empty(0, dtype=own[first].dtype, device=own[first].device)
+        entries.set_(own[first].untyped_storage().clone())  # type: ignore[call-overload]
+        for name in (first, *(n for n, whole in shared.items() if whole == first)):
+            copies[name].data = _lay(entries, own[name].detach())
     return twin
 
 
@@ -70,13 +128,13 @@ def frozen_copy(model: nn.Module) -> nn.Module:
 
 
 def add(a: Params, b: Params) -> Params:
-    """a + b, tensor by tensor."""
-    return {name: a[name] + b[name] for name in a}
+    """a + b, tensor by tensor; both of the same names."""
+    return {name: value + b[name] for name, value in _same_names(a, b).items()}
 
 
 def subtract(a: Params, b: Params) -> Params:
-    """a - b, tensor by tensor."""
-    return {name: a[name] - b[name] for name in a}
+    """a - b, tensor by tensor; both of the same names."""
+    return {name: value - b[name] for name, value in _same_names(a, b).items()}
 
 
 def scale(a: Params, factor: float) -> Params:
@@ -92,3 +150,72 @@ def l1(a: Params) -> float:
 def l2(a: Params) -> float:
     """Euclidean norm over all tensors, accumulated in float64."""
     return math.sqrt(sum(float(value.double().square().sum()) for value in a.values()))
+
+
+def _same_names(a: Params, b: Params) -> Params:
+    if a.keys() != b.keys():
+        odd = sorted(a.keys() ^ b.keys())
+        raise ValueError(f"`a` and `b` must have the same names; only one of them has {check.brief(odd)}.")
+    return a
+
+
+def _named(model: nn.Module) -> tuple[Params, dict[str, str]]:
+    """All that a model remembers by every name, and the names of what is stored under another name already."""
+    own: Params = check.instance("model", model, nn.Module).state_dict(keep_vars=True)
+    groups: dict[int, list[str]] = {}
+    for name, value in own.items():
+        groups.setdefault(value.untyped_storage().data_ptr() or id(value), []).append(name)
+    shared: dict[str, str] = {}
+    for names in groups.values():
+        if len(names) > 1:
+            shared |= _shared(own, names)
+    return own, shared
+
+
+def _shared(own: Params, names: list[str]) -> dict[str, str]:
+    """Of tensors in one storage: those whose entries another one holds -> that one, the first by size."""
+    firsts: list[str] = []
+    shared: dict[str, str] = {}
+    for name in sorted(names, key=lambda n: (-own[n].numel(), not own[n].requires_grad)):  # stable
+        for first in firsts:
+            part, whole = own[name], own[first]
+            if part is whole or _inside(part, whole, f"`{name}` and `{first}`"):
+                shared[name] = first
+                break
+        else:
+            firsts.append(name)
+    return {name: shared[name] for name in names if name in shared}
+
+
+def _inside(part: Tensor, whole: Tensor, names: str) -> bool:
+    """Whether all entries of `part` are entries of `whole`; False if none is.
+
+    Raises:
+        ValueError: only some are, or a trained one is part of a frozen one.
+    """
+    (low, high), (bottom, top) = (_span(t) for t in (part, whole))
+    if high <= bottom or top <= low:
+        return False
+    if part.dtype == whole.dtype:
+        everything = torch.arange(whole.untyped_storage().nbytes() // whole.itemsize)
+        common = torch.isin(_lay(everything, part), _lay(everything, whole))
+        if not common.any():
+            return False
+        if common.all() and (whole.requires_grad or not part.requires_grad):
+            return True
+    raise ValueError(
+        f"{names} share a part of their entries, so no update of one is an update of its own. Give each "
+        "tensor memory of its own, or let both be the same parameter."
+    )
+
+
+def _span(value: Tensor) -> tuple[int, int]:
+    """The bytes of the storage that a tensor lies in: the first, and the one after the last."""
+    reach = sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True))
+    start = value.storage_offset()
+    return start * value.itemsize, (start + reach + 1) * value.itemsize
+
+
+def _lay(entries: Tensor, like: Tensor) -> Tensor:
+    """The entries of a whole storage, seen as `like` sees its own."""
+    return entries.as_strided(like.shape, like.stride(), like.storage_offset())

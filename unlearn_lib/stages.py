@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples
-from unlearn_lib.params import Params, assign, clone, snapshot, state
+from unlearn_lib.params import Params, assign, clone, snapshot, state, tensors
 from unlearn_lib.store import Folder, StoreError, load_tensors, require_same, save_tensors
 from unlearn_lib.train import Recipe, Step
 
@@ -97,7 +97,7 @@ class Stages(ABC):
 
     def state(self, k: int) -> Params:
         """All parameters and buffers of M_k, on the CPU."""
-        return load_tensors(self.folder / self.file(k), like=self.template.state_dict())[0]
+        return load_tensors(self.folder / self.file(k), like=tensors(self.template))[0]
 
     def params(self, k: int) -> Params:
         """P_k: the trainable parameters of M_k."""

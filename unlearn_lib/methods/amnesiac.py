@@ -51,7 +51,7 @@ from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.data import Batch, Examples, keyed_order
 from unlearn_lib.layers import Group, Keep, Layers
-from unlearn_lib.params import Params, assign, snapshot
+from unlearn_lib.params import Params, assign, snapshot, trainable
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Order, Recipe, Step, Unlearned, train
 from unlearn_lib.update_log import Log
@@ -121,7 +121,7 @@ def record(
     if isinstance(keep, Mapping):
         layers = layers.only(keep)
     wanted = set((data.ids if sensitive is None else data.select(sensitive).ids).tolist())
-    own = dict(model.named_parameters())
+    own = trainable(model)
     before = layers.flatten(own)
     folder = folder if isinstance(folder, Folder) else Folder(folder)
     with folder.locked():

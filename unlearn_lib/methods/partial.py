@@ -49,7 +49,7 @@ from torch import Tensor, nn
 
 from unlearn_lib.data import Batch, Examples, Split, keyed_order, mix
 from unlearn_lib.layers import Group, Keep, Layers, random_scores
-from unlearn_lib.params import Params, clone, snapshot
+from unlearn_lib.params import Params, clone, gradients, snapshot
 from unlearn_lib.train import Recipe, Step, Unlearned, cross_entropy, device_of, evaluating, train
 
 __all__ = ["MaskTrace", "Select", "ascent", "first_reaching", "label_flip", "selected", "wrong_labels"]
@@ -237,7 +237,7 @@ class _Mask:
 
     def __call__(self, batch: Batch, delta: Params) -> Params | None:
         self.number += 1
-        ranked = delta if self.rank == "update" else _gradients(self.model)
+        ranked = delta if self.rank == "update" else gradients(self.model)
         scores = self.layers.flatten(ranked).abs()
         m = selected(self.layers, self.keep, self.select, scores, self.seed, self.number)
         self.last = self.layers.unflatten(m)
@@ -313,11 +313,6 @@ def _labels_left(split: Split) -> Int[Tensor, " c"]:
     if len(choices) - int(torch.isin(split.forget.y, choices).any()) < 1:
         raise ValueError(f"`split` must have a wrong label to give; its only class is {choices.tolist()}.")
     return choices
-
-
-def _gradients(model: nn.Module) -> Params:
-    own = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    return {name: p.detach() * 0 if p.grad is None else p.grad for name, p in own.items()}
 
 
 def _accuracy(model: nn.Module, batch: Batch) -> float:
