@@ -116,7 +116,7 @@ def clone(model: nn.Module) -> nn.Module:
     views = {name: first for name, first in shared.items() if own[name] is not own[first]}
     for first in dict.fromkeys(views.values()):  # a deep copy makes tensors of their own out of views
         entries = torch.empty(0, dtype=own[first].dtype, device=own[first].device)
-        entries.set_(own[first].untyped_storage().clone())  # type: ignore[call-overload]
+        entries.set_(own[first].untyped_storage().clone())
         for name in (first, *(n for n, whole in shared.items() if whole == first)):
             copies[name].data = _lay(entries, own[name].detach())
     return twin
@@ -160,7 +160,7 @@ def _same_names(a: Params, b: Params) -> Params:
 
 
 def _named(model: nn.Module) -> tuple[Params, dict[str, str]]:
-    """All that a model remembers by every name, and the names of what is stored under another name already."""
+    """All that a model remembers, by every name; and of names that stand for another's tensor, that other."""
     own: Params = check.instance("model", model, nn.Module).state_dict(keep_vars=True)
     groups: dict[int, list[str]] = {}
     for name, value in own.items():
@@ -212,7 +212,7 @@ def _inside(part: Tensor, whole: Tensor, names: str) -> bool:
 def _span(value: Tensor) -> tuple[int, int]:
     """The bytes of the storage that a tensor lies in: the first, and the one after the last."""
     reach = sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True))
-    start = value.storage_offset()
+    start = int(value.storage_offset())
     return start * value.itemsize, (start + reach + 1) * value.itemsize
 
 

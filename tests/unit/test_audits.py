@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -279,8 +280,189 @@ def test_m26_a_uniform_output_beats_the_retrained_model_in_zrf_and_is_far_from_i
     assert js(p["uniform"], p["retrained"]) > js(p["other"], p["retrained"])
 
 
-def test_baselines_say_what_they_need() -> None:
-    with pytest.raises(ValueError, match="must have a bias"):
-        mask_logits(nn.Sequential(nn.Linear(3, 2, bias=False)), 0)
-    with pytest.raises(ValueError, match="must have a linear layer"):
-        uniform_output(nn.Sequential(nn.Conv2d(1, 1, 1)))
+class HeadFirst(nn.Module):
+    """A net whose last layer was defined first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.body = nn.Linear(32, 4), nn.Linear(8, 32)
+
+    def forward(self, x):
+        return self.head(self.body(x).relu())
+
+
+def tied_head() -> nn.Module:
+    model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[4].weight = model[2].weight
+    return model
+
+
+RANDOM = Examples.of(torch.randn(60, 8, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 4)
+HEADS = {
+    "the head defined first": HeadFirst,
+    "no bias": lambda: nn.Sequential(nn.Linear(8, 4, bias=False)),
+    "log-softmax at the end": lambda: nn.Sequential(nn.Linear(8, 4), nn.LogSoftmax(1)),
+    "a convolution at the end": lambda: nn.Sequential(
+        nn.Unflatten(1, (8, 1)), nn.Conv1d(8, 4, 1), nn.Flatten()
+    ),
+    "a tied head": tied_head,
+    "compiled": lambda: torch.compile(nn.Sequential(nn.Linear(8, 4)), backend="eager"),
+    "plain": lambda: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Sequential(nn.Linear(16, 4))),
+}
+
+
+@pytest.mark.parametrize("make", HEADS.values(), ids=HEADS)
+def test_impostors_change_the_outputs_and_no_feature_whatever_makes_them(make) -> None:
+    torch.manual_seed(0)
+    model = make()
+    masked, uniform = mask_logits(model, 3), uniform_output(model)
+    before, after = logits(model, RANDOM), logits(clone(masked), RANDOM)
+    assert torch.allclose(before[:, :3], after[:, :3], atol=1e-6), "the other outputs stay"
+    assert float(after[:, 3].max()) < -9000
+    for name, seen in seen_by_layers(model, RANDOM).items():
+        assert torch.equal(seen, seen_by_layers(masked, RANDOM)[name])
+    assert float(logits(clone(uniform), RANDOM).std(1).max()) == 0
+    assert torch.equal(before, logits(model, RANDOM)), "the model itself stays as it is"
+
+
+def test_a_class_that_the_model_has_no_output_for_cannot_be_masked() -> None:
+    with pytest.raises(ValueError, match=r"`classes` must be in 0 ... 3, the model's outputs; got 9"):
+        mask_logits(HEADS["plain"](), 9)
+    with pytest.raises(RuntimeError, match=r"`classes` must be in 0 ... 3, the model's outputs; got 9"):
+        logits(mask_logits(HeadFirst(), 9), RANDOM)
+    with pytest.raises(ValueError, match="`classes` must name at least one class"):
+        mask_logits(HeadFirst())
+
+
+class Block(nn.Module):
+    """A layer with a shortcut around it, called by keyword, and changed in place by what follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.side, self.out = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+        self.norm, self.act = nn.BatchNorm1d(8), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        h = self.norm(self.inner(input=x))
+        h += self.side(x)
+        return self.out(self.act(h))
+
+
+def test_a_layer_hands_on_its_own_output_not_what_a_shortcut_adds() -> None:
+    torch.manual_seed(0)
+    for dtype in (torch.float32, torch.float64):
+        model = Block().to(dtype).eval()
+        other = clone(model)
+        with torch.no_grad():
+            other.inner.weight.copy_(torch.randn(8, 8))
+        found = cka(model, other, RANDOM)
+        assert found["inner"] < 0.99 > found["out"]
+        assert found["side"] == pytest.approx(1)
+        x = RANDOM.x.to(dtype)
+        branch = [m.norm(m.inner(x)).detach().double() for m in (model, other)]
+        assert found["inner"] == pytest.approx(linear_cka(*branch)), "with its norm, without the shortcut"
+        assert torch.equal(seen_by_layers(model, RANDOM)["inner"], x.double()), "called by keyword"
+
+
+def test_in_a_sequential_net_a_layer_hands_on_what_the_next_one_gets(original, retrained, small) -> None:
+    found = cka(retrained, original, small[1])
+    ours, theirs = (list(seen_by_layers(m, small[1]).values()) for m in (retrained, original))
+    assert list(found.values())[:-1] == [linear_cka(a, b) for a, b in zip(ours[1:], theirs[1:], strict=True)]
+
+
+class Recurrent(nn.Module):
+    """One layer used twice in a pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.f = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 4)
+
+    def forward(self, x):
+        first = self.a(x).relu()
+        return self.f(self.b(self.b(first).relu()))
+
+
+def test_of_a_layer_used_twice_all_uses_stand_in_one_row_a_sample() -> None:
+    torch.manual_seed(0)
+    model = Recurrent()
+    seen = seen_by_layers(model, RANDOM, batch_size=25)
+    first = model.a(RANDOM.x).relu().detach()
+    second = model.b(first).relu().detach()
+    torch.testing.assert_close(seen["b"], torch.cat([first, second], 1).double())
+    models = {"original": model, "retrained": Recurrent(), "split": Split.by_class(RANDOM, 3)}
+    assert set(linear_probe(model, **models, test=RANDOM).unlearned) == {"a", "b", "f"}
+    handed = torch.cat([model.b(first), model.b(second)], 1).detach()
+    assert cka(model, model, RANDOM)["b"] == pytest.approx(linear_cka(handed, handed))
+
+
+class PerToken(nn.Module):
+    """A layer that takes the four parts of every sample as rows of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.f = nn.Linear(2, 3), nn.Linear(12, 4)
+
+    def forward(self, x):
+        return self.f(self.token(x.reshape(-1, 2)).reshape(len(x), -1))
+
+
+class NowAndThen(nn.Module):
+    """A layer that only large batches see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.often, self.rarely = nn.Linear(8, 4), nn.Linear(8, 4)
+
+    def forward(self, x):
+        if len(x) > 10:
+            self.rarely(x)
+        return self.often(x)
+
+
+@pytest.mark.parametrize(("make", "layer"), [(PerToken, "token"), (NowAndThen, "rarely")])
+def test_a_layer_that_does_not_take_one_row_a_sample_is_named(make, layer) -> None:
+    with pytest.raises(ValueError, match=f"layer `{layer}` must take one row a sample"):
+        cka(make(), make(), RANDOM)
+
+
+def test_a_compiled_net_is_audited_as_the_net_that_it_is() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    compiled = torch.compile(plain, backend="eager")
+    logits(compiled, RANDOM)  # compiled from here on
+    seen, found = seen_by_layers(plain, RANDOM), seen_by_layers(compiled, RANDOM)
+    assert [torch.equal(a, b) for a, b in zip(seen.values(), found.values(), strict=True)] == [True, True]
+
+
+def test_audits_refuse_what_has_no_answer() -> None:
+    x = torch.arange(6.0).reshape(3, 2)
+    with pytest.raises(ValueError, match="a row for each of the same samples; got 3, 4"):
+        linear_cka(x, torch.zeros(4, 2))
+    with pytest.raises(ValueError, match="one of them is constant"):
+        linear_cka(x, torch.full((3, 2), 0.1))
+    with pytest.raises(ValueError, match="`y` must not hold NaN"):
+        linear_cka(x, x.log() * torch.nan)
+    with pytest.raises(ValueError, match="must have a linear or convolution layer that it calls"):
+        seen_by_layers(nn.Sequential(nn.BatchNorm1d(8)), RANDOM)
+    with pytest.raises(ValueError, match="must share a layer"):
+        cka(HeadFirst(), nn.Sequential(nn.Linear(8, 4)), RANDOM)
+    with pytest.raises(ValueError, match="`retain` and `batch_size` must be at least 2"):
+        recalibrated(nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4)), RANDOM.select([0]))
+    with pytest.raises(ValueError, match="the same answer each time"):
+        cka(HeadFirst(), Noisy(), RANDOM)
+
+
+class Noisy(HeadFirst):
+    def forward(self, x):
+        return super().forward(nn.functional.dropout(x))
+
+
+def test_a_layer_that_hands_on_a_constant_has_no_cka() -> None:
+    uniform = uniform_output(HEADS["plain"]())
+    found = list(cka(uniform, HEADS["plain"](), RANDOM).values())
+    assert [math.isnan(value) for value in found] == [False, True]
+
+
+def test_recalibration_takes_a_float64_net_on_stored_integers(digits) -> None:
+    twin = recalibrated(net(batch_norm=True).double(), digits.train.head(50))
+    assert twin[2].running_mean.dtype == torch.float64

@@ -84,10 +84,10 @@ def wilson(k: int, n: int, z: float = 1.959964) -> Interval:
     Args:
         k: successes, 0 <= k <= n.
         n: trials, >= 1.
-        z: quantile of the normal distribution; 1.96 for 95 %.
+        z: quantile of the normal distribution, > 0; 1.96 for 95 %.
     """
-    if not 0 <= k <= n or n < 1:
-        raise ValueError(f"`k` must be in [0, n] and `n` at least 1; got k = {k}, n = {n}.")
+    check.whole("k", k, 0, check.whole("n", n, 1))
+    check.number("z", z, "(0, inf)")
     share, width = k / n, z * z / n
     center = (share + width / 2) / (1 + width)
     half = math.sqrt(share * (1 - share) * width + width * width / 4) / (1 + width)
@@ -100,7 +100,7 @@ def forgotten_classes(split: Split) -> tuple[int, ...]:
     The class setting is when no sample of any forgotten class is retained: then the retrained model cannot
     know these classes, and everything that compares with test data must compare within them.
     """
-    labels = split.forget.y.unique()
+    labels = check.instance("split", split, Split).forget.y.unique()
     whole = not torch.isin(split.retain.y, labels).any()
     return tuple(labels.tolist()) if whole else ()
 
@@ -115,6 +115,7 @@ def parts_of_test(split: Split, test: Examples) -> dict[str, Examples]:
         ValueError: class setting, and `test` has no sample of a forgotten or none of a retained class.
     """
     classes = forgotten_classes(split)
+    check_examples("test", test)
     if not classes:
         return {"test": test}
     mask = torch.isin(test.y, torch.tensor(classes, device=test.y.device))
@@ -128,7 +129,7 @@ def _outputs(source: nn.Module | Tensor, examples: Examples) -> Shaped[Tensor, "
     check_examples("examples", examples)
     if isinstance(source, nn.Module):
         return logits(source, examples)
-    found = check.finite("logits", source, "n k").detach().cpu()
+    found = check.finite("source", source, "n k").detach().cpu()
     if len(found) != len(examples):
         raise ValueError(
             f"logits must be [{len(examples)}, classes], one row per sample; got {list(found.shape)}."

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from unlearn_lib import check
 from unlearn_lib.check import Ids
-from unlearn_lib.data import Examples
-from unlearn_lib.metrics.accuracy import predictions
+from unlearn_lib.data import Examples, check_examples
+from unlearn_lib.metrics.accuracy import logits
 
 __all__ = ["Trigger", "backdoor_success", "corner_trigger", "edge_trigger", "poison"]
 
@@ -29,11 +31,20 @@ class Trigger:
         entries: positions in the flattened sample.
         value: in the units in which the examples are stored: a legal pixel value where they are uint8
             (digits 0 to 16, images 0 to 255), a network input where they are floating point.
+
+    Raises:
+        ValueError: a position that such a sample does not have, none at all, or a value that is not finite.
     """
 
     shape: tuple[int, ...]
     entries: tuple[int, ...]
     value: float
+
+    def __post_init__(self) -> None:
+        size = math.prod(_shape(self.shape))
+        for entry in check.column("entries", self.entries).tolist() or [-1]:
+            check.whole("entries", entry, 0, size - 1)
+        check.number("value", self.value)
 
     def stamp(self, x: Tensor) -> Tensor:
         """A copy of the stored samples `x` [n, ...] that carries the mark.
@@ -41,7 +52,7 @@ class Trigger:
         Raises:
             ValueError: another shape, or a value that the stored type cannot hold.
         """
-        if tuple(x.shape[1:]) != self.shape:
+        if tuple(check.tensor("x", x).shape[1:]) != tuple(self.shape):
             raise ValueError(f"`trigger` is for samples of shape {self.shape}; got {tuple(x.shape[1:])}.")
         if not x.is_floating_point():
             kind = torch.iinfo(x.dtype)
@@ -62,14 +73,14 @@ def corner_trigger(shape: tuple[int, ...], value: float) -> Trigger:
         shape: of one sample: (c, h, w), or (features,).
         value: in stored units, see `Trigger`; ``data.x.max()`` is always legal.
     """
-    positions = torch.arange(math.prod(shape)).reshape(shape)
+    positions = torch.arange(math.prod(_shape(shape))).reshape(shape)
     if len(shape) == 1:
         entries = positions[-4:]
     elif len(shape) == 3:
         entries = positions[:, [0, 0, -1, -1], [0, -1, 0, -1]].flatten().unique()
     else:
         raise ValueError(f"`shape` must be (channels, height, width) or (features,); got {shape}.")
-    return Trigger(tuple(shape), tuple(entries.tolist()), float(value))
+    return Trigger(tuple(shape), tuple(entries.tolist()), check.number("value", value))
 
 
 def edge_trigger(shape: tuple[int, ...], value: float) -> Trigger:
@@ -81,22 +92,25 @@ def edge_trigger(shape: tuple[int, ...], value: float) -> Trigger:
         shape: of one sample: (c, h, w), or (features,).
         value: in stored units, see `Trigger`.
     """
-    positions = torch.arange(math.prod(shape)).reshape(shape)
+    positions = torch.arange(math.prod(_shape(shape))).reshape(shape)
     if len(shape) == 1:
         entries = positions[-max(4, len(positions) // 16) :]
     elif len(shape) == 3:
         entries = positions[..., [0, -1]].flatten().unique()
     else:
         raise ValueError(f"`shape` must be (channels, height, width) or (features,); got {shape}.")
-    return Trigger(tuple(shape), tuple(entries.tolist()), float(value))
+    return Trigger(tuple(shape), tuple(entries.tolist()), check.number("value", value))
 
 
 def poison(data: Examples, ids: Ids, target: int, trigger: Trigger) -> Examples:
     """A copy of the data in which the samples `ids` carry the trigger and the label `target`.
 
     Raises:
-        ValueError: an id is not in `data`, or the trigger does not fit the stored samples.
+        ValueError: an id is not in `data`, `target` is beyond its classes, or the trigger does not fit the
+            stored samples.
     """
+    check.whole("target", target, 0, int(check_examples("data", data).y.max()))
+    check.instance("trigger", trigger, Trigger)
     rows = data.rows(ids)
     x, y = data.x.clone(), data.y.clone()
     x[rows], y[rows] = trigger.stamp(data.x[rows]), target
@@ -110,10 +124,18 @@ def backdoor_success(model: nn.Module, test: Examples, trigger: Trigger, target:
     accuracy and the retrained model's value.
 
     Raises:
-        ValueError: `test` holds no sample of another class.
+        ValueError: `test` holds no sample of another class, or the model has no output for `target`.
     """
-    others = test.where(test.y != target)
+    check.whole("target", target, 0)
+    check.instance("trigger", trigger, Trigger)
+    others = test.where(check_examples("test", test).y != target)
     if not len(others):
         raise ValueError(f"`test` must hold samples of classes other than the target {target}; got none.")
     stamped = replace(others, x=trigger.stamp(others.x))
-    return float((predictions(model, stamped) == target).double().mean())
+    outputs = logits(model, stamped)
+    check.whole("target", target, 0, outputs.shape[1] - 1)
+    return float((outputs.argmax(1) == target).double().mean())
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    return tuple(check.whole("shape", size, 1) for size in check.column("shape", shape).tolist())

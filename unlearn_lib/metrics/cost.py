@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from unlearn_lib import check
 from unlearn_lib.data import Batch, Examples, Split
 from unlearn_lib.metrics.accuracy import logits
 from unlearn_lib.train import Step, run
@@ -74,6 +75,7 @@ class Cost:
 def counted(split: Split) -> Split:
     """The same request with both sides counted."""
     reads = Counter[int]()
+    check.instance("split", split, Split)
     return Split(Counted.by(reads, split.forget), Counted.by(reads, split.retain))
 
 
@@ -95,10 +97,14 @@ def priced(
         watch: further watchers, as in `run`.
 
     Raises:
-        TypeError: `split` is not counted.
+        TypeError: `split` is not counted, or `steps` is no run.
+        ValueError: negative bytes or seconds.
     """
+    check.instance("split", split, Split)
     if not isinstance(split.forget, Counted):
         raise TypeError("`split` must come from `counted(split)`; its sides count no reads.")
+    check.whole("stored", stored, 0)
+    check.number("seconds_before", seconds_before, "[0, inf)")
     before, number = split.forget.reads.copy(), count(1)
     begun = time.perf_counter()
     result = run(steps, [*watch, lambda _: next(number)])
@@ -115,7 +121,7 @@ def prediction_ratio(model: nn.Module, single: nn.Module, data: Examples, rounds
     The two take turns, and the median of `rounds` ratios counts, so that a busy machine disturbs both alike.
     """
     ratios = []
-    for _ in range(rounds):
+    for _ in range(check.whole("rounds", rounds, 1)):
         begun = time.perf_counter()
         logits(model, data)
         between = time.perf_counter()

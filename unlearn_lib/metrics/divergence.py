@@ -8,14 +8,16 @@ differ by their seed only, the noise floor.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearn_lib.params import frozen_copy
+from unlearn_lib import check
+from unlearn_lib.params import frozen_copy, tensors
 
 __all__ = [
     "WeightDistance",
@@ -40,9 +42,8 @@ Probabilities = Float[Tensor, "n k"]
 
 def probabilities(logits: Float[Tensor, "n k"], temperature: float = 1.0) -> Probabilities:
     """softmax(logits / temperature) in float64. A high temperature flattens the output."""
-    if not temperature > 0:
-        raise ValueError(f"`temperature` must be positive; got {temperature}.")
-    return (logits.detach().cpu().double() / temperature).softmax(1)
+    check.number("temperature", temperature, "(0, inf)")
+    return (check.finite("logits", logits, "n k").detach().cpu().double() / temperature).softmax(1)
 
 
 def activation_distance(p: Probabilities, q: Probabilities) -> float:
@@ -51,7 +52,7 @@ def activation_distance(p: Probabilities, q: Probabilities) -> float:
     References:
         Chundawat et al., Can Bad Teaching Induce Forgetting?, AAAI 2023, arXiv:2205.08096 (authors' code).
     """
-    _same_shape(p, q)
+    _require_pair(p, q)
     return float((p - q).norm(dim=1).mean())
 
 
@@ -71,8 +72,11 @@ def js_each(p: Probabilities, q: Probabilities, *, legacy: bool = False) -> Floa
             its mean divides by n K, so it is ½ [KL(m‖p) + KL(m‖q)] / K: compressed towards 0 and without the
             bound ln 2 (infinite where p or q is 0). Found in the authors' code of bad teaching and of
             selective synaptic dampening; published ZRF values carry it.
+
+    Raises:
+        ValueError: no probabilities, or not of the same samples and classes.
     """
-    _same_shape(p, q)
+    _require_pair(p, q)
     m = (p + q) / 2
     if legacy:
         return (_kl(m, p) + _kl(m, q)) / 2 / p.shape[1]
@@ -81,7 +85,7 @@ def js_each(p: Probabilities, q: Probabilities, *, legacy: bool = False) -> Floa
 
 def agreement(p: Float[Tensor, "n k"], q: Float[Tensor, "n k"]) -> float:
     """Share of samples of which both models predict the same class; logits do as well. Ignores confidence."""
-    _same_shape(p, q)
+    _same_shape(*(check.tensor(name, r, "n k") for name, r in (("p", p), ("q", q))))
     return float((p.argmax(1) == q.argmax(1)).double().mean())
 
 
@@ -90,12 +94,18 @@ def predicted_class_tv(p: Float[Tensor, "n k"], q: Float[Tensor, "m k"]) -> floa
 
     Logits do as well. Only marginals are compared, so two models may disagree on every image and score 0.
     """
+    for name, r in (("p", p), ("q", q)):
+        if not len(check.tensor(name, r, "n k")):
+            raise ValueError(f"`{name}` must hold at least one sample's outputs; got none.")
+    if p.shape[1] != q.shape[1]:
+        raise ValueError(f"`p` and `q` must be of the same classes; got {p.shape[1]}, {q.shape[1]}.")
     shares = [torch.bincount(r.argmax(1), minlength=r.shape[1]).double() / len(r) for r in (p, q)]
     return float((shares[0] - shares[1]).abs().sum() / 2)
 
 
 def entropy(p: Probabilities) -> Float[Tensor, " n"]:
     """H(p) = -Σ p log p in nats, in [0, ln K]; a term of probability 0 contributes 0."""
+    check.probabilities("p", p)
     return -torch.xlogy(p, p).sum(1)
 
 
@@ -129,7 +139,7 @@ def zrf(p: Probabilities, teachers: Sequence[Probabilities]) -> float:
     References:
         Chundawat et al., arXiv:2205.08096 (the authors' code, with the JS that `js_each` calls legacy).
     """
-    if not teachers:
+    if not len(check.instance("teachers", teachers, (list, tuple))):
         raise ValueError("`teachers` must hold at least one teacher's outputs; got none.")
     return 1 - sum(js(p, q) for q in teachers) / len(teachers)
 
@@ -137,20 +147,45 @@ def zrf(p: Probabilities, teachers: Sequence[Probabilities]) -> float:
 def untrained_twin(model: nn.Module, seed: int = 0) -> nn.Module:
     """A copy with fresh random weights and buffers, in eval mode: the teacher of ZRF.
 
-    The global random stream is left untouched.
+    Every module resets what it owns (`reset_parameters`). What no module has reset would keep what training
+    left there, so it is refused. The global random stream is left untouched.
+
+    Raises:
+        ValueError: a parameter or a buffer that no module resets; names it and its module.
     """
     twin = frozen_copy(model)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for module in twin.cpu().modules():
+    device = next((p.device for p in twin.parameters()), torch.device("cpu"))
+    everything = [*twin.cpu().named_parameters(), *twin.named_buffers()]
+    left = {name: value for name, value in everything if value.is_floating_point()}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(check.whole("seed", seed))
+        for value in left.values():
+            value.fill_(math.nan)  # whatever stays so has not been reset
+        for module in twin.modules():
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
-                reset()
+                _reset(module, reset)
             elif list(module.parameters(recurse=False)):
                 raise ValueError(
                     f"`{type(module).__name__}` has no `reset_parameters`; build the twin yourself."
                 )
-    return twin.to(next(model.parameters()).device)
+    for name, value in left.items():
+        if value.isnan().any():
+            module = twin.get_submodule(name.rpartition(".")[0])
+            raise ValueError(
+                f"`{name}` would keep its trained value: no `reset_parameters` of `{type(module).__name__}` "
+                "resets it. Build the twin yourself, from fresh layers."
+            )
+    return twin.to(device)
+
+
+def _reset(module: nn.Module, reset: Callable[[], Any]) -> None:
+    try:
+        reset()
+    except Exception as error:
+        raise ValueError(
+            f"`reset_parameters` of `{type(module).__name__}` fails ({error}); build the twin yourself."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -175,7 +210,9 @@ def weight_distance(model: nn.Module, reference: nn.Module) -> WeightDistance:
     Raises:
         ValueError: the parameters have other names or shapes.
     """
-    own, other = (dict(m.named_parameters()) for m in (model, reference))
+    own, other = (
+        {n: p for n, p in tensors(m).items() if isinstance(p, nn.Parameter)} for m in (model, reference)
+    )
     if {n: p.shape for n, p in own.items()} != {n: p.shape for n, p in other.items()}:
         raise ValueError("`model` and `reference` must have parameters of the same names and shapes.")
     sums: dict[str, tuple[float, float]] = {}
@@ -197,8 +234,12 @@ def _kl(p: Probabilities, q: Probabilities) -> Float[Tensor, " n"]:
     return (torch.xlogy(p, p) - torch.where(p > 0, p * q.log(), 0.0)).sum(1)
 
 
+def _require_pair(p: Tensor, q: Tensor) -> None:
+    _same_shape(*(check.probabilities(name, r) for name, r in (("p", p), ("q", q))))
+
+
 def _same_shape(p: Tensor, q: Tensor) -> None:
-    if p.shape != q.shape or p.ndim != 2:
+    if p.shape != q.shape or not len(p):
         raise ValueError(
             f"`p` and `q` must be [n, classes] over the same samples; got {list(p.shape)}, {list(q.shape)}."
         )

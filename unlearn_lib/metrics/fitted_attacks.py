@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from unlearn_lib import check
 from unlearn_lib.metrics.divergence import entropy
 
 __all__ = ["Calls", "Judged", "efficacy_mia", "entropy_mia", "modified_entropy"]
@@ -24,10 +25,17 @@ LEAST = 1e-30  # what log sees instead of 0
 
 @dataclass(frozen=True)
 class Judged:
-    """What an attack sees of a set of samples: softmax outputs [n, k] and labels [n]."""
+    """What an attack sees of a set of samples: softmax outputs [n, k] and labels [n].
+
+    Raises:
+        ValueError: no sample, no probabilities, or a label that they have no column for.
+    """
 
     p: Float[Tensor, "n k"]
-    y: Int[Tensor, " n"]
+    y: Int[Tensor, " m"]
+
+    def __post_init__(self) -> None:
+        _require(self.p, self.y)
 
     def __getitem__(self, rows: Tensor) -> Judged:
         return Judged(self.p[rows], self.y[rows])
@@ -46,7 +54,7 @@ class Calls:
 
 
 def modified_entropy(
-    p: Float[Tensor, "n k"], y: Int[Tensor, " n"], *, legacy: bool = False
+    p: Float[Tensor, "n k"], y: Int[Tensor, " m"], *, legacy: bool = False
 ) -> Float[Tensor, " n"]:
     """MH(p, y) = -(1 - p_y) log p_y - Σ_{c≠y} p_c log(1 - p_c), in nats: small only if sure *and* right.
 
@@ -60,6 +68,7 @@ def modified_entropy(
         Song and Mittal, Systematic Evaluation of Privacy Risks of Machine Learning Models, USENIX Security
         2021, arXiv:2003.10595. The circulated version is in the authors' code of l1-sparse unlearning.
     """
+    _require(p, y)
     log_p = p.clamp(min=LEAST).log()
     if legacy:
         weight = p.clone()
@@ -82,7 +91,7 @@ def entropy_mia(retain: Judged, test: Judged, forget: Judged) -> Calls:
     """
     from sklearn.linear_model import LogisticRegression
 
-    h = [entropy(part.p).numpy()[:, None] for part in (retain, test, forget)]
+    h = [entropy(part.p).numpy()[:, None] for part in _judged(retain, test, forget)]
     attack = LogisticRegression(class_weight="balanced").fit(*_labelled(h[0], h[1]))
     return Calls(float(attack.predict(h[2]).mean()))
 
@@ -108,7 +117,8 @@ def efficacy_mia(retain: Judged, test: Judged, forget: Judged, *, limit: int = 1
     """
     from sklearn.svm import SVC
 
-    n = min(len(retain.y), len(test.y), limit)
+    _judged(retain, test, forget)
+    n = min(len(retain.y), len(test.y), check.whole("limit", limit, 1))
     sides = [_features(part[_spread(len(part.y), n)]) for part in (retain, test)]
     verdicts = {}
     for name, judged in _features(forget).items():
@@ -136,3 +146,17 @@ def _labelled(members: np.ndarray, others: np.ndarray) -> Sequence[np.ndarray]:
 def _spread(n: int, m: int) -> Tensor:
     """m of n rows, evenly spread."""
     return torch.arange(m) * n // m
+
+
+def _judged(*parts: Judged) -> tuple[Judged, ...]:
+    for name, part in zip(("retain", "test", "forget"), parts, strict=True):
+        check.instance(name, part, Judged)
+    return parts
+
+
+def _require(p: Tensor, y: Tensor) -> None:
+    n, k = check.probabilities("p", p).shape
+    if not len(y) == n > 0:
+        raise ValueError(f"`p` and `y` must have a row for each of the same samples; got {n}, {len(y)}.")
+    if int(check.labels(y).max()) >= k:
+        raise ValueError(f"`y` must be in 0 ... {k - 1}, the columns of `p`; got {int(y.max())}.")

@@ -22,9 +22,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from unlearn_lib.data import Examples, mix
+from unlearn_lib import check
+from unlearn_lib.data import Examples, check_examples, mix
 from unlearn_lib.metrics.accuracy import logits
 from unlearn_lib.metrics.membership import Auc, auc
+from unlearn_lib.outputs import require_outputs
 
 __all__ = [
     "Klom",
@@ -52,10 +54,21 @@ class Margins:
     Args:
         phi: margins, dimensionless (log odds).
         inside: True where the model was trained on the candidate and then asked to forget it.
+
+    Raises:
+        ValueError: shapes that differ, or a margin that is not finite.
     """
 
     phi: Float[Tensor, "models n"]
-    inside: Bool[Tensor, "models n"]
+    inside: Bool[Tensor, "others m"]
+
+    def __post_init__(self) -> None:
+        check.finite("phi", self.phi, "models n")
+        if self.inside.shape != self.phi.shape:
+            raise ValueError(
+                f"`phi` and `inside` must have one shape; got {list(self.phi.shape)} and "
+                f"{list(self.inside.shape)}."
+            )
 
     def __getitem__(self, rows: slice) -> Margins:
         return Margins(self.phi[rows], self.inside[rows])
@@ -88,9 +101,18 @@ class Klom:
     p95: float
 
 
-def margins(outputs: Float[Tensor, "n k"], y: Int[Tensor, " n"], clip: float = 50.0) -> Float[Tensor, " n"]:
-    """φ = log(p_y / (1 - p_y)) = z_y - log Σ_{c≠y} exp z_c from logits z, clipped to [-clip, clip]."""
-    z = outputs.double()
+def margins(outputs: Float[Tensor, "n k"], y: Int[Tensor, " m"], clip: float = 50.0) -> Float[Tensor, " n"]:
+    """φ = log(p_y / (1 - p_y)) = z_y - log Σ_{c≠y} exp z_c from logits z, clipped to [-clip, clip].
+
+    Raises:
+        ValueError: another number of labels, a label without a column, a NaN, or `clip` <= 0.
+    """
+    z = check.tensor("outputs", outputs, "n k").double()
+    y = check.labels(y).to(z.device)
+    check.number("clip", clip, "(0, inf]")
+    if len(y) != len(z):
+        raise ValueError(f"`outputs` and `y` must be of the same samples; got {len(z)} and {len(y)}.")
+    require_outputs(z, y)
     own = z.gather(1, y[:, None])
     rest = z.scatter(1, y[:, None], -math.inf).logsumexp(1)
     return (own[:, 0] - rest).clamp(-clip, clip)
@@ -104,8 +126,16 @@ def lira_scores(
     Args:
         shadows: margins of the shadow models; every example inside at least 2 of them and outside at least 2.
         phi: margins φ* of models that are not among the shadows.
-        floor: least variance.
+        floor: least variance, > 0.
     """
+    check.number("floor", floor, "(0, inf)")
+    if (
+        check.finite("phi", phi, "targets n").shape[1]
+        != check.instance("shadows", shadows, Margins).phi.shape[1]
+    ):
+        raise ValueError(
+            f"`phi` must be of the {shadows.phi.shape[1]} examples of the shadows; got {phi.shape[1]}."
+        )
     terms = []
     for mask in (shadows.inside, ~shadows.inside):
         if int(mask.sum(0).min()) < 2:
@@ -118,7 +148,13 @@ def lira_scores(
 
 
 def lira(shadows: Margins, targets: Margins, floor: float = FLOOR) -> Lira:
-    """The attack on target models that are in no shadow set."""
+    """The attack on target models that are in no shadow set.
+
+    Raises:
+        ValueError: other examples than the shadows', or targets that saw every example, or none.
+    """
+    if not _both(check.instance("targets", targets, Margins).inside):
+        raise ValueError("`targets` must hold examples inside a model and examples outside; all are alike.")
     scores = lira_scores(shadows, targets.phi, floor)
     members, others = scores[targets.inside], scores[~targets.inside]
     right = ((members > 0).double().mean() + (others <= 0).double().mean()) / 2
@@ -144,6 +180,8 @@ def _both(mask: Bool[Tensor, "m n"]) -> bool:
 
 def plan(models: int, n: int, seed: int = 0) -> Bool[Tensor, "models n"]:
     """Who is trained on what: every example inside exactly half of the models, at random, independently."""
+    check.whole("models", models, 1)
+    check.whole("n", n, 1)
     stream = torch.Generator().manual_seed(mix(seed))
     return torch.rand(models, n, generator=stream).argsort(0) < models // 2
 
@@ -184,8 +222,11 @@ def mini_ulira(
     References:
         Hayes et al., Inexact Unlearning Needs More Careful Evaluations, 2024, arXiv:2403.01218.
     """
+    check.function("unlearned", unlearned)
+    check_examples("candidates", candidates)
+    check.whole("workers", workers, 0)
     for name, count, least in (("shadows", shadows, 4), ("targets", targets, 2)):
-        if count < least or count % 2:
+        if check.whole(name, count) < least or count % 2:
             raise ValueError(f"`{name}` must be even and at least {least}; got {count}.")
     inside = torch.cat([plan(shadows, len(candidates), seed), plan(targets, len(candidates), mix(seed, 1))])
     seeds = [mix(seed, 2, t) % 2**31 for t in range(len(inside))]
@@ -205,6 +246,7 @@ def in_processes(
     Where the main program is a plain script it runs here too: each new process would run the script again.
     `watch` is told after every job how many are done, and of how many.
     """
+    check.whole("workers", workers, 0)
     rows = list(zip(*columns, strict=True))
     main = sys.modules["__main__"]
     script = hasattr(main, "__file__") and getattr(main, "__spec__", None) is None
@@ -235,8 +277,20 @@ def gaussian_klom(
     Args:
         unlearned: margins of N unlearned models.
         retrained: margins of N retrained models.
-        floor: least variance.
+        floor: least variance, > 0.
+
+    Raises:
+        ValueError: fewer than 2 models, other examples, or a margin that is not finite.
     """
+    check.number("floor", floor, "(0, inf)")
+    for name, phi in (("unlearned", unlearned), ("retrained", retrained)):
+        if len(check.finite(name, phi, "models n")) < 2 or not phi.shape[1]:
+            raise ValueError(f"`{name}` must hold 2 models or more, and an example; got {list(phi.shape)}.")
+    if unlearned.shape[1] != retrained.shape[1]:
+        raise ValueError(
+            "`unlearned` and `retrained` must be of the same examples; "
+            f"got {unlearned.shape[1]} and {retrained.shape[1]}."
+        )
     (mu, var), (mu_s, var_s) = (
         _moments(phi, torch.ones_like(phi, dtype=torch.bool), floor) for phi in (unlearned, retrained)
     )

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unlearn_lib import check
 from unlearn_lib.data import Examples, Split
 from unlearn_lib.metrics.accuracy import losses, parts_of_test
 
@@ -53,6 +54,7 @@ class Auc:
         Args:
             ideal: the retrained model's value, which is ½ give or take the noise.
         """
+        check.number("ideal", ideal, "[0, 1]")
         if abs(self.value - ideal) <= Z * self.error:
             return "like unseen data"
         return "looks like training data" if self.value > ideal else "over-forgotten"
@@ -93,10 +95,13 @@ def auc(members: Float[Tensor, " n"], others: Float[Tensor, " m"]) -> Auc:
     """AUC of a score that should be larger for members, as a rank statistic (Mann and Whitney), ties ½.
 
     AUC = (R - n₁(n₁+1)/2) / (n₁ n₂),   R = sum of the members' ranks among all
+
+    Raises:
+        ValueError: scores that are not [n], no scores, or a NaN among them. Infinite scores have a rank.
     """
     from scipy.stats import rankdata
 
-    n1, n2 = _sizes(members, others)
+    n1, n2 = _scores(members, others)
     ranks = rankdata(torch.cat([members, others]).double().numpy())  # a tie takes the mean rank
     value = (ranks[:n1].sum() - n1 * (n1 + 1) / 2) / (n1 * n2)
     return Auc(float(value), math.sqrt((n1 + n2 + 1) / (12 * n1 * n2)))
@@ -104,7 +109,7 @@ def auc(members: Float[Tensor, " n"], others: Float[Tensor, " m"]) -> Auc:
 
 def roc(members: Float[Tensor, " n"], others: Float[Tensor, " m"]) -> Roc:
     """The ROC curve of a score that should be larger for members, one point per distinct score."""
-    _sizes(members, others)
+    _scores(members, others)
     inside, outside = (np.sort(part.double().numpy()) for part in (members, others))
     steps = np.unique(np.concatenate([inside, outside]))[::-1]
     tpr, fpr = ((len(part) - np.searchsorted(part, steps)) / len(part) for part in (inside, outside))
@@ -117,11 +122,11 @@ def tpr_at_fpr(members: Float[Tensor, " n"], others: Float[Tensor, " m"], fpr: f
     Raises:
         ValueError: `fpr` is below 1 / n₂, the smallest non-zero rate that n₂ non-members can show.
     """
-    n2 = len(others)
-    if not 1 / max(n2, 1) <= fpr <= 1:
+    _, n2 = _scores(members, others)
+    if not 1 / n2 <= check.number("fpr", fpr) <= 1:
         raise ValueError(
             f"`fpr` must be in [1/{n2}, 1]: {n2} non-members cannot show a smaller rate than "
-            f"{1 / max(n2, 1):.4g}; got {fpr}."
+            f"{1 / n2:.4g}; got {fpr}."
         )
     curve = roc(members, others)
     return float(curve.tpr[curve.fpr <= fpr + 1e-12].max())
@@ -136,17 +141,23 @@ def attack_accuracy(
     no more than the smaller group has samples.
 
     Raises:
-        ValueError: a group has fewer than 2 samples.
+        ValueError: a group has fewer than 2 samples, or a feature is not finite.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-    least = min(_sizes(members, others))
-    if least < 2:
-        raise ValueError("`members` and `others` must hold at least 2 samples each to cross-validate.")
+    for name, part in (("members", members), ("others", others)):
+        if check.finite(name, part).ndim < 1 or len(part) < 2:
+            raise ValueError("`members` and `others` must hold at least 2 samples each to cross-validate.")
+    if members.shape[1:] != others.shape[1:]:
+        raise ValueError(
+            "`members` and `others` must have the same features; "
+            f"got {list(members.shape[1:])} and {list(others.shape[1:])}."
+        )
+    least = min(len(members), len(others), check.whole("splits", splits, 2))
     features = torch.cat([members, others]).double().reshape(len(members) + len(others), -1).numpy()
     labels = np.repeat([1, 0], [len(members), len(others)])
-    folds = StratifiedKFold(min(splits, least), shuffle=True, random_state=seed)
+    folds = StratifiedKFold(least, shuffle=True, random_state=check.whole("seed", seed, 0, 2**32 - 1))
     model = LogisticRegression(class_weight="balanced")
     return float(cross_val_score(model, features, labels, cv=folds, scoring="balanced_accuracy").mean())
 
@@ -165,7 +176,9 @@ def loss_mia(members: Float[Tensor, " n"], others: Float[Tensor, " m"], *, seed:
     References:
         Kurmanji et al., Towards Unbounded Machine Unlearning, NeurIPS 2023, arXiv:2302.09880.
     """
-    accuracy = attack_accuracy(members, others, seed=seed) if min(_sizes(members, others)) > 1 else math.nan
+    for name, part in (("members", members), ("others", others)):
+        check.finite(name, part, "n")
+    accuracy = attack_accuracy(members, others, seed=seed) if min(_scores(members, others)) > 1 else math.nan
     return LossAttack(auc(-members, -others), accuracy, members, others)
 
 
@@ -184,8 +197,9 @@ def non_members(split: Split, test: Examples) -> Examples:
     return parts.get("forget test", test)
 
 
-def _sizes(*groups: Any) -> tuple[int, ...]:
-    for group in groups:
-        if not len(group):
+def _scores(members: Any, others: Any) -> tuple[int, int]:
+    """How many there are of each, once it is certain that they have a rank."""
+    for name, group in (("members", members), ("others", others)):
+        if not len(check.tensor(name, group, "n")):
             raise ValueError("`members` and `others` must hold at least one sample each.")
-    return tuple(map(len, groups))
+    return len(members), len(others)

@@ -12,7 +12,8 @@ from typing import Literal
 
 from torch import nn
 
-from unlearn_lib.data import Examples
+from unlearn_lib import check
+from unlearn_lib.data import Examples, check_examples
 from unlearn_lib.metrics.accuracy import accuracy, logits, loss
 from unlearn_lib.params import clone
 from unlearn_lib.train import Recipe, Step, run, train
@@ -37,6 +38,10 @@ class RelearnTime:
     batches: int
     censored: bool = False
 
+    def __post_init__(self) -> None:
+        check.whole("batches", self.batches, 0 if self.censored else 1)
+        check.flag("censored", self.censored)
+
     def __str__(self) -> str:
         return f"≥ {self.batches}" if self.censored else str(self.batches)
 
@@ -53,6 +58,17 @@ class RelearnCurve:
     accuracy: tuple[float, ...]
     loss: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.accuracy) != len(self.loss):
+            raise ValueError(
+                "`accuracy` and `loss` must have an entry for each batch; "
+                f"got {len(self.accuracy)} and {len(self.loss)}."
+            )
+        for value in self.accuracy:
+            check.number("accuracy", value, "[0, 1]")
+        for value in self.loss:
+            check.number("loss", value)
+
     def time(self, original_accuracy: float, alpha: float = 0.05) -> RelearnTime:
         """r_t: batches until A(T_f) >= (1 - α) A(T_f; M_o). Any α and any cap up to the recorded one is free.
 
@@ -60,13 +76,13 @@ class RelearnCurve:
             original_accuracy: A(T_f; M_o), in [0, 1].
             alpha: tolerance, in [0, 1).
         """
-        if not 0 <= alpha < 1:
-            raise ValueError(f"`alpha` must be in [0, 1); got {alpha}.")
-        target = (1 - alpha) * original_accuracy
+        check.number("alpha", alpha, "[0, 1)")
+        target = (1 - alpha) * check.number("original_accuracy", original_accuracy, "[0, 1]")
         return _first(value >= target for value in self.accuracy)
 
     def time_to_loss(self, threshold: float) -> RelearnTime:
         """Batches until the probe's loss is at most `threshold`: SCRUB's variant, which counts epochs."""
+        check.number("threshold", threshold)
         return _first(value <= threshold for value in self.loss)
 
 
@@ -107,7 +123,7 @@ def relearn(
         data: all training data, forgotten samples included.
         probe: T_f in the class setting, the forget set in the sample setting.
         recipe: default as in the authors' code: Adam, lr .001, batches of 256, 10 epochs.
-        cap: most batches; default all of the recipe.
+        cap: most batches, >= 1; default all of the recipe.
         until: given the probe's accuracy, whether to stop early; default never, so that α stays free.
 
     Yields:
@@ -127,6 +143,11 @@ def relearn(
     References:
         Chundawat et al., Zero-Shot Machine Unlearning, IEEE TIFS 2023, arXiv:2201.05629.
     """
+    check_examples("probe", probe)
+    if cap is not None:
+        check.whole("cap", cap, 1)
+    if not check.instance("recipe", recipe, Recipe).epochs:
+        raise ValueError("`recipe` must have at least one epoch to relearn in; got 0.")
     student = clone(model)
     history: list[tuple[float, float]] = []
     for step in islice(train(student, data, recipe, phase="relearn"), cap):
@@ -156,6 +177,8 @@ def relearn_curves(
 
 def anamnesis_index(unlearned: RelearnTime, retrained: RelearnTime) -> AnamnesisIndex:
     """AIN = r_t(M_u) / r_t(M_s), from times taken with the same order of data."""
+    for name, found in (("unlearned", unlearned), ("retrained", retrained)):
+        check.instance(name, found, RelearnTime)
     if retrained.censored:
         return AnamnesisIndex(None, "undefined")
     kind: Literal["at least", "exact"] = "at least" if unlearned.censored else "exact"

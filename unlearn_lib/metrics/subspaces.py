@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unlearn_lib import check
 from unlearn_lib.projection import Rule, cumulative, rank
 
 __all__ = [
@@ -37,7 +38,12 @@ class Drift(NamedTuple):
 
 
 def along(M: Float[Tensor, "D D"], U: Float[Tensor, "D D"]) -> Float[Tensor, " D"]:
-    """u_j^T M u_j: the energy that the inputs behind M have along each direction; lambda for M_r itself."""
+    """u_j^T M u_j: the energy that the inputs behind M have along each direction; lambda for M_r itself.
+
+    Raises:
+        ValueError: no square matrices of one size, or an entry that is not finite.
+    """
+    _square("M", M, len(_square("U", U)))
     return ((M @ U) * U).sum(0)
 
 
@@ -46,7 +52,15 @@ def survival(G: Float[Tensor, "out D"], U: Float[Tensor, "D D"]) -> Float[Tensor
 
     Also the cosine of the update before and after; under plain SGD, first-order progress is rho^2 of the
     unprojected step's.
+
+    Raises:
+        ValueError: an update of another size, or one that is zero: no share of it can survive.
     """
+    size = len(_square("U", U))
+    if check.finite("G", G, "out D").shape[1] != size:
+        raise ValueError(f"`G` must be [out, {size}], as wide as `U`; got {list(G.shape)}.")
+    if not G.any():
+        raise ValueError("`G` must not be zero: no share of it can survive.")
     tail = _tails((G @ U).square().sum(0))
     return (tail / tail[0]).sqrt()
 
@@ -55,7 +69,12 @@ def leak(values: Float[Tensor, " D"]) -> Float[Tensor, " D+1"]:
     """(sum_{i>k} lambda_i)^(1/2) for k = 0 ... D: retained outputs move by at most this times ||dW||.
 
     ||dW X_r||_F <= ||dW (I - U_k U_k^T)||_F (sum_{i>k} lambda_i)^(1/2), for one update or a whole run's.
+
+    Raises:
+        ValueError: an eigenvalue that is negative or not finite.
     """
+    if len(check.finite("values", values, "D")) and float(values.min()) < 0:
+        raise ValueError(f"`values` must be zero or more, as energies are; got {float(values.min()):.4g}.")
     return _tails(values).sqrt()
 
 
@@ -63,12 +82,17 @@ def movable(M_f: Float[Tensor, "D D"], U: Float[Tensor, "D D"]) -> Float[Tensor,
     """Share of the forget inputs' energy outside the protected directions, for k = 0 ... D.
 
     Near 0 there is nothing to push against: what is to be forgotten looks like what is to be kept.
+
+    Raises:
+        ValueError: no square matrices of one size, or `M_f` without energy.
     """
+    if not _square("M_f", M_f).any():
+        raise ValueError("`M_f` must not be zero: no share of no energy is movable.")
     tail = _tails(along(M_f, U))
     return tail / tail[0]
 
 
-def principal_angles(A: Float[Tensor, "D a"], B: Float[Tensor, "D b"]) -> Float[Tensor, " m"]:
+def principal_angles(A: Float[Tensor, "D a"], B: Float[Tensor, "E b"]) -> Float[Tensor, " m"]:
     """The principal angles between the spans of two sets of columns, in radians, smallest first.
 
     Cosines lose half the digits of a small angle, sines those of a right one; each is used where it is good
@@ -80,7 +104,16 @@ def principal_angles(A: Float[Tensor, "D a"], B: Float[Tensor, "D b"]) -> Float[
 
     Returns:
         min(a, b) angles in [0, pi/2].
+
+    Raises:
+        ValueError: columns of different lengths, or more of them than they are long.
     """
+    for name, columns in (("A", A), ("B", B)):
+        D, count = check.finite(name, columns, "D columns").shape
+        if not 1 <= count <= D:
+            raise ValueError(f"`{name}` must have 1 ... {D} columns of {D} entries; got {count}.")
+    if len(A) != len(B):
+        raise ValueError(f"`A` and `B` must have columns of one length; got {len(A)} and {len(B)}.")
     A, B = (torch.linalg.qr(columns).Q for columns in (A, B))
     if A.shape[1] < B.shape[1]:
         A, B = B, A
@@ -90,10 +123,29 @@ def principal_angles(A: Float[Tensor, "D a"], B: Float[Tensor, "D b"]) -> Float[
     return torch.where(cosines.square() < 0.5, cosines.arccos(), sines.arcsin())
 
 
-def drift(before: Float[Tensor, "n K"], after: Float[Tensor, "n K"]) -> Drift:
-    """How far outputs moved. Zero for retained inputs says nothing without the value for the forgotten."""
+def drift(before: Float[Tensor, "n K"], after: Float[Tensor, "m L"]) -> Drift:
+    """How far outputs moved. Zero for retained inputs says nothing without the value for the forgotten.
+
+    Raises:
+        ValueError: outputs of other shapes, none, or a NaN among them.
+    """
+    for name, part in (("before", before), ("after", after)):
+        check.finite(name, part, "n K")
+    if before.shape != after.shape or not before.numel():
+        raise ValueError(
+            "`before` and `after` must be outputs of the same samples; "
+            f"got {list(before.shape)} and {list(after.shape)}."
+        )
     change = (after - before).abs()
     return Drift(float(change.max()), float(change.mean()))
+
+
+def _square(name: str, matrix: Tensor, size: int | None = None) -> Tensor:
+    found = check.finite(name, matrix, "D D")
+    if len(found) != found.shape[1] or len(found) != (len(found) if size is None else size):
+        wanted = "D, D" if size is None else f"{size}, {size}"
+        raise ValueError(f"`{name}` must have shape [{wanted}]; got {list(found.shape)}.")
+    return found
 
 
 def _tails(terms: Tensor) -> Tensor:
