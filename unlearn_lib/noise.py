@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unlearn_lib.data import Batch, Examples, mix
+from unlearn_lib import check
+from unlearn_lib.data import Batch, Examples, check_examples, mix
+from unlearn_lib.outputs import logits
 from unlearn_lib.params import clone
 from unlearn_lib.train import Recipe, Step, train
 
@@ -51,7 +53,8 @@ def balanced_penalty(shape: tuple[int, ...]) -> float:
     At the start the mean of ||N_i||^2 is the number of pixels, so lambda = 0.1 means 307 nats at 3x32x32 and
     6.4 at 1x8x8.
     """
-    return 0.1 * 3072 / math.prod(shape)
+    sizes = [check.whole("shape", size, 1) for size in check.instance("shape", shape, (tuple, list))]
+    return 0.1 * 3072 / math.prod(sizes)
 
 
 def gaussian(c: int, B: int, like: Tensor, *key: int) -> Examples:
@@ -63,6 +66,10 @@ def gaussian(c: int, B: int, like: Tensor, *key: int) -> Examples:
         like: one image; its shape, type and device are taken, its values are not read.
         key: such as a seed.
     """
+    check.whole("c", c, 0)
+    check.whole("B", B, 1)
+    if not check.instance("like", like, Tensor).is_floating_point():
+        raise TypeError(f"`like` must be an image as a network input, in floating point; got {like.dtype}.")
     stream = torch.Generator().manual_seed(mix(*key, c))
     x = torch.randn(B, *like.shape, generator=stream, dtype=like.dtype)
     ids = -1 - torch.arange(c * B, (c + 1) * B)  # negative: never the id of a real sample
@@ -95,7 +102,18 @@ def learn_noise(
 
     Returns:
         The noise of class c.
+
+    Raises:
+        ValueError: images of several classes, a class that the net has no output for, or a setting outside
+            its range.
+        FloatingPointError: the objective is not finite.
     """
+    logits(frozen, check_examples("start", start))  # has an output for c, the same each time, or says so
+    if len(start.y.unique()) > 1:
+        raise ValueError(f"`start` must be of one class; got {start.y.unique().tolist()}.")
+    check.whole("steps", steps, 0)
+    check.number("lr", lr, "(0, inf)")
+    check.number("penalty", penalty, "[0, inf)")
     images, y = _Images(start.x), start.y
     N = images.N
     ce: list[float] = []
@@ -125,6 +143,8 @@ def learn_noise(
 
 def norm_matched(frozen: nn.Module, noise: Noise, images: Examples) -> Noise:
     """`images`, each scaled to the norm of the learned image in its place."""
+    if len(check_examples("images", images)) != len(check.instance("noise", noise, Noise).examples):
+        raise ValueError(f"`images` must be as many as the noise, {len(noise.examples)}; got {len(images)}.")
     x = images.x * (_norms(noise.examples.x) / _norms(images.x)).reshape(-1, *[1] * (images.x.ndim - 1))
     with torch.no_grad():
         ce = F.cross_entropy(clone(frozen)(x), images.y)

@@ -21,6 +21,7 @@ from unlearn_lib.data import Examples, check_examples
 
 __all__ = [
     "accuracy",
+    "answer",
     "answers",
     "call",
     "device_of",
@@ -87,7 +88,7 @@ def logits(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Floa
     try:
         outputs, first = _asked(model, examples, batch_size)
         with evaluating(model):
-            again = _answer(model, first).cpu()
+            again = answer(model, first).cpu()
         drew = not torch.equal(before, stream.get_state())
     finally:
         stream.set_state(before)
@@ -142,7 +143,7 @@ def reason(model: nn.Module, x: Tensor, y: Tensor, error: Exception) -> Exceptio
         )
     try:
         with torch.no_grad():
-            outputs = _answer(copy.deepcopy(model), x)
+            outputs = answer(copy.deepcopy(model), x)
         require_outputs(outputs, y)
     except (ValueError, RuntimeError, TypeError) as found:
         return found
@@ -157,7 +158,7 @@ def _asked(model: nn.Module, examples: Examples, batch_size: int) -> tuple[Float
     with evaluating(model):
         for start in parts:
             x = inputs(model, examples, slice(start, start + batch_size))
-            found.append(_answer(model, x).cpu())
+            found.append(answer(model, x).cpu())
             first = first if start else x[:_PROBE]
     return torch.cat(found), first
 
@@ -176,20 +177,26 @@ def call(model: nn.Module, x: Tensor) -> Any:
         ) from error
 
 
-def _answer(model: nn.Module, x: Tensor) -> Float[Tensor, "n k"]:
-    answer = call(model, x)
-    if not isinstance(answer, Tensor):
+def answer(model: nn.Module, x: Tensor) -> Float[Tensor, "n k"]:
+    """The model's logits for one batch of inputs, in the mode that it is in.
+
+    Raises:
+        RuntimeError: it cannot take them.
+        ValueError: it answers with something else than one row of logits a sample.
+    """
+    found = call(model, x)
+    if not isinstance(found, Tensor):
         raise ValueError(
             "`model` must answer with one tensor of logits [n, classes]; "
-            f"got {check.brief(answer) if answer is None else f'a {type(answer).__name__}'}. "
+            f"got {check.brief(found) if found is None else f'a {type(found).__name__}'}. "
             "Switch auxiliary outputs off, or wrap the net so that it returns its logits alone."
         )
-    if answer.ndim != 2 or len(answer) != len(x) or not answer.is_floating_point():
+    if found.ndim != 2 or len(found) != len(x) or not found.is_floating_point():
         raise ValueError(
             f"`model` must answer with logits [{len(x)}, classes], one row a sample; "
-            f"got {answer.dtype} {list(answer.shape)}."
+            f"got {found.dtype} {list(found.shape)}."
         )
-    return answer
+    return found
 
 
 def _alike(a: Tensor, b: Tensor) -> bool:

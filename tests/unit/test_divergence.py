@@ -26,6 +26,7 @@ from unlearn_lib.metrics.divergence import (
     weight_distance,
     zrf,
 )
+from unlearn_lib.models import build
 from unlearn_lib.params import add, assign, scale, snapshot
 from unlearn_lib.train import Recipe, run, train
 
@@ -138,6 +139,86 @@ def test_m7_an_untrained_twin_has_fresh_weights_and_leaves_model_and_stream_alon
         untrained_twin(Scaled())
 
 
+class Adapter(nn.Linear):
+    """A linear layer with a low-rank adapter, which its reset does not know."""
+
+    def __init__(self) -> None:
+        super().__init__(5, 3)
+        self.A = nn.Parameter(torch.ones(2, 5))
+
+
+class Half(nn.Linear):
+    """A layer whose reset forgets half of its weight."""
+
+    def reset_parameters(self) -> None:
+        with torch.no_grad():
+            self.weight[:1] = 0.0
+            self.bias.zero_()
+
+
+class Running(nn.Module):
+    """A norm of the user's own, without a reset."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("center", torch.zeros(3))
+
+    def forward(self, x):
+        return x - self.center
+
+
+class Failing(nn.Linear):
+    def reset_parameters(self) -> None:
+        if hasattr(self, "bias"):
+            raise RuntimeError("no reset here")
+        super().reset_parameters()
+
+
+def pruned() -> nn.Module:
+    layer = nn.Linear(5, 3)
+    nn.utils.prune.l1_unstructured(layer, "weight", amount=0.5)
+    return layer
+
+
+def weight_normed() -> nn.Module:
+    with pytest.warns(FutureWarning):
+        return nn.utils.weight_norm(nn.Linear(5, 3))
+
+
+KEPT = {
+    "0.A": Adapter,
+    "0.weight": Half,
+    "0.center": Running,
+    "0.weight_orig": pruned,
+    "0.weight_g": weight_normed,
+    "0.parametrizations.weight.original0": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)),
+    "0.parametrizations.weight.original": lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(5, 3)),
+}
+
+
+@pytest.mark.parametrize(("name", "make"), KEPT.items())
+def test_an_untrained_twin_that_would_keep_something_trained_is_refused(name, make) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` would keep its trained value|has no `reset_parameters`"):
+        untrained_twin(nn.Sequential(make(), nn.Linear(3, 3)))
+
+
+def test_a_reset_that_fails_is_named() -> None:
+    layer = nn.Linear(5, 3)
+    layer.__class__ = Failing
+    with pytest.raises(ValueError, match=r"`reset_parameters` of `Failing` fails \(no reset here\)"):
+        untrained_twin(layer)
+
+
+@pytest.mark.parametrize("name", ["mlp", "small_cnn_bn", "lenet5_dropout", "resnet18"])
+def test_an_untrained_twin_of_a_known_net_keeps_no_trained_entry(name) -> None:
+    net = build(name, (1, 16, 16), 4)
+    with torch.no_grad():
+        for value in (*net.parameters(), *net.buffers()):
+            value.fill_(7)
+    twin = untrained_twin(net)
+    assert not any((value == 7).any() for value in (*twin.parameters(), *twin.buffers()))
+
+
 def test_m8_agreement_is_one_and_tv_zero_for_equal_outputs() -> None:
     a, b = random_outputs(0), random_outputs(1)
     assert agreement(a, a) == 1
@@ -212,7 +293,7 @@ def test_temperature_flattens_and_one_is_softmax() -> None:
 
 
 def test_errors_name_the_thing_the_rule_and_the_value() -> None:
-    with pytest.raises(ValueError, match=r"`temperature` must be positive; got 0"):
+    with pytest.raises(ValueError, match=r"`temperature` must be positive and finite; got 0"):
         probabilities(torch.zeros(1, 2), 0.0)
     with pytest.raises(ValueError, match=r"`teachers` must hold at least one"):
         zrf(P, [])

@@ -26,7 +26,8 @@ from unlearn_lib.metrics.membership import loss_attack
 from unlearn_lib.params import clone, state
 from unlearn_lib.train import Recipe, run, train
 
-TRAIN, TEST = blobs(), blobs(n=60, seed=0)
+MORE = blobs(n=180)
+TRAIN, TEST = (Examples.of(MORE.x[part], MORE.y[part]) for part in (slice(120), slice(120, None)))
 CLASS, SAMPLE = Split.by_class(TRAIN, 1), Split.by_ids(TRAIN, range(0, 40, 2))
 
 
@@ -166,6 +167,71 @@ def test_stored_outputs_give_the_same_card_as_the_models() -> None:
         ORIGINAL, original=original, retrained=retrained, retrained_seeds=seeds, split=CLASS, test=TEST
     )
     assert stored == card("class")
+
+
+def test_a_model_that_is_its_own_only_reference_is_refused() -> None:
+    other = RETRAINED["class"]
+    cases = {
+        "`retrained` must be another model than `model`": (other[0], ORIGINAL, [other[0]]),
+        "`retrained` must be another model than `original`": (other[0], ORIGINAL, [other[1], ORIGINAL]),
+    }
+    for message, (model, original, (retrained, *seeds)) in cases.items():
+        references = {"original": original, "retrained": retrained, "retrained_seeds": seeds}
+        for kind in (ValueError, RuntimeError):
+            with pytest.raises(kind, match=message):
+                evaluate(model, **references, split=CLASS, test=TEST)
+    among = card("class", other[0])["JS to retrained", "forget"]
+    assert among.unlearned > 0, "among several it is compared with the others"
+
+
+def joined(*parts: Examples) -> Examples:
+    return Examples.of(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
+
+
+@pytest.mark.parametrize(
+    ("test", "seen"),
+    [
+        (TRAIN, 100),
+        (Examples(TRAIN.x, TRAIN.y, TRAIN.ids + 1000), 100),
+        (TRAIN.head(30), 100),
+        (Examples(TRAIN.x[::2], TRAIN.y[::2], TRAIN.ids[::2]), 100),
+        (joined(TEST.head(20), TRAIN.head(40)), 67),
+    ],
+)
+def test_a_test_set_of_training_samples_is_refused(test: Examples, seen: int) -> None:
+    references = {"original": ORIGINAL, "retrained": RETRAINED["class"][0]}
+    with pytest.raises(ValueError, match=f"no model has seen; {seen} % of them are training samples"):
+        evaluate(ORIGINAL, **references, split=CLASS, test=test)
+
+
+def test_a_test_set_may_share_single_samples_or_values_that_everybody_has() -> None:
+    references = {"original": ORIGINAL, "retrained": RETRAINED["class"][0]}
+    evaluate(ORIGINAL, **references, split=CLASS, test=joined(TEST, TRAIN.head(30)))
+    few = torch.randint(2, (120, 5), generator=torch.Generator().manual_seed(0)).double()
+    common = Examples.of(few, TRAIN.y)
+    evaluate(ORIGINAL, **references, split=Split.by_class(common, 1), test=common.head(60))
+
+
+def test_outputs_of_other_data_are_refused() -> None:
+    stored = Outputs.of(ORIGINAL, SAMPLE, TEST)
+    with pytest.raises(ValueError, match="`Outputs` must be of `split` and `test`; the samples of `forget`"):
+        evaluate(stored, original=ORIGINAL, retrained=RETRAINED["class"][0], split=CLASS, test=TEST)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"retrained": None}, "`retrained` must be of class Module or Outputs; got None"),
+        ({"backdoor": (None, 1)}, r"`backdoor\[0\]` must be of class Trigger"),
+        ({"backdoor": 3}, "`backdoor` must be of class tuple"),
+        ({"split": None}, "`split` must be of class Split"),
+        ({"test": None}, "`test` must be of class Examples"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(change: dict, message: str) -> None:
+    good = {"original": ORIGINAL, "retrained": RETRAINED["class"][0], "split": CLASS, "test": TEST}
+    with pytest.raises(TypeError, match=f"{message}|type"):
+        evaluate(ORIGINAL, **(good | change))
 
 
 def test_small_forget_sets_show_their_interval() -> None:

@@ -24,7 +24,8 @@ from collections.abc import Generator
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearn_lib.data import Batch, Examples
+from unlearn_lib import check
+from unlearn_lib.data import Batch, Examples, check_examples
 from unlearn_lib.params import clone
 from unlearn_lib.train import LossFn, Recipe, Step, Unlearned, cross_entropy, train
 
@@ -51,6 +52,7 @@ def finetune(
     Raises:
         ValueError: `steps` is negative, or there is no sample.
     """
+    check_examples("retain", retain)
     return (yield from _tuned(model, retain, recipe, steps, cross_entropy, "finetune"))
 
 
@@ -75,6 +77,7 @@ def gradient_ascent(
         ValueError: `steps` is negative, or there is no sample.
         FloatingPointError: it has diverged.
     """
+    check_examples("forget", forget)
     return (yield from _tuned(model, forget, recipe, steps, _negative_cross_entropy, "ascent"))
 
 
@@ -86,10 +89,11 @@ def _tuned(
     model: nn.Module, data: Examples, recipe: Recipe, steps: int | None, loss_fn: LossFn, phase: str
 ) -> Generator[Step, None, Unlearned[None]]:
     begun = time.perf_counter()
+    check.instance("recipe", recipe, Recipe)
     if steps is not None:
-        if steps < 0:
-            raise ValueError(f"`steps` must be zero or more; got {steps}.")
-        recipe = recipe.but(epochs=steps)  # more than enough: an epoch has at least one step
+        recipe = recipe.but(
+            epochs=check.whole("steps", steps, 0)
+        )  # more than enough: an epoch has at least one step
     model = clone(model)
     training = train(model, data, recipe, loss_fn=loss_fn, phase=phase)
     yield from itertools.islice(training, steps)

@@ -41,16 +41,18 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from unlearn_lib import check
 from unlearn_lib.data import Batch, Examples, Split, keyed_order, mix
 from unlearn_lib.layers import Group, Keep, Layers, random_scores
+from unlearn_lib.outputs import accuracy, answer, device_of, dtype_of, evaluating
 from unlearn_lib.params import Params, clone, gradients, snapshot
-from unlearn_lib.train import Recipe, Step, Unlearned, cross_entropy, device_of, evaluating, train
+from unlearn_lib.train import Recipe, Step, Unlearned, cross_entropy, train
 
 __all__ = ["MaskTrace", "Select", "ascent", "first_reaching", "label_flip", "selected", "wrong_labels"]
 
@@ -99,7 +101,7 @@ def label_flip(
         split: D_r is read only if `lambda_r` > 0.
         recipe: its `lr` is eta; `epochs` are passes over D_f.
         keep: share p in [0, 1] of each layer that moves in a step; a number, or by layer, where a layer not
-            named stays as it is. 1 is the naive method.
+            named stays as it is. 1 is the naive method, and at 0 nothing moves.
         select: which entries: "magnitude" (largest abs of `rank`), "stochastic" (drawn anew each step),
             "sequential" (a window that wanders through the layer), "fixed" (drawn once).
         rank: what "magnitude" ranks: the "gradient", or the "update" that the optimizer made of it.
@@ -118,14 +120,13 @@ def label_flip(
     Raises:
         ValueError: a setting is outside its range, or `keep` names an unknown layer.
     """
-    _check(lambda_r=lambda_r)
-    if relabel not in ("once", "each_step"):
-        raise ValueError(f'`relabel` must be "once" or "each_step"; got {relabel!r}.')
+    _check(model, split, recipe, steps, target, lambda_r=lambda_r)
+    check.choice("relabel", relabel, ("once", "each_step"))
     choices = _labels_left(split)
     forget = split.forget.to(device_of(model))
     order, numbers = forget.ids.argsort(), count(1)
     once = wrong_labels(forget.y, choices, recipe.seed, _FLIP)[order]
-    retain = _batches(split.retain, recipe, device_of(model))
+    retain = _batches(split.retain, recipe, model)
 
     def loss_fn(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
         if relabel == "once":
@@ -172,14 +173,14 @@ def ascent(
     Raises:
         ValueError: a setting is outside its range, or `keep` names an unknown layer.
     """
+    _check(model, split, recipe, steps, target, lambda_f=lambda_f, lambda_r=lambda_r)
     classes = len(torch.cat([split.forget.y, split.retain.y]).unique())
     limit = math.log(classes) if cap == "log_c" else cap
-    _check(lambda_f=lambda_f, lambda_r=lambda_r)
-    if not (isinstance(limit, float | int) and limit > 0):
+    if isinstance(limit, str) or not check.number("cap", limit, "[-inf, inf]") > 0:
         raise ValueError(f'`cap` must be positive (nats) or "log_c"; got {cap!r}.')
     if not lambda_f and not lambda_r:
         raise ValueError("`lambda_f` and `lambda_r` must not both be 0: nothing would be trained.")
-    retain = _batches(split.retain, recipe, device_of(model))
+    retain = _batches(split.retain, recipe, model)
 
     def loss_fn(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
         loss = -lambda_f * cross_entropy(model, batch).clamp(max=limit)
@@ -199,8 +200,6 @@ def _partial(
     steps: int | None,
     target: float | None,
 ) -> Partial:
-    if steps is not None and steps < 1:
-        raise ValueError(f"`steps` must be at least 1; got {steps}.")
     begun = time.perf_counter()
     _warn_if_not_learned(model, split)
     unlearned, done, reached = mask.model, 0, False
@@ -223,12 +222,8 @@ class _Mask:
     def __init__(
         self, model: nn.Module, group: Group, keep: Keep, select: Select, rank: Rank, seed: int
     ) -> None:
-        if select not in ("magnitude", "stochastic", "sequential", "fixed"):
-            raise ValueError(
-                f'`select` must be "magnitude", "stochastic", "sequential" or "fixed"; got {select!r}.'
-            )
-        if rank not in ("gradient", "update"):
-            raise ValueError(f'`rank` must be "gradient" or "update"; got {rank!r}.')
+        check.choice("select", select, get_args(Select))
+        check.choice("rank", rank, get_args(Rank))
         self.model, self.layers, self.keep = model, Layers.of(model, group), keep
         self.select, self.rank, self.seed = select, rank, seed
         self.full = all(p == 1 for p in self.layers.shares(keep).values())
@@ -278,7 +273,14 @@ def selected(
 
 
 def wrong_labels(y: Int[Tensor, " b"], choices: Int[Tensor, " c"], *key: int) -> Int[Tensor, " b"]:
-    """For each label, one of `choices` (sorted) other than itself, uniformly; drawn from the key."""
+    """For each label, one of `choices` (sorted) other than itself, uniformly; drawn from the key.
+
+    Raises:
+        ValueError: there is no such label.
+    """
+    y, choices = check.labels(y), check.labels(choices, "choices")
+    if not len(choices) or (len(choices) == 1 and bool((y == choices).any())):
+        raise ValueError(f"`choices` must hold a label other than the true one; got {choices.tolist()}.")
     stream = torch.Generator().manual_seed(mix(*key))
     draw = torch.rand(len(y), generator=stream, dtype=torch.float64).to(y.device)
     choices = choices.to(y.device)
@@ -293,12 +295,13 @@ def first_reaching(forget_accuracy: Sequence[float], target: float) -> int | Non
     Comparing methods at equal steps flatters partial updates, for a partial step is a smaller step. Compare
     each at its own first step that reaches the target.
     """
+    check.number("target", target, "[0, 1]")
     return next((number for number, value in enumerate(forget_accuracy, 1) if value <= target), None)
 
 
-def _batches(data: Examples, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
+def _batches(data: Examples, recipe: Recipe, model: nn.Module) -> Iterator[Batch]:
     """Full batches of D_r without end, each epoch in its own keyed order; moved when first asked for."""
-    data, size = data.to(device), recipe.batch_size
+    data, size = data.to(device_of(model), dtype_of(model)), recipe.batch_size
     for epoch in count(1):
         rows = keyed_order(data.ids, recipe.seed, _RETAIN, epoch)
         for part in rows[: max(len(rows) // size, 1) * size].split(size):
@@ -317,21 +320,29 @@ def _labels_left(split: Split) -> Int[Tensor, " c"]:
 
 def _accuracy(model: nn.Module, batch: Batch) -> float:
     with evaluating(model):
-        return float((model(batch.x).argmax(1) == batch.y).double().mean())
+        return float((answer(model, batch.x).argmax(1) == batch.y).double().mean())
 
 
 def _warn_if_not_learned(model: nn.Module, split: Split) -> None:
     chance = 1 / len(torch.cat([split.forget.y, split.retain.y]).unique())
-    accuracy = _accuracy(model, split.forget.to(device_of(model)).batch(slice(None)))
-    if accuracy <= chance:
+    learned = accuracy(model, split.forget)
+    if learned <= chance:
         warnings.warn(
-            f"the model has not learned what it is to forget: accuracy {accuracy:.2f} on `split.forget`, "
+            f"the model has not learned what it is to forget: accuracy {learned:.2f} on `split.forget`, "
             f"chance {chance:.2f}. Whatever follows shows nothing.",
             stacklevel=3,
         )
 
 
-def _check(**weights: float) -> None:
+def _check(
+    model: nn.Module, split: Split, recipe: Recipe, steps: int | None, target: float | None, **weights: float
+) -> None:
+    check.instance("split", split, Split)
+    check.instance("recipe", recipe, Recipe)
+    check.instance("model", model, nn.Module)
+    if steps is not None:
+        check.whole("steps", steps, 1)
+    if target is not None:
+        check.number("target", target, "[0, 1]")
     for name, value in weights.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f"`{name}` must be zero or more, and finite; got {value}.")
+        check.number(name, value, "[0, inf)")

@@ -11,6 +11,7 @@ from collections.abc import Generator
 
 from torch import nn
 
+from unlearn_lib import check
 from unlearn_lib.data import Split
 from unlearn_lib.params import clone
 from unlearn_lib.train import Recipe, Step, Unlearned, train
@@ -33,6 +34,7 @@ def retrain(initial: nn.Module, split: Split, recipe: Recipe) -> Generator[Step,
         The retrained model and the seconds it took.
     """
     begun = time.perf_counter()
-    model = clone(initial)
+    check.instance("split", split, Split)
+    model = clone(check.instance("initial", initial, nn.Module))
     yield from train(model, split.retain, recipe, phase="retrain")
     return Unlearned(model.eval(), time.perf_counter() - begun, None)

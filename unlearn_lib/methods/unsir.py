@@ -35,7 +35,6 @@ References:
 from __future__ import annotations
 
 import functools
-import math
 import operator
 import time
 import warnings
@@ -48,10 +47,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from unlearn_lib.data import Examples, keyed_order
+from unlearn_lib import check
+from unlearn_lib.data import Examples, check_examples, keyed_order
 from unlearn_lib.noise import Noise, gaussian, learn_noise, norm_matched
+from unlearn_lib.outputs import device_of, dtype_of, logits
 from unlearn_lib.params import Params, assign, clone, frozen_copy, state
-from unlearn_lib.train import Recipe, Step, Unlearned, device_of, evaluating, train
+from unlearn_lib.train import Recipe, Step, Unlearned, train
 
 __all__ = [
     "PAPER",
@@ -70,7 +71,10 @@ __all__ = [
 
 T = TypeVar("T")
 Source = Literal["learned", "gaussian", "none"]
+Classes = Collection[Any] | Tensor
 Mode = Literal["corrected", "reference", "A", "B", "C"]
+_WHOLE = {"images": 1, "noise_steps": 0, "copies": 1, "repair_epochs": 0, "batch_size": 1, "seed": None}
+_INTERVALS = dict.fromkeys(("noise_lr", "impair_lr", "repair_lr"), "(0, inf)") | {"penalty": "[0, inf)"}
 REFERENCE_IMAGES, REFERENCE_COPIES, REFERENCE_LABEL = 3, 20, 0  # defects A and B of the notebook
 
 
@@ -95,6 +99,7 @@ class UnsirRecipe:
 
     Raises:
         ValueError: a field is outside its range.
+        TypeError: a fraction where a whole number belongs, or no number at all.
     """
 
     images: int = 256
@@ -111,22 +116,12 @@ class UnsirRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        rules = {
-            "images": (self.images >= 1, "be at least 1"),
-            "noise_steps": (self.noise_steps >= 0, "be zero or more"),
-            "noise_lr": (0 < self.noise_lr < math.inf, "be positive and finite"),
-            "penalty": (0 <= self.penalty < math.inf, "be zero or more, and finite"),
-            "copies": (self.copies >= 1, "be at least 1"),
-            "impair_lr": (0 < self.impair_lr < math.inf, "be positive and finite"),
-            "repair_lr": (0 < self.repair_lr < math.inf, "be positive and finite"),
-            "repair_epochs": (self.repair_epochs >= 0, "be zero or more"),
-            "batch_size": (self.batch_size >= 1, "be at least 1"),
-            "source": (self.source in get_args(Source), f"be one of {get_args(Source)}"),
-            "mode": (self.mode in get_args(Mode), f"be one of {get_args(Mode)}"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise ValueError(f"`{name}` must {rule}; got {getattr(self, name)!r}.")
+        for name, least in _WHOLE.items():
+            check.whole(name, getattr(self, name), least)
+        for name, interval in _INTERVALS.items():
+            check.number(name, getattr(self, name), interval)
+        check.choice("source", self.source, get_args(Source))
+        check.choice("mode", self.mode, get_args(Mode))
 
     @classmethod
     def suited_to(cls, model: nn.Module, **changes: Any) -> UnsirRecipe:
@@ -135,7 +130,7 @@ class UnsirRecipe:
         Chosen by measurement on digits, class 3, and checked on three further models. With batch norm and
         lambda = 1 Gaussian noise of the same norms forgets nearly as much: the learning is then for nothing.
         """
-        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        if _has_batch_norm(model):
             suited = {"penalty": 0.2, "copies": 4, "impair_lr": 1.25e-3, "repair_lr": 2.5e-4}
             changes = suited | changes
         return cls(**changes)
@@ -182,13 +177,14 @@ Unlearning = Generator[Step, None, Unlearned[NoiseTrace]]
 
 
 def unsir(
-    model: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe | None = None
+    model: nn.Module, classes: Classes, retain: Examples, recipe: UnsirRecipe | None = None
 ) -> Unlearning:
     """Forget whole classes without reading an image of them.
 
     Args:
         model: the trained network f, with logits of shape [n, K]; left unchanged.
-        classes: C_f, at least one and not all of 0 ... K-1. Several at one go share the impair epoch.
+        classes: C_f, at least one and not all of 0 ... K-1: a list, set, array or tensor of whole numbers.
+            Several at one go share the impair epoch.
         retain: R, images of other classes only; `retain_subset` picks them. After an earlier request leave
             out the classes that were forgotten then.
         recipe: settings; default `UnsirRecipe.suited_to(model)`.
@@ -206,8 +202,8 @@ def unsir(
         FloatingPointError: the loss is not finite.
     """
     begun = time.perf_counter()
-    recipe = recipe or UnsirRecipe.suited_to(model)
-    classes, retain = tuple(dict.fromkeys(classes)), retain.to(device_of(model))
+    recipe, classes = _settings(model, recipe), check.classes(classes)
+    retain = check_examples("retain", retain).to(device_of(model), dtype_of(model))
     _check(model, classes, retain, recipe)
     model, frozen = clone(model), frozen_copy(model)
     steps: Counter[str] = Counter()
@@ -231,7 +227,7 @@ def unsir(
 
 
 def make_noise(
-    frozen: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe
+    frozen: nn.Module, classes: Classes, retain: Examples, recipe: UnsirRecipe
 ) -> Generator[Step, None, dict[int, Noise]]:
     """Stage 1: the noise of each class, learned against the frozen network. No weight changes.
 
@@ -240,8 +236,8 @@ def make_noise(
     noise: dict[int, Noise] = {}
     if recipe.source == "none":
         return noise
-    like = retain.to(device_of(frozen)).x[0]
-    for c in classes:
+    like = check_examples("retain", retain).to(device_of(frozen), dtype_of(frozen)).x[0]
+    for c in check.classes(classes):
         start = gaussian(c, recipe.images, like, recipe.seed)
         noise[c] = yield from learn_noise(frozen, start, recipe.noise_steps, recipe.noise_lr, recipe.penalty)
         if recipe.source == "gaussian":
@@ -253,7 +249,7 @@ def impair(
     model: nn.Module, noise: Mapping[int, Noise], retain: Examples, recipe: UnsirRecipe
 ) -> Generator[Step, None, None]:
     """Stage 2, in place: one epoch of cross-entropy on S = noise + R, with a fresh Adam at lr_i."""
-    S, rows = impair_set(noise, retain.to(device_of(model)), recipe)
+    S, rows = impair_set(noise, retain.to(device_of(model), dtype_of(model)), recipe)
     shuffled = rows[keyed_order(torch.arange(len(rows)), recipe.seed)]
     adam = Recipe("adam", recipe.impair_lr, batch_size=recipe.batch_size, seed=recipe.seed)
     yield from train(model, S, adam, order=lambda ids, _: shuffled.to(ids.device), phase="impair")
@@ -282,7 +278,7 @@ def impair_set(
     return S, torch.cat([noisy.repeat(copies), torch.arange(len(noisy), len(S))])
 
 
-def retain_subset(data: Examples, classes: Collection[int], per_class: int, seed: int = 0) -> Examples:
+def retain_subset(data: Examples, classes: Classes, per_class: int, seed: int = 0) -> Examples:
     """R: exactly m images of each class of `data` that is not to be forgotten, chosen by keyed order.
 
     Reads all labels, but no image of a class to be forgotten.
@@ -296,11 +292,12 @@ def retain_subset(data: Examples, classes: Collection[int], per_class: int, seed
     Raises:
         ValueError: no class is left, or one of those left has fewer than m images.
     """
-    if per_class < 1:
-        raise ValueError(f"`per_class` must be at least 1; got {per_class}.")
-    kept = [label for label in data.y.unique().tolist() if label not in classes]
+    check_examples("data", data)
+    check.whole("per_class", per_class, 1)
+    gone = check.classes(classes)
+    kept = [label for label in data.y.unique().tolist() if label not in gone]
     if not kept:
-        raise ValueError(f"`classes` must leave a class to retain; got all of {sorted(classes)}.")
+        raise ValueError(f"`classes` must leave a class to retain; got all of {sorted(gone)}.")
     order = keyed_order(data.ids, seed)
     rows = [order[data.y[order] == label][:per_class] for label in kept]
     for label, found in zip(kept, rows, strict=True):
@@ -312,27 +309,24 @@ def retain_subset(data: Examples, classes: Collection[int], per_class: int, seed
 
 
 def no_noise(
-    model: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe | None = None
+    model: nn.Module, classes: Classes, retain: Examples, recipe: UnsirRecipe | None = None
 ) -> Unlearning:
     """Control: the same two epochs at the same learning rates on R alone. What forgets here is the rate."""
-    recipe = recipe or UnsirRecipe.suited_to(model)
-    return unsir(model, classes, retain, recipe.but(source="none"))
+    return unsir(model, classes, retain, _settings(model, recipe).but(source="none"))
 
 
 def gaussian_noise(
-    model: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe | None = None
+    model: nn.Module, classes: Classes, retain: Examples, recipe: UnsirRecipe | None = None
 ) -> Unlearning:
     """Control: Gaussian images with the norms of the learned ones, labeled c. Was the *learning* needed?"""
-    recipe = recipe or UnsirRecipe.suited_to(model)
-    return unsir(model, classes, retain, recipe.but(source="gaussian"))
+    return unsir(model, classes, retain, _settings(model, recipe).but(source="gaussian"))
 
 
 def impair_only(
-    model: nn.Module, classes: Collection[int], retain: Examples, recipe: UnsirRecipe | None = None
+    model: nn.Module, classes: Classes, retain: Examples, recipe: UnsirRecipe | None = None
 ) -> Unlearning:
     """Control: no repair stage."""
-    recipe = recipe or UnsirRecipe.suited_to(model)
-    return unsir(model, classes, retain, recipe.but(repair_epochs=0))
+    return unsir(model, classes, retain, _settings(model, recipe).but(repair_epochs=0))
 
 
 def _drift(before: nn.Module, after: nn.Module) -> dict[str, float]:
@@ -360,18 +354,28 @@ def _counted(
         yield step
 
 
+def _settings(model: nn.Module, recipe: UnsirRecipe | None) -> UnsirRecipe:
+    if recipe is None:
+        return UnsirRecipe.suited_to(model)
+    return check.instance("recipe", recipe, UnsirRecipe)
+
+
+def _has_batch_norm(model: nn.Module) -> bool:
+    modules = check.instance("model", model, nn.Module).modules()
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules)
+
+
 def _check(model: nn.Module, classes: tuple[int, ...], retain: Examples, recipe: UnsirRecipe) -> None:
-    if not len(retain):
-        raise ValueError("`retain` must hold at least one image of a class to retain; got none.")
-    with evaluating(model):
-        K = model(retain.x[:1]).shape[1]
-    if not classes or len(classes) >= K:
+    K = logits(model, Examples(retain.x[:1], retain.y[:1], retain.ids[:1])).shape[1]  # not counted as a read
+    if len(classes) >= K:
         raise ValueError(f"`classes` must be some, not all, of the {K} classes; got {list(classes)}.")
     for c in classes:
-        if not 0 <= c < K:
+        if not c < K:
             raise ValueError(f"`classes` must be among 0 ... {K - 1}; got {c}.")
         if n := int((retain.y == c).sum()):
             raise ValueError(f"`retain` must hold no image of a class to forget; got {n} of class {c}.")
+    if recipe.has("C") and recipe.images < 2 and recipe.source != "none" and _has_batch_norm(model):
+        raise ValueError(f"`images` must be at least 2 for batch norm in mode {recipe.mode!r}; got 1.")
     if recipe.has("B") and REFERENCE_LABEL not in classes:
         warnings.warn(
             f"`mode` {recipe.mode!r} labels all noise class {REFERENCE_LABEL}, which is to be retained: "

@@ -138,4 +138,7 @@ def backdoor_success(model: nn.Module, test: Examples, trigger: Trigger, target:
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
-    return tuple(check.whole("shape", size, 1) for size in check.column("shape", shape).tolist())
+    sizes = check.column("shape", shape).tolist()
+    if not sizes:
+        raise ValueError("`shape` must be (channels, height, width) or (features,); got ().")
+    return tuple(check.whole("shape", size, 1) for size in sizes)

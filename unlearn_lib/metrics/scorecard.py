@@ -7,6 +7,7 @@ how much two retrained models differ that differ by nothing but the seed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +18,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from unlearn_lib.data import Examples, Split
+from unlearn_lib import check
+from unlearn_lib.data import Examples, Split, check_examples
 from unlearn_lib.metrics import divergence as div
 from unlearn_lib.metrics.accuracy import (
     accuracy,
@@ -32,7 +34,14 @@ from unlearn_lib.metrics.backdoor import Trigger, backdoor_success
 from unlearn_lib.metrics.card import Closer, Row, Scorecard
 from unlearn_lib.metrics.membership import LossAttack, loss_mia
 
-__all__ = ["Outputs", "Row", "Scorecard", "evaluate"]
+__all__ = ["NoEvidenceError", "Outputs", "Row", "Scorecard", "evaluate"]
+
+
+class NoEvidenceError(ValueError, RuntimeError):
+    """An evaluation that could not fail: of a model against itself, or on samples that it was trained on.
+
+    A `ValueError`, for an argument is wrong, and a `RuntimeError`, for only the contents tell.
+    """
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,15 @@ class Outputs:
         """Run the model once over everything."""
         data = {"forget": split.forget, "retain": split.retain, **parts_of_test(split, test)}
         return cls(model, data, {part: logits(model, examples) for part, examples in data.items()})
+
+    def require(self, split: Split, test: Examples) -> Outputs:
+        """These outputs, if they are of this request and this test data."""
+        wanted = {"forget": split.forget, "retain": split.retain, **parts_of_test(split, test)}
+        for part in wanted | self.data:
+            found, asked = self.data.get(part), wanted.get(part)
+            if found is None or asked is None or not torch.equal(found.ids.cpu(), asked.ids.cpu()):
+                raise ValueError(f"`Outputs` must be of `split` and `test`; the samples of `{part}` differ.")
+        return self
 
     @property
     def unseen(self) -> str:
@@ -97,24 +115,74 @@ def evaluate(
         name: of the unlearned model, for the table.
 
     Raises:
-        ValueError: a sample is in `split.forget` and in `split.retain`, or `test` lacks a side.
+        ValueError: `test` lacks a side, or `Outputs` are of other data.
+        NoEvidenceError: a reference is the model itself, or `test` is for the most part training data.
         FloatingPointError: a model gives outputs that are not finite.
     """
-    if torch.isin(split.forget.ids, split.retain.ids).any():
-        raise ValueError("`split.forget` and `split.retain` must not share a sample; some ids are in both.")
+    check.instance("split", split, Split)
+    check_examples("test", test)
+    references = (retrained, *retrained_seeds)
+    check.instance("original", original, (nn.Module, Outputs))
+    check.instance("model", model, (nn.Module, Outputs))
+    for reference in references:
+        check.instance("retrained", reference, (nn.Module, Outputs))
+    _require_references(model, original, references)
+    _require_unseen(test, split)
+    if backdoor is not None:
+        trigger, target = check.instance("backdoor", backdoor, tuple, remedy="Give (trigger, target).")
+        check.instance("backdoor[0]", trigger, Trigger)
+        check.whole("backdoor[1]", target, 0)
     o, u, *s = (
-        m if isinstance(m, Outputs) else Outputs.of(m, split, test)
-        for m in (original, model, retrained, *retrained_seeds)
+        m.require(split, test) if isinstance(m, Outputs) else Outputs.of(m, split, test)
+        for m in (original, model, *references)
     )
-    if len({id(m.model) for m in s}) < len(s):
-        raise ValueError(
-            "`retrained_seeds` must not repeat a model: its distance to itself is no noise floor."
-        )
     rows = list(_rows(_Models(o, u, s)))
     if backdoor is not None:
         rows.append(_Models(o, u, s).value("backdoor success", "test", _backdoor(test, *backdoor)))
     setting: Literal["class", "sample"] = "class" if forgotten_classes(split) else "sample"
     return Scorecard(name, setting, len(s), tuple(rows))
+
+
+def _net(model: nn.Module | Outputs) -> nn.Module:
+    return model.model if isinstance(model, Outputs) else model
+
+
+def _require_references(
+    model: nn.Module | Outputs, original: nn.Module | Outputs, references: Sequence[nn.Module | Outputs]
+) -> None:
+    nets = [_net(one) for one in references]
+    if len({id(net) for net in nets}) < len(nets):
+        raise NoEvidenceError(
+            "`retrained_seeds` must not repeat a model: its distance to itself is no noise floor."
+        )
+    for name, one in (("original", original), ("model", model)):
+        if any(net is _net(one) for net in nets) and (name == "original" or len(nets) == 1):
+            raise NoEvidenceError(
+                f"`retrained` must be another model than `{name}`: no model differs from itself. "
+                "`methods.retrain.retrain` makes one that has not seen the forgotten samples."
+            )
+
+
+def _require_unseen(test: Examples, split: Split) -> None:
+    """Refuse a test set of which more than half are training samples, bit for bit.
+
+    Unless the training samples repeat one another as often: then there are few different samples at all.
+    """
+    trained = [row for side in (split.forget, split.retain) for row in _contents(side)]
+    known = Counter(trained)
+    seen = sum(row in known for row in _contents(test)) / len(test)
+    repeated = sum(n for n in known.values() if n > 1) / len(trained)
+    if seen > 0.5 > repeated:
+        raise NoEvidenceError(
+            f"`test` must hold samples that no model has seen; {100 * seen:.0f} % of them are training "
+            "samples. Hold some back before training: `data.head(n)` picks them, `data.without(ids)` trains."
+        )
+
+
+def _contents(examples: Examples) -> list[int]:
+    """A number for each sample that follows from its values alone."""
+    x = examples.to("cpu", torch.float32).x if examples.scale is None else examples.x.cpu()
+    return [hash(row.tobytes()) for row in x.contiguous().numpy()]
 
 
 Value = Callable[[Outputs, str], float]
@@ -178,7 +246,7 @@ class _Models:
         """Each model against all *other* retrained ones. The noise floor is what those have as a mean."""
         alone = len(self.retrained) == 1
         o, u, *s = (
-            fmean(measure(m, other, part) for other in self.retrained if alone or other is not m)
+            fmean(measure(m, other, part) for other in self.retrained if alone or other.model is not m.model)
             for m in self
         )
         closer: Closer = "more" if metric.startswith("agreement") else "less"

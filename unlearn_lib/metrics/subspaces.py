@@ -110,8 +110,8 @@ def principal_angles(A: Float[Tensor, "D a"], B: Float[Tensor, "E b"]) -> Float[
     """
     for name, columns in (("A", A), ("B", B)):
         D, count = check.finite(name, columns, "D columns").shape
-        if not 1 <= count <= D:
-            raise ValueError(f"`{name}` must have 1 ... {D} columns of {D} entries; got {count}.")
+        if count > D:
+            raise ValueError(f"`{name}` must have at most {D} columns of {D} entries; got {count}.")
     if len(A) != len(B):
         raise ValueError(f"`A` and `B` must have columns of one length; got {len(A)} and {len(B)}.")
     A, B = (torch.linalg.qr(columns).Q for columns in (A, B))
