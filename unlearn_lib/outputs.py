@@ -5,7 +5,6 @@ Measuring changes no weight, buffer, mode, gradient or random stream, and the sa
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from unlearn_lib import check
 from unlearn_lib.data import Examples, check_examples
+from unlearn_lib.params import clone
 
 __all__ = [
     "accuracy",
@@ -143,7 +143,7 @@ def reason(model: nn.Module, x: Tensor, y: Tensor, error: Exception) -> Exceptio
         )
     try:
         with torch.no_grad():
-            outputs = answer(copy.deepcopy(model), x)
+            outputs = answer(clone(model), x)
         require_outputs(outputs, y)
     except (ValueError, RuntimeError, TypeError) as found:
         return found

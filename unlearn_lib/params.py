@@ -109,7 +109,11 @@ def assign(model: nn.Module, params: Mapping[str, Tensor]) -> None:
 
 def clone(model: nn.Module) -> nn.Module:
     """A deep copy without gradients. Methods change a copy: a cell run twice gives the same answer."""
-    twin = copy.deepcopy(check.instance("model", model, nn.Module))
+    modules = check.instance("model", model, nn.Module).modules()
+    computed = [
+        v for module in modules for v in vars(module).values() if isinstance(v, Tensor) and not v.is_leaf
+    ]
+    twin = copy.deepcopy(model, {id(v): v.detach().clone() for v in computed})  # pruned, weight-normed
     twin.zero_grad(set_to_none=True)
     own, shared = _named(model)
     copies = twin.state_dict(keep_vars=True)

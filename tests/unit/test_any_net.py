@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.utils.prune
 from torch import nn
 
 from unlearn_lib.chain import train_chain
@@ -26,6 +27,7 @@ from unlearn_lib.metrics.baselines import mask_logits
 from unlearn_lib.metrics.divergence import untrained_twin, weight_distance
 from unlearn_lib.metrics.scorecard import evaluate
 from unlearn_lib.noise import balanced_penalty, gaussian, learn_noise, norm_matched
+from unlearn_lib.outputs import logits
 from unlearn_lib.params import clone, state
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Recipe, run, train
@@ -99,6 +101,28 @@ def test_a_compiled_net_is_unlearned_as_the_net_that_it_is(method) -> None:
     with torch.no_grad():
         torch.testing.assert_close(found(x), plain(x))
     assert all(torch.equal(before[name], value) for name, value in state(compiled).items())
+
+
+def pruned() -> nn.Module:
+    model = net()
+    torch.nn.utils.prune.l1_unstructured(model[1], "weight", amount=0.5)
+    return model
+
+
+def weight_normed() -> nn.Module:
+    model = net()
+    with pytest.warns(FutureWarning):
+        torch.nn.utils.weight_norm(model[1])
+    return model
+
+
+@pytest.mark.parametrize("make", [pruned, weight_normed])
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_net_whose_weights_are_computed_is_copied_and_unlearned(method, make) -> None:
+    model = trained(make())
+    before = state(model)
+    assert not torch.equal(logits(method(model), DATA), logits(model, DATA))
+    assert all(torch.equal(before[name], value) for name, value in state(model).items())
 
 
 def test_metrics_take_compiled_and_float64_nets() -> None:
