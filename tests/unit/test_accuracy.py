@@ -135,7 +135,7 @@ def test_errors_name_the_thing_the_rule_and_the_value() -> None:
         logits(net, data, 0)
     with pytest.raises(ValueError, match=r"logits must be \[120, classes\].*got \[2, 3\]"):
         accuracy(torch.zeros(2, 3), data)
-    with pytest.raises(ValueError, match=r"`k` must be in 0 ... 2; got 3"):
+    with pytest.raises(ValueError, match=r"got k = 3, n = 2\."):
         wilson(3, 2)
     with pytest.raises(
         ValueError, match=r"`test` must hold samples of the retained classes; forgotten are \(1,\)"

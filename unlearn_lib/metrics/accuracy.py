@@ -86,7 +86,8 @@ def wilson(k: int, n: int, z: float = 1.959964) -> Interval:
         n: trials, >= 1.
         z: quantile of the normal distribution, > 0; 1.96 for 95 %.
     """
-    check.whole("k", k, 0, check.whole("n", n, 1))
+    if not 0 <= check.whole("k", k) <= check.whole("n", n) or n < 1:
+        raise ValueError(f"`k` must be in [0, n] and `n` at least 1; got k = {k}, n = {n}.")
     check.number("z", z, "(0, inf)")
     share, width = k / n, z * z / n
     center = (share + width / 2) / (1 + width)
