@@ -889,3 +889,22 @@ def test_up_to_eight_samples_spread_over_the_labels_are_kept_for_the_trial():
     assert all(torch.equal(x, data.x[i]) for i, x in kept.items())
     few = blobs(5)
     assert moments.moments(net, few).probe.keys() == set(range(5))
+
+
+def test_the_controls_protect_a_random_subspace_of_the_same_rank_or_nothing():
+    net, _, split, retained = simple()
+
+    def survival(directions, seed=0):
+        recipe = SHORT.but(seed=seed, batch_size=40, epochs=1)
+        done = run(pgu(net, retained, split.forget, recipe, stop=NEVER, directions=directions, energy=0.5))
+        return done.trace.survival["3.weight"][0], done.trace.layers["3.weight"]
+
+    (random, cost), (other, _), (none, _), (kept, same) = (
+        *(survival("random"), survival("random", 1)),
+        *(survival("none"), survival("retained")),
+    )
+    assert none == 1
+    assert 0 < random < 1
+    assert random != other
+    assert random != kept
+    assert cost.rank == same.rank > 0
