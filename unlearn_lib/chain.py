@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from unlearn_lib.data import Examples, keyed_order
+from unlearn_lib import check
+from unlearn_lib.data import Examples, check_examples, keyed_order
 from unlearn_lib.stages import Stages, train_stages
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Recipe, Step, train
@@ -33,12 +35,17 @@ class Chain(Stages):
     memory: ClassVar[tuple[str, ...]] = (*Stages.memory, "stitched_from")
 
     def model(self, k: int | None = None) -> nn.Module:
-        """M_k in eval mode; by default the final model M_B."""
+        """M_k in eval mode; by default the final model M_B.
+
+        Raises:
+            ValueError: there is no such block.
+            StoreError: the file is missing, damaged, or not the one that was stored here.
+        """
         return super().model(self.blocks if k is None else k)
 
     def start(self, k: int) -> int:
         """k - 1: block follows block."""
-        return k - 1
+        return check.whole("k", k, 1, self.blocks) - 1
 
     def learn(self, k: int, model: nn.Module) -> Iterator[Step]:
         """Train M_{k-1} on block k alone."""
@@ -48,6 +55,8 @@ class Chain(Stages):
 
     def check(self) -> None:
         """Refuse blocks that are empty or do not cover the data; warn of small ones."""
+        if not self.members:
+            raise ValueError("`blocks` must hold at least one block; got none.")
         if not self.covers():
             raise ValueError("`blocks` must hold every id of `data` exactly once.")
         if not all(len(block) for block in self.members):
@@ -73,8 +82,7 @@ def cut_into_blocks(data: Examples, blocks: int, seed: int = 0) -> tuple[Tensor,
     Raises:
         ValueError: fewer than one block, or more blocks than samples.
     """
-    if not 1 <= blocks <= len(data):
-        raise ValueError(f"`blocks` must be in 1 ... {len(data)}, the number of samples; got {blocks}.")
+    blocks = check.whole("blocks", blocks, 1, len(check_examples("data", data)))
     order = keyed_order(data.ids, seed)
     dealt = order[data.y[order].argsort(stable=True)]  # class by class, dealt out in turn
     return tuple(data.ids[dealt[k::blocks]].sort().values for k in range(blocks))
@@ -85,7 +93,7 @@ def train_chain(
     data: Examples,
     recipe: Recipe,
     blocks: int | Sequence[Tensor],
-    folder: Folder,
+    folder: Folder | Path | str,
 ) -> Generator[Step, None, Chain]:
     """Train block after block, storing every model; go on where an interrupted run ended.
 
@@ -108,9 +116,14 @@ def train_chain(
         The chain.
 
     Raises:
-        StoreError: the folder holds another chain (which fields differ), is in use or cannot be written.
+        StoreError: the folder holds another chain (which fields differ), is damaged, in use or cannot be
+            written.
         ValueError: more blocks than samples; ids that are not in `data`.
+        TypeError: `blocks` is neither a whole number nor some blocks of ids.
     """
-    members = cut_into_blocks(data, blocks, recipe.seed) if isinstance(blocks, int) else blocks
-    asked = Chain.new(model, data, recipe, members, folder)
-    return (yield from train_stages(asked, pinned=not isinstance(blocks, int)))
+    if pinned := isinstance(blocks, list | tuple):
+        members = tuple(check.column(f"blocks[{k}]", block) for k, block in enumerate(blocks))
+    else:
+        seed = check.instance("recipe", recipe, Recipe).seed
+        members = cut_into_blocks(data, check.whole("blocks", blocks), seed)
+    return (yield from train_stages(Chain.new(model, data, recipe, members, folder), pinned=pinned))

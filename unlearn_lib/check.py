@@ -59,7 +59,7 @@ P = ParamSpec("P")
 _REPR = Repr()
 _REPR.maxstring = _REPR.maxother = 60
 _SPOKEN = {"(0, inf)": "be positive and finite", "[0, inf)": "be zero or more, and finite"}
-_SPOKEN |= {"(-inf, inf)": "be finite"}
+_SPOKEN |= {"(-inf, inf)": "be finite", "[0, inf]": "be zero or more"}
 _OF_SAMPLES = (
     "With a mask write `data.ids[mask]` for the ids of these samples, or `data.where(mask)` for the samples."
 )

@@ -14,6 +14,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from unlearn_lib import check
+
 __all__ = ["Estimator", "StopRule", "Trend", "dfa", "dfa_points", "fit_trend"]
 
 Estimator = Literal["fit", "dfa", "fixed"]
@@ -65,6 +67,7 @@ class StopRule:
 
     Raises:
         ValueError: an argument is outside its range.
+        TypeError: an argument is no number, or `n_min` not whole.
     """
 
     epsilon: float = 0.003
@@ -74,14 +77,12 @@ class StopRule:
     normalize: bool = True
 
     def __post_init__(self) -> None:
-        if not self.epsilon >= 0:  # NaN too
-            raise ValueError(f"`epsilon` must be zero or more; got {self.epsilon}.")
-        if self.estimator not in get_args(Estimator):
-            raise ValueError(f"`estimator` must be one of {get_args(Estimator)}; got {self.estimator!r}.")
-        if not 0 < self.h < math.inf:
-            raise ValueError(f"`h` must be positive and finite; got {self.h}.")
-        if self.least < 2:
-            raise ValueError(f"`n_min` must be at least 2; got {self.n_min}.")
+        check.number("epsilon", self.epsilon, "[0, inf]")
+        check.choice("estimator", self.estimator, get_args(Estimator))
+        check.number("h", self.h, "(0, inf)")
+        if self.n_min is not None:
+            check.whole("n_min", self.n_min, 2)
+        check.flag("normalize", self.normalize)
 
     @property
     def least(self) -> int:
@@ -101,11 +102,11 @@ class StopRule:
 
     def converged(self, window: Sequence[float]) -> bool:
         """True when the trend of these residuals is flat."""
-        return bool(len(window) >= self.least and self.flatness(window) < self.epsilon)
+        return bool(len(_row("window", window)) >= self.least and self.flatness(window) < self.epsilon)
 
     def first_stop(self, residuals: Sequence[float]) -> int | None:
         """The least n at which the first n residuals have converged, or None."""
-        lengths = range(self.least, len(residuals) + 1)
+        lengths = range(self.least, len(_row("residuals", residuals)) + 1)
         return next((n for n in lengths if self.converged(residuals[:n])), None)
 
 
@@ -117,8 +118,13 @@ def fit_trend(window: Sequence[float], estimator: Estimator = "fit", *, h: float
 
     Returns:
         The law, or None: fewer than 3 values, a value that is not finite, h <= 0, or a <= 0 (no decay).
+
+    Raises:
+        ValueError: unknown `estimator`, or `h` is negative.
+        TypeError: `window` is no row of numbers.
     """
-    return _fit_trend(tuple(window), estimator, h)
+    check.choice("estimator", estimator, get_args(Estimator))
+    return _fit_trend(tuple(_row("window", window).tolist()), estimator, check.number("h", h, "[0, inf)"))
 
 
 @lru_cache(maxsize=4096)  # a moving epsilon asks for the same fits again and again
@@ -149,6 +155,10 @@ def dfa(series: Sequence[float] | Array) -> float:
     Returns:
         The exponent, or NaN when fewer than two window sizes can be used or a fluctuation is zero.
 
+    Raises:
+        TypeError: `series` is no row of numbers.
+        ValueError: a number is not finite.
+
     References:
         C.-K. Peng et al., Mosaic organization of DNA nucleotides, Phys. Rev. E 49, 1994.
     """
@@ -160,7 +170,8 @@ def dfa(series: Sequence[float] | Array) -> float:
 
 def dfa_points(series: Sequence[float] | Array) -> tuple[Array, Array]:
     """Window sizes s and fluctuations F(s): the RMS around a straight line in half-overlapping windows."""
-    y = np.asarray(series, float)
+    y = _row("series", series)
+    check.finite("series", check.as_tensor("series", y))
     n = len(y)
     if n <= 70:
         sizes = np.arange(4, min(9, n - 1) + 1)
@@ -175,6 +186,14 @@ def dfa_points(series: Sequence[float] | Array) -> tuple[Array, Array]:
         trend = line @ np.linalg.lstsq(line, segments.T, rcond=None)[0]
         fluctuation.append(np.sqrt(np.mean((segments.T - trend) ** 2)))
     return sizes, np.array(fluctuation)
+
+
+def _row(name: str, values: Sequence[float] | Array) -> Array:
+    """Numbers one after the other, in float64."""
+    found = check.as_tensor(name, values)
+    if found.ndim != 1 or found.is_complex():
+        raise TypeError(f"`{name}` must be numbers in one row; got {check.brief(values)}.")
+    return np.asarray(found.detach().cpu(), float)
 
 
 def _least_squares(y: Array, h: float) -> tuple[float, float, float]:

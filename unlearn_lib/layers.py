@@ -12,13 +12,14 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from unlearn_lib import check
 from unlearn_lib.data import mix
 from unlearn_lib.params import Params, trainable
 
@@ -41,12 +42,13 @@ class Layers:
     group: Group = "tensor"
 
     def __post_init__(self) -> None:
-        if self.group not in ("tensor", "module"):
-            raise ValueError(f'`group` must be "tensor" or "module"; got {self.group!r}.')
+        check.instance("shapes", self.shapes, Mapping)
+        check.choice("group", self.group, get_args(Group))
 
     @classmethod
     def of(cls, model: nn.Module, group: Group = "tensor") -> Layers:
         """The layers of a model's trainable parameters."""
+        check.instance("model", model, nn.Module)
         return cls({name: tuple(p.shape) for name, p in trainable(model).items()}, group)
 
     @property
@@ -66,17 +68,28 @@ class Layers:
         return spans
 
     def flatten(self, params: Mapping[str, Tensor]) -> Shaped[Tensor, " n"]:
-        """The tensors one after the other: a new vector."""
+        """The tensors one after the other: a new vector.
+
+        Raises:
+            ValueError: a tensor is missing, or has another shape.
+        """
+        check.instance("params", params, Mapping)
+        for name, shape in self.shapes.items():
+            if name not in params or tuple(params[name].shape) != tuple(shape):
+                found = list(params[name].shape) if name in params else "nothing"
+                raise ValueError(f"`params` must hold `{name}` of shape {list(shape)}; got {found}.")
         return torch.cat([params[name].detach().flatten() for name in self.shapes])
 
     def unflatten(self, vector: Tensor) -> Params:
         """The vector cut into tensors again: views of it."""
+        if tuple(check.instance("vector", vector, Tensor).shape) != (self.n,):
+            raise ValueError(f"`vector` must have shape [{self.n}]; got {list(vector.shape)}.")
         parts = vector.split([math.prod(shape) for shape in self.shapes.values()])
         return {name: part.view(self.shapes[name]) for name, part in zip(self.shapes, parts, strict=True)}
 
     def only(self, layers: Iterable[str]) -> Layers:
         """These layers alone."""
-        on = set(layers)
+        on = {check.choice("layers", name, self.spans) for name in layers}
         return Layers({t: s for t, s in self.shapes.items() if self._layer_of(t) in on}, self.group)
 
     def shares(self, keep: Keep) -> dict[str, float]:
@@ -84,19 +97,17 @@ class Layers:
 
         Raises:
             ValueError: a share is outside [0, 1], or there is no layer of that name.
+            TypeError: a share is no number.
         """
-        if isinstance(keep, Mapping):
-            for name in keep:
-                if name not in self.spans:
-                    raise ValueError(f"`keep` names {name!r}; the layers are {', '.join(self.spans)}.")
-            if not keep:
-                raise ValueError(f"`keep` must name at least one layer; they are {', '.join(self.spans)}.")
-        shares = {name: keep.get(name, 0.0) if isinstance(keep, Mapping) else keep for name in self.spans}
-        for name, p in shares.items():
-            if not 0 <= p <= 1:
-                what = f'`keep["{name}"]`' if isinstance(keep, Mapping) else "`keep`"
-                raise ValueError(f"{what} must be in [0, 1]; got {p}.")
-        return shares
+        if not isinstance(keep, Mapping):
+            return dict.fromkeys(self.spans, check.number("keep", keep, "[0, 1]"))
+        for name in keep:
+            if name not in self.spans:
+                raise ValueError(f"`keep` names {name!r}; the layers are {', '.join(self.spans)}.")
+        if not keep:
+            raise ValueError(f"`keep` must name at least one layer; they are {', '.join(self.spans)}.")
+        given = {name: check.number(f'keep["{name}"]', p, "[0, 1]") for name, p in keep.items()}
+        return {name: given.get(name, 0.0) for name in self.spans}
 
     def budgets(self, keep: Keep) -> dict[str, int]:
         """k_l = ceil(p n_l) by layer; the product is rounded to 9 decimals first, for .07 * 100 exceeds 7."""
@@ -116,7 +127,8 @@ class Layers:
 
 def top(scores: Float[Tensor, "m n"], k: int) -> Bool[Tensor, "m n"]:
     """True at the k largest scores (>= 0) of every row, ties by lower index: exactly k of them."""
-    n = scores.shape[1]
+    n = check.tensor("scores", scores, "m n").shape[1]
+    k = check.whole("k", k, 0, n)
     if k in (0, n):
         return torch.full_like(scores, k == n, dtype=torch.bool)
     # Floats >= 0 are ordered as their bits are; numpy's partition of integers is the fastest selection there
@@ -134,6 +146,7 @@ def top(scores: Float[Tensor, "m n"], k: int) -> Bool[Tensor, "m n"]:
 
 def random_scores(layers: Layers, *key: int) -> Float[Tensor, " n"]:
     """Uniform numbers that follow from the key and the layers' names alone, the same in every process."""
+    check.instance("layers", layers, Layers)
     return torch.cat(
         [
             # crc32, not hash(): Python's hash of a string differs between processes

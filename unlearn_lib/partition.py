@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Shaped
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from unlearn_lib import check
 from unlearn_lib.check import Ids
-from unlearn_lib.data import Examples, keyed_order, mix
+from unlearn_lib.data import Examples, check_examples, keyed_order, mix
 
 __all__ = ["Mode", "Partition", "expected_shards", "expected_visits", "partition", "stage_epochs"]
 
@@ -34,7 +34,16 @@ class Partition:
     cells: tuple[tuple[Tensor, ...], ...] = field(repr=False)
 
     def __post_init__(self) -> None:
-        slices = {len(shard) for shard in self.cells}
+        check.instance("cells", self.cells, (tuple, list))
+        cells = tuple(
+            tuple(
+                check.column(f"cells[{s}][{r}]", cell)
+                for r, cell in enumerate(check.instance(f"cells[{s}]", shard, (tuple, list)))
+            )
+            for s, shard in enumerate(self.cells)
+        )
+        object.__setattr__(self, "cells", cells)
+        slices = {len(shard) for shard in cells}
         if len(slices) != 1 or slices == {0}:
             raise ValueError(f"`cells` must be shards of one number of slices; got {sorted(slices)}.")
         ids = torch.cat(self.flat)
@@ -44,6 +53,7 @@ class Partition:
     @classmethod
     def of(cls, flat: Sequence[Tensor], slices: int) -> Partition:
         """From the cells in one row, shard after shard."""
+        check.whole("slices", slices, 1)
         return cls(tuple(tuple(flat[k : k + slices]) for k in range(0, len(flat), slices)))
 
     @property
@@ -113,7 +123,7 @@ def partition(
     mode: Mode = "keyed",
     *,
     seed: int = 0,
-    likely: Shaped[Tensor, " n"] | None = None,
+    likely: Shaped[Tensor, " n"] | Sequence[float] | None = None,
 ) -> Partition:
     """PARTITION(ids, S, R, mode): deal the samples into shards and slices.
 
@@ -135,14 +145,11 @@ def partition(
     Raises:
         ValueError: unknown mode, more cells than samples, or `likely` where it does not belong.
     """
-    S, R, n = shards, slices, len(data)
-    for name, value in (("shards", S), ("slices", R)):
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1; got {value}.")
+    n = len(check_examples("data", data))
+    S, R, seed = check.whole("shards", shards, 1), check.whole("slices", slices, 1), check.whole("seed", seed)
     if n < S * R:
         raise ValueError(f"`shards * slices` must be at most {n}, the number of samples; got {S} * {R}.")
-    if mode not in ("keyed", "strat", "hash", "prior"):
-        raise ValueError(f'`mode` must be "keyed", "strat", "hash" or "prior"; got {mode!r}.')
+    check.choice("mode", mode, get_args(Mode))
     if (likely is None) == (mode == "prior"):
         raise ValueError(f'`likely` must be given with mode "prior" and with no other; mode is {mode!r}.')
     ids, order = data.ids.cpu(), keyed_order(data.ids, seed).cpu()
@@ -150,9 +157,10 @@ def partition(
         cell = torch.tensor([mix(seed, i) % (S * R) for i in ids.tolist()])
         return Partition.of([ids[cell == k] for k in range(S * R)], R)
     if likely is not None:
-        if len(likely) != n:
-            raise ValueError(f"`likely` must have one value for each of {n} samples; got {len(likely)}.")
-        order = order[likely.cpu()[order].argsort(stable=True)]
+        chances = check.finite("likely", check.as_tensor("likely", likely), "n").cpu()
+        if len(chances) != n:
+            raise ValueError(f"`likely` must have one value for each of {n} samples; got {len(chances)}.")
+        order = order[chances[order].argsort(stable=True)]
         return Partition(tuple(ids[shard].tensor_split(R) for shard in order.tensor_split(S)))
     if mode == "strat":
         order = order[data.y.cpu()[order].argsort(stable=True)]
@@ -169,10 +177,8 @@ def stage_epochs(r: int, slices: int, budget: int) -> int:
         slices: R.
         budget: e', at least 0.
     """
-    if not 1 <= r <= slices:
-        raise ValueError(f"`r` must be in 1 ... {slices}; got {r}.")
-    if budget < 0:
-        raise ValueError(f"`budget` must be zero or more; got {budget}.")
+    slices, budget = check.whole("slices", slices, 1), check.whole("budget", budget, 0)
+    r = check.whole("r", r, 1, slices)
     return 2 * budget * r // (slices + 1) - 2 * budget * (r - 1) // (slices + 1)
 
 
@@ -189,12 +195,24 @@ def expected_visits(n: int, shards: int, slices: int, budget: int, requests: int
         slices: R.
         budget: e'.
         requests: K, small beside N.
+
+    Raises:
+        ValueError: a number is negative, or there is no shard or slice.
+        TypeError: a number is not whole.
     """
-    S, R, K = shards, slices, requests
+    n, budget = check.whole("n", n, 0), check.whole("budget", budget, 0)
+    S, R = check.whole("shards", shards, 1), check.whole("slices", slices, 1)
+    K = check.whole("requests", requests, 0)
     redone = (2 * r / (R * (R + 1)) * (1 - (1 - r / (S * R)) ** K) for r in range(1, R + 1))
     return budget * n * sum(redone)
 
 
 def expected_shards(shards: int, requests: int) -> float:
-    """S (1 - (1 - 1/S)^K): shards touched by K samples drawn uniformly."""
-    return float(shards * (1 - (1 - 1 / shards) ** requests))
+    """S (1 - (1 - 1/S)^K): shards touched by K samples drawn uniformly.
+
+    Raises:
+        ValueError: no shard, or K is negative.
+        TypeError: a number is not whole.
+    """
+    S, K = check.whole("shards", shards, 1), check.whole("requests", requests, 0)
+    return float(S * (1 - (1 - 1 / S) ** K))

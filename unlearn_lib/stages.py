@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 
 from unlearn_lib import check
 from unlearn_lib.check import Ids
-from unlearn_lib.data import Examples
+from unlearn_lib.data import Examples, check_examples
 from unlearn_lib.params import Params, assign, clone, snapshot, state, tensors
-from unlearn_lib.store import Folder, StoreError, load_tensors, require_same, save_tensors
+from unlearn_lib.store import MANIFEST, Folder, StoreError, require_same
+from unlearn_lib.tombstones import Tombstones
 from unlearn_lib.train import Recipe, Step
 
 __all__ = ["Stages", "forget", "train_stages"]
@@ -32,7 +34,9 @@ class Stages(ABC):
     """Models M_0 ... M_B in a folder, and the blocks of samples that came in with each of the B stages.
 
     `members[k - 1]` are the ids of block k. A value: `forget` returns a new one and the old one's files are
-    gone. `memory` names the fields that requests change: they are read from the folder, the others compared.
+    gone. `generation` counts how often each model was replaced, `digests` are those of the files stored so
+    far; `forgotten` are the samples of the data set that are gone, and `gone` is what the folder knows of
+    them. `memory` names the fields that requests change: they are read from the folder, the others compared.
     """
 
     folder: Folder
@@ -41,10 +45,12 @@ class Stages(ABC):
     recipe: Recipe
     members: tuple[Tensor, ...] = field(repr=False)
     generation: tuple[int, ...] = field(repr=False)
+    digests: tuple[str, ...] = field(default=(), repr=False)
     forgotten: tuple[int, ...] = ()
+    gone: Tombstones = field(default_factory=Tombstones, repr=False)
 
     kind: ClassVar[str]
-    memory: ClassVar[tuple[str, ...]] = ("generation", "forgotten")
+    memory: ClassVar[tuple[str, ...]] = ("generation",)
 
     @classmethod
     def new(
@@ -53,12 +59,15 @@ class Stages(ABC):
         data: Examples,
         recipe: Recipe,
         members: Iterable[Tensor],
-        folder: Folder,
+        folder: Folder | Path | str,
         **of: Any,
     ) -> S:
         """As asked for: nothing is trained or stored yet. `of` are the fields of the kind."""
+        check.instance("model", model, nn.Module)
+        check_examples("data", data)
+        check.instance("recipe", recipe, Recipe)
         blocks = tuple(members)
-        return cls(folder, clone(model), data, recipe, blocks, (0,) * (len(blocks) + 1), **of)
+        return cls(Folder(folder), clone(model), data, recipe, blocks, (0,) * (len(blocks) + 1), **of)
 
     @abstractmethod
     def start(self, k: int) -> int:
@@ -74,16 +83,17 @@ class Stages(ABC):
 
     def label(self, k: int) -> str:
         """How the file of M_k begins."""
-        return f"block-{k:04d}"
+        return f"block-{check.whole('k', k, 0):04d}"
 
     def file(self, k: int) -> str:
         """The name of the file of M_k; a request that replaces M_k raises its generation."""
+        k = check.whole("k", k, 0, self.blocks)
         return f"{self.label(k)}-{self.generation[k]}.safetensors"
 
     @property
-    def files(self) -> set[str]:
-        """All that count; others in the folder are litter."""
-        return {self.file(k) for k in range(self.blocks + 1)}
+    def files(self) -> dict[str, str]:
+        """All that are stored, with their digests; others in the folder are litter."""
+        return {self.file(k): digest for k, digest in enumerate(self.digests)}
 
     @property
     def blocks(self) -> int:
@@ -96,8 +106,13 @@ class Stages(ABC):
         return self.folder.nbytes
 
     def state(self, k: int) -> Params:
-        """All parameters and buffers of M_k, on the CPU."""
-        return load_tensors(self.folder / self.file(k), like=tensors(self.template))[0]
+        """All parameters and buffers of M_k, on the CPU.
+
+        Raises:
+            StoreError: the file is missing, damaged, or not the one that was stored here.
+        """
+        check.whole("k", k, 0, self.blocks)
+        return self.folder.load(self.file(k), self.digests[k], like=tensors(self.template))
 
     def params(self, k: int) -> Params:
         """P_k: the trainable parameters of M_k."""
@@ -122,7 +137,7 @@ class Stages(ABC):
             ValueError: an id was never here.
         """
         wanted = check.ids(ids)
-        request = wanted[~torch.isin(wanted, torch.tensor(self.forgotten, dtype=torch.int64))]
+        request = wanted[~self.gone.has(wanted)]
         self.data.rows(request)
         return request
 
@@ -134,15 +149,17 @@ class Stages(ABC):
             data=self.data.without(gone),
             members=tuple(block[~torch.isin(block, gone)] for block in self.members),
             forgotten=tuple(sorted({*self.forgotten, *gone.tolist()})),
+            gone=self.gone.plus(gone.tolist()),
             **changes,
         )
 
     def covers(self) -> bool:
         """Whether the blocks hold every id of the data exactly once."""
-        return torch.equal(torch.cat(self.members).sort().values, self.data.ids.cpu().sort().values)
+        held = torch.cat([torch.empty(0, dtype=torch.int64), *self.members])
+        return torch.equal(held.sort().values, self.data.ids.cpu().sort().values)
 
     def manifest(self) -> dict[str, Any]:
-        """For JSON; enough to open the folder again and to refuse another run."""
+        """For JSON: what is stored, as far as two runs of the same training and requests agree."""
         memory = {name: getattr(self, name) for name in self.memory}
         return {
             "kind": self.kind,
@@ -165,75 +182,107 @@ def train_stages(asked: S, *, pinned: bool = True) -> Generator[Step, None, S]:
         What the folder holds: `asked` without the samples that it has forgotten.
 
     Raises:
-        StoreError: the folder holds something else (which fields differ), is in use or cannot be written.
+        StoreError: the folder holds something else (which fields differ), is damaged, in use or cannot be
+            written.
     """
-    with asked.folder.locked():
-        own = _open(asked, pinned)
-        done = max(k for k in range(own.blocks + 1) if (own.folder / own.file(k)).exists())
-        own.state(done)  # a damaged file is named now, not at the first request
-        for k in range(done + 1, own.blocks + 1):
+    with check.instance("asked", asked, Stages).folder.locked() as store:
+        own = _open(asked, pinned, store)
+        own.state(len(own.digests) - 1)  # a damaged file is named now, not at the first request
+        missing = range(len(own.digests), own.blocks + 1)
+        truth = own.manifest() | own.gone.to_json() if missing else {}
+        for k in missing:
             model = own.model(own.start(k))
             yield from own.learn(k, model)
-            _save(own, k, state(model))
+            own = replace(own, digests=(*own.digests, _save(store, own, k, state(model))))
+            store.commit(truth, own.files)
         return own
 
 
-def forget(old: S, ids: Ids, states: Iterable[tuple[int, Params]], **changes: Any) -> S:
-    """Store these models in place of the old ones, without the samples, in one move; delete the old files.
+def forget(
+    old: S,
+    ids: Ids,
+    stages: Iterable[int],
+    state_of: Callable[[int], Params],
+    **changes: Any,
+) -> S:
+    """Store new models in place of old ones, without the samples, in one move; delete the old files.
+
+    Done already, by a run that was interrupted before it could say so, it is not done again.
 
     Args:
         old: what the folder holds.
         ids: the samples, all of them still in `old`.
-        states: (k, the new M_k), taken one by one.
+        stages: the k whose M_k are replaced.
+        state_of: the new M_k of one such k; called before anything of `old` is deleted.
         changes: further fields that change.
 
     Raises:
         StoreError: the folder no longer holds `old`, or cannot be written; the old files stay whole.
     """
-    new, folder = old.without(ids, **changes), old.folder
-    with folder.locked():
-        require_same(old.kind, folder.manifest() or {}, old.manifest(), folder.root)
-        for k, tensors in states:
-            new = replace(new, generation=tuple(g + (i == k) for i, g in enumerate(new.generation)))
-            _save(new, k, tensors)
-        folder.commit(new.manifest())  # until here the old files are the truth, from here the new ones
-        folder.sweep(new.files)
+    check.instance("old", old, Stages)
+    replaced = {check.whole("stages", k, 0, old.blocks) for k in stages}
+    generation = tuple(g + (k in replaced) for k, g in enumerate(old.generation))
+    new = old.without(ids, generation=generation, **changes)
+    before, after = old.manifest(), new.manifest()
+    with old.folder.locked() as store:
+        found = store.manifest()
+        if found is None:
+            raise StoreError(f"{old.folder / MANIFEST} is missing: this {old.kind} is no longer stored.")
+        if after.items() <= found.items():
+            store.sweep()
+            return replace(new, digests=tuple(found["files"].values()), gone=Tombstones.of(found))
+        require_same(old.kind, {name: found.get(name) for name in before}, before, store.root)
+        digests = list(old.digests)
+        for k in sorted(replaced):
+            digests[k] = _save(store, new, k, state_of(k))
+        new = replace(new, digests=tuple(digests))
+        store.commit(after | new.gone.to_json(), new.files)
     return new
 
 
-def _open(asked: S, pinned: bool) -> S:
+def _open(asked: S, pinned: bool, store: Folder) -> S:
     """What is in the folder, checked against what is asked for; or new, with M_0 stored."""
-    folder, found = asked.folder, asked.folder.manifest()
+    found = store.manifest()
     if found is None:
         asked.check()
-        _save(asked, 0, state(asked.template))
-        folder.commit(asked.manifest())
-        folder.sweep(asked.files)
-        return asked
-    memory: dict[str, Any] = {}
+        new = replace(asked, digests=(_save(store, asked, 0, state(asked.template)),))
+        store.commit(new.manifest() | new.gone.to_json(), new.files)
+        return new
     try:
-        for name in asked.memory:
-            memory[name] = tuple(found[name]) if isinstance(found[name], list) else found[name]
-        forgotten = torch.tensor(found["forgotten"], dtype=torch.int64)
+        gone = Tombstones.of(found)
+        lost = gone.has(asked.data.ids.cpu())
+        forgotten = asked.data.ids.cpu()[lost]
         own = replace(
             asked,
-            data=asked.data.where(~torch.isin(asked.data.ids.cpu(), forgotten)),
+            data=asked.data.where(~lost),
             members=tuple(torch.tensor(ids, dtype=torch.int64) for ids in found["members"]),
-            **memory,
+            digests=tuple(found["files"].values()),
+            forgotten=tuple(sorted(forgotten.tolist())),
+            gone=gone,
+            **{name: _value(found[name]) for name in asked.memory},
         )
-    except (KeyError, TypeError) as error:
-        where = folder / "manifest.json"
-        raise StoreError(f"{where} is not the manifest of a {asked.kind}: {error!r}.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{store / MANIFEST} is not the manifest of a {asked.kind}: {error!r}.") from error
     wanted = own.manifest() | {"blocks": asked.blocks}
     if pinned:
         wanted["members"] = [block[~torch.isin(block, forgotten)].tolist() for block in asked.members]
-    require_same("recipe", found.get("recipe", {}), wanted.pop("recipe"), folder.root)
-    require_same(asked.kind, {name: found.get(name) for name in wanted}, wanted, folder.root)
+    require_same("recipe", found.get("recipe", {}), wanted.pop("recipe"), store.root)
+    require_same(asked.kind, {name: found.get(name) for name in wanted}, wanted, store.root)
+    if not own.covers():
+        raise StoreError(f"the blocks in {store / MANIFEST} do not hold every id of the data exactly once.")
+    for name in found["files"] | own.files:
+        if name not in own.files or not (store / name).is_file():
+            raise StoreError(f"{store / name} is missing, which {MANIFEST} beside it names.")
     first, initial = own.state(0), state(asked.template)
     if any(not torch.equal(first[name], initial[name].cpu()) for name in initial):
-        raise StoreError(f"{folder.root} began from another initial model. Use another folder.")
-    folder.sweep(own.files)
+        raise StoreError(f"{store.root} began from another initial model. Use another folder.")
+    store.sweep()
     return own
+
+
+def _value(stored: Any) -> Any:
+    """As a field has it: JSON knows no tuples."""
+    return tuple(stored) if isinstance(stored, list) else stored
 
 
 def _fingerprint(data: Examples) -> str:
@@ -244,6 +293,5 @@ def _fingerprint(data: Examples) -> str:
     return digest.hexdigest()
 
 
-def _save(stages: Stages, k: int, tensors: Params) -> None:
-    note = {"block": k, "recipe": stages.recipe.to_dict()}
-    save_tensors(stages.folder / stages.file(k), tensors, note)
+def _save(store: Folder, stages: Stages, k: int, tensors: Params) -> str:
+    return store.save(stages.file(k), tensors, {"block": k, "recipe": stages.recipe.to_dict()})

@@ -1,160 +1,369 @@
-"""Tensors on disk: safetensors with a JSON note, written whole or not at all, checked when loaded.
+"""Tensors on disk: safetensors with a JSON note, written whole or not at all, every byte checked when read.
 
-Nothing is ever pickled. A file is written beside its final place and moved there, so a crash leaves the old
-file whole. A `Folder` adds a lock and one JSON manifest that names the files that count: replacing the
-manifest is the commit, and what it does not name is litter, swept at the next opening.
+Nothing is ever pickled. A file is written beside its final place, flushed to the disk and moved there, so a
+crash or a power cut leaves the old file whole. Every file holds a digest of all its other bytes. A `Folder`
+adds one JSON manifest that names the files that count, each with its digest: replacing the manifest is the
+commit, and what it does not name is litter, swept after the commit and at the next opening.
+
+This finds damage, mistakes and mix-ups; it is no defence against somebody who may write into the folder and
+computes the digests anew.
 """
 
 from __future__ import annotations
 
+import errno
+import glob
+import hashlib
 import json
-import zlib
+import os
+import secrets
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from reprlib import repr as brief  # ids by the thousand
-from typing import Any
+from typing import Any, ClassVar
 
 import filelock
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from unlearn_lib import __version__
+from unlearn_lib import __version__, check
 from unlearn_lib.params import Params
 
 __all__ = ["Folder", "StoreError", "load_tensors", "save_tensors"]
+
+MANIFEST = "manifest.json"
+_MARK = rb"{\"digest\": \""  # what stands before the digest in a file's header
+_HEX = 64  # digits of a digest
 
 
 class StoreError(Exception):
     """A file or folder does not fit, is damaged, in use, or cannot be written; the message says which."""
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, Any] | None = None) -> int:
-    """Write tensors and a JSON note to `path`, whole or not at all.
+# Single files -------------------------------------------------------------------------------------------
+
+
+def save_tensors(
+    path: Path | str, tensors: Mapping[str, Tensor], note: Mapping[str, Any] | None = None
+) -> int:
+    """Write tensors and a JSON note to `path`, whole or not at all, readable for the owner alone.
 
     Returns:
         Size of the file in bytes.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written; what was at `path` stays as it was.
+        TypeError: names that are no strings, values that are no tensors, a note that is not JSON.
+        ValueError: a sparse tensor.
     """
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    header = {"library": __version__, "crc32": _crc32(plain), **(note or {})}
-    data = serialize(plain, metadata={"note": json.dumps(header)})
-    _write(path, data)
+    data, _ = _sealed(tensors, note or {})
+    _write(check.path("path", path), data)
     return len(data)
 
 
-def load_tensors(path: Path, like: Mapping[str, Tensor] | None = None) -> tuple[Params, dict[str, Any]]:
-    """Read the tensors and the note that `save_tensors` wrote.
+def load_tensors(
+    path: Path | str, like: Mapping[str, Tensor] | None = None, digest: str | None = None
+) -> tuple[Params, dict[str, Any]]:
+    """Read the tensors and the note that `save_tensors` wrote. The file is read once, into memory of its own.
 
     Args:
         path: the file.
         like: names, shapes and dtypes that the file must have.
+        digest: that the file must have, if it is known.
 
     Raises:
-        StoreError: missing, damaged, truncated, or not like `like`; names the file and the tensor.
+        StoreError: missing, damaged, exchanged, or not like `like`; names the file and the tensor.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            note: dict[str, Any] = json.loads((file.metadata() or {}).get("note", "{}"))
-    except FileNotFoundError as error:
-        raise StoreError(f"{path} is missing.") from error
-    except (OSError, SafetensorError, ValueError) as error:
-        raise StoreError(f"{path} is damaged or not a safetensors file: {error}") from error
-    if "crc32" not in note:
-        raise StoreError(f"{path} was not written by this library: its header has no note.")
-    if note.pop("crc32") != _crc32(tensors):
+    path = check.path("path", path)
+    data = _read(path)
+    place = data.find(_MARK) + len(_MARK)
+    found = data[place : place + _HEX].decode("latin-1")
+    if place < len(_MARK):
+        raise StoreError(
+            f"{path} is damaged, or was not written by this version of the library: it holds no digest of "
+            "itself. What wrote it has to make it again."
+        )
+    if found != _digest(data, place):
         raise StoreError(f"{path} is damaged: its content does not match its checksum.")
+    if digest not in (None, found):
+        raise StoreError(
+            f"{path} is not the file that {MANIFEST} beside it names: one of the two was exchanged, copied "
+            "from elsewhere, or is left from another state of this store."
+        )
+    try:
+        tensors = deserialize(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        note: dict[str, Any] = json.loads(header["__metadata__"]["note"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise StoreError(f"{path} is not a safetensors file: {error}") from error
+    del note["digest"]
     if like is not None:
-        for name in sorted(like.keys() ^ tensors.keys()):
-            where = "is missing from" if name in like else "is unexpected in"
-            raise StoreError(f"tensor `{name}` {where} {path}; the file belongs to another model.")
-        for name, wanted in like.items():
-            found = tensors[name]
-            if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
-                raise StoreError(
-                    f"tensor `{name}` in {path} must be {wanted.dtype} {list(wanted.shape)}; "
-                    f"got {found.dtype} {list(found.shape)}."
-                )
+        _require_like(path, tensors, like)
     return tensors, note
 
 
+def _sealed(tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> tuple[bytes, str]:
+    """The file and its digest, which stands in its header and is of all bytes but itself."""
+    for name, value in check.instance("tensors", tensors, Mapping).items():
+        check.text("tensors", name)
+        if check.instance(f'tensors["{name}"]', value, Tensor).layout != torch.strided:
+            raise ValueError(f'`tensors["{name}"]` must be dense; got {value.layout}. Use `to_dense()`.')
+    try:
+        text = json.dumps({"digest": "0" * _HEX, "library": __version__, **note})
+    except TypeError as error:
+        raise TypeError(f"`note` must be JSON: {error}.") from error
+    plain = {
+        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, value in tensors.items()  # copied, for tensors that share memory are refused
+    }
+    data = serialize(plain, metadata={"note": text})
+    place = data.find(_MARK) + len(_MARK)
+    digest = _digest(data, place)
+    return b"".join([data[:place], digest.encode(), memoryview(data)[place + _HEX :]]), digest
+
+
+def _digest(data: bytes, hole: int) -> str:
+    """Of all bytes but the digest itself."""
+    total = hashlib.blake2b(data[:hole], digest_size=_HEX // 2)
+    total.update(memoryview(data)[hole + _HEX :])
+    return total.hexdigest()
+
+
+def _require_like(path: Path, tensors: Params, like: Mapping[str, Tensor]) -> None:
+    for name in sorted(like.keys() ^ tensors.keys()):
+        where = "is missing from" if name in like else "is unexpected in"
+        raise StoreError(f"tensor `{name}` {where} {path}; the file belongs to another model.")
+    for name, wanted in like.items():
+        found = tensors[name]
+        if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+            raise StoreError(
+                f"tensor `{name}` in {path} must be {wanted.dtype} {list(wanted.shape)}; "
+                f"got {found.dtype} {list(found.shape)}."
+            )
+
+
+# Folders ------------------------------------------------------------------------------------------------
+
+
 class Folder:
-    """A folder with a manifest. Only the files that the manifest names are part of it.
+    """A folder with a manifest. Only the files that the manifest names are part of it; one store a folder.
+
+    Everything is written under the folder's lock, so `locked` gives a `Folder` to write with; a single write
+    of any other takes the lock for itself.
 
     Args:
-        root: the folder; made if missing.
+        root: the folder; made if missing, for the owner alone.
+
+    Raises:
+        StoreError: it cannot be made.
     """
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
+    # In this process, by process (a fork holds nothing) and folder: the lock, and who may write.
+    _locks: ClassVar[dict[tuple[int, str], filelock.BaseFileLock]] = {}
+    _holders: ClassVar[dict[tuple[int, str], Folder]] = {}
+    _mutex: ClassVar[threading.RLock] = threading.RLock()
+
+    def __init__(self, root: Path | str | Folder) -> None:
+        self.root: Path = root.root if isinstance(root, Folder) else check.path("folder", root).absolute()
+        self._own_hold = False
+        self._refusal: OSError | None = None
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot make the folder {self.root}: {error}") from error
 
     def __truediv__(self, name: str) -> Path:
         return self.root / name
 
+    def __repr__(self) -> str:
+        return f"Folder({str(self.root)!r})"
+
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder against a second writer, in this process or another; freed even by a crash.
+    def locked(self, *, take_over: bool = True) -> Iterator[Folder]:
+        """Hold the folder against other writers; freed even by a crash.
+
+        Another process is refused. Within one process the last to ask gets the lock: an interrupted notebook
+        cell may leave a run that is never ended and never goes on, and must not bar the same cell from being
+        run again. Should the earlier run go on all the same, its next write fails, and harms nothing.
+
+        Where no lock can be written (a read-only disk, a full one) the folder can still be read.
+
+        Args:
+            take_over: False refuses where this process has the lock already.
+
+        Yields:
+            The folder to write with.
 
         Raises:
-            StoreError: somebody else holds it.
+            StoreError: the folder is missing, or somebody else holds it.
         """
-        lock = filelock.FileLock(self / ".lock", timeout=0)
+        if not self.root.is_dir():
+            raise StoreError(f"the folder {self.root} is missing.")
+        held, key = Folder(self.root), self._key
+        held._own_hold = True
         try:
-            lock.acquire()
+            with self._mutex:
+                lock = self._locks.setdefault(
+                    key, filelock.FileLock(self / ".lock", timeout=0, mode=0o600, thread_local=False)
+                )
+                if key in self._holders:
+                    if not take_over:
+                        raise _Busy(f"{self.root} is in use by another run in this process.")
+                    del self._holders[key]
+                    lock.release(force=True)
+                lock.acquire()
+                self._holders[key] = held
         except filelock.Timeout as error:
-            raise StoreError(
+            raise _Busy(
                 f"{self.root} is in use by another run; wait for it, or use another folder."
             ) from error
-        except OSError as error:
-            raise StoreError(f"cannot write into {self.root}: {error}") from error
+        except (OSError, NotImplementedError) as error:
+            held._refusal = error if isinstance(error, OSError) else OSError(errno.ENOLCK, str(error))
         try:
-            yield
+            yield held
         finally:
-            lock.release()
+            with self._mutex:
+                if self._holders.get(key) is held:
+                    del self._holders[key]
+                    lock.release(force=True)
+
+    @property
+    def writable(self) -> bool:
+        """Whether this is a folder to write with; not where the disk is read-only, or full."""
+        return self._own_hold and self._refusal is None
 
     def manifest(self) -> dict[str, Any] | None:
-        """What `commit` wrote last, or None in a new folder."""
-        path = self / "manifest.json"
+        """What `commit` wrote last, and under "files" the digest of every file; None in a new folder.
+
+        Raises:
+            StoreError: not, byte for byte, what `commit` of this version writes.
+        """
+        path = self / MANIFEST
+        if not self.root.is_dir():
+            raise StoreError(f"the folder {self.root} is missing.")
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            data = _read(path)
+        except _Missing:
             return None
-        except (OSError, ValueError) as error:
+        try:
+            found = json.loads(data)
+        except ValueError as error:
             raise StoreError(f"{path} is damaged: {error}") from error
         if not isinstance(found, dict):
-            raise StoreError(f"{path} is damaged: not a JSON object.")
+            raise StoreError(f"{path} is damaged: it is not a JSON object.")
+        if found.pop("digest", None) is None:
+            raise StoreError(
+                f"{path} holds no digest of itself: an earlier version of this library wrote it. Such a "
+                "store is no longer read; make it again in another folder."
+            )
+        if data != _manifest_bytes(found):
+            raise StoreError(f"{path} is damaged: its content does not match its checksum.")
         return found
 
-    def commit(self, manifest: Mapping[str, Any]) -> None:
-        """Make `manifest` the truth, in one move."""
-        _write(self / "manifest.json", (json.dumps(manifest) + "\n").encode())
+    def load(self, name: str, digest: str, like: Mapping[str, Tensor] | None = None) -> Params:
+        """The tensors of the file that was stored under this name.
 
-    def sweep(self, keep: set[str]) -> None:
-        """Delete every tensor file but `keep`, and what a killed run left half written."""
-        for path in [*self.root.glob("*.safetensors"), *self.root.glob("*.part")]:
-            if path.name not in keep:
-                path.unlink()
+        Raises:
+            StoreError: missing, damaged, not like `like`, or another file, of this store or any other.
+        """
+        try:
+            tensors, note = load_tensors(self / name, like, digest)
+        except _Missing as error:
+            raise StoreError(f"{self / name} is missing, which {MANIFEST} beside it names.") from error
+        if note.get("file") != name:
+            raise StoreError(f"{self / name} was stored as {note.get('file')!r}.")
+        return tensors
+
+    def save(self, name: str, tensors: Mapping[str, Tensor], note: Mapping[str, Any] | None = None) -> str:
+        """Write a file and return its digest; it counts from the next `commit`, which has to name it.
+
+        Raises:
+            StoreError: it cannot be written, or another run has taken the folder over.
+        """
+        data, digest = _sealed(tensors, {"file": name, **(note or {})})
+        with self._writing():
+            _write(self / name, data)
+        return digest
+
+    def commit(self, manifest: Mapping[str, Any], files: Mapping[str, str] | None = None) -> None:
+        """Make `manifest` the truth, in one move, with these files (name and digest); then delete all others.
+
+        Raises:
+            StoreError: the manifest cannot be written: all is as before. Or a file cannot be deleted: then
+                the message says that the new manifest holds.
+        """
+        check.instance("manifest", manifest, Mapping)
+        with self._writing():
+            _write(self / MANIFEST, _manifest_bytes({**manifest, "files": dict(files or {})}))
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Delete every tensor file that the manifest does not name, and what a killed run left half written.
+
+        Nothing is deleted before there is a manifest, nor where nothing can be written.
+        """
+        found = None if self._refusal else self.manifest()
+        if found is None:
+            return
+        with self._writing():
+            for path in self._listed():
+                if path.suffix not in (".safetensors", ".part") or path.name in found["files"]:
+                    continue
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise StoreError(
+                        f"{self / MANIFEST} is written: whatever was asked for has been carried out. But "
+                        f"could not delete {path}, which is no longer part of it: {error}. Delete it."
+                    ) from error
+
+    def tidy(self) -> None:
+        """`sweep`, unless somebody is at work here."""
+        with suppress(_Busy), self.locked(take_over=False) as held:
+            held.sweep()
 
     @property
     def nbytes(self) -> int:
         """Bytes of everything in the folder."""
-        return sum(path.stat().st_size for path in self.root.iterdir() if path.is_file())
+        return sum(path.stat().st_size for path in self._listed() if path.is_file())
+
+    @property
+    def _key(self) -> tuple[int, str]:
+        return os.getpid(), os.path.realpath(self.root)
+
+    def _listed(self) -> list[Path]:
+        try:
+            return sorted(self.root.iterdir())
+        except OSError as error:
+            raise StoreError(f"cannot read the folder {self.root}: {error}") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Inside, nobody else can take the folder over. For a moment only: never yield to a caller here."""
+        if not self._own_hold:
+            with self.locked() as held, held._writing():
+                yield
+            return
+        with self._mutex:
+            if self._refusal is not None:
+                raise StoreError(f"cannot write into {self.root}: {self._refusal}") from self._refusal
+            if self._holders.get(self._key) is not self:
+                raise StoreError(
+                    f"{self.root} has been taken over by a later run in this process; this one ends here, "
+                    "and has stored nothing since."
+                )
+            yield
 
 
 def require_same(what: str, stored: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
     """Raise `StoreError` listing the fields in which two settings differ."""
     missing = object()
     differing = [
-        f"{name}: stored {brief(stored.get(name))}, now {brief(now.get(name))}"
+        f"{name}: stored {check.brief(stored.get(name))}, now {check.brief(now.get(name))}"
         for name in sorted(stored.keys() | now.keys())
         if stored.get(name, missing) != now.get(name, missing)
     ]
@@ -162,23 +371,61 @@ def require_same(what: str, stored: Mapping[str, Any], now: Mapping[str, Any], w
         raise StoreError(f"{where} was made with another {what}: {'; '.join(differing)}. Use another folder.")
 
 
-def _write(path: Path, data: bytes) -> None:
-    # Never write over the old file: a crash half way through would lose both versions.
-    part = path.with_name(path.name + ".part")
+class _Missing(StoreError):  # noqa: N818 - the errors that callers see are all StoreError
+    """There is no such file."""
+
+
+class _Busy(StoreError):  # noqa: N818
+    """Somebody else is at work in the folder."""
+
+
+def _read(path: Path) -> bytes:
     try:
-        part.write_bytes(data)
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise _Missing(f"{path} is missing.") from error
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error}.") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write, flush, move, flush the folder: after a power cut there is the old file or the new one."""
+    # Never over the old file: a crash half way through would lose both. Never through a link, nor into a file
+    # that somebody has put there. Of an earlier writer that was killed nothing stays.
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        for left in path.parent.glob(f"{glob.escape(path.name)}.????????.part"):
+            left.unlink(missing_ok=True)
+        with open(os.open(part, flags, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise StoreError(f"cannot write {path}: {error}. What was there before is unchanged.") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    if hasattr(os, "O_DIRECTORY"):  # Windows has no such thing
+        _flush_folder(path.parent)
 
 
-def _crc32(tensors: Mapping[str, Tensor]) -> int:
-    total = 0
-    for name in sorted(tensors):
-        total = zlib.crc32(name.encode(), total)
-        total = zlib.crc32(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data, total)
-    return total
+def _flush_folder(folder: Path) -> None:
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):  # cannot be flushed; that is all
+            raise StoreError(f"written, but not confirmed by the disk of {folder}: {error}.") from error
+
+
+def _manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
+    try:
+        digest = hashlib.blake2b(json.dumps(manifest).encode(), digest_size=_HEX // 2).hexdigest()
+    except TypeError as error:
+        raise TypeError(f"`manifest` must be JSON: {error}.") from error
+    return (json.dumps({"digest": digest, **manifest}) + "\n").encode()

@@ -224,6 +224,7 @@ def run(steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]] 
     """
     check.instance("steps", steps, Generator, remedy="Pass what a method returns: run(train(model, ...)).")
     watchers = tuple(check.function("watch", watcher) for watcher in check.instance("watch", watch, Iterable))
+    grad = torch.is_grad_enabled()
     try:
         while True:
             try:
@@ -233,6 +234,9 @@ def run(steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]] 
                 return result
             for watcher in watchers:
                 watcher(step)
+    except KeyboardInterrupt:
+        torch.set_grad_enabled(grad)  # it may have come inside a `no_grad`, before that could end
+        raise
     finally:
         steps.close()
 

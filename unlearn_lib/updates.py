@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from unlearn_lib import check
 from unlearn_lib.layers import Keep, Layers, random_scores, top
 
 __all__ = ["Rule", "Updates", "check_rule", "kept_entries", "update_nbytes"]
@@ -23,8 +24,7 @@ Rule = Literal["magnitude", "random", "global"]
 
 def check_rule(rule: Rule, keep: Keep) -> None:
     """Raise `ValueError` for a rule that does not exist, or that cannot use this `keep`."""
-    if rule not in ("magnitude", "random", "global"):
-        raise ValueError(f'`rule` must be "magnitude", "random" or "global"; got {rule!r}.')
+    check.choice("rule", rule, get_args(Rule))
     if rule == "global" and isinstance(keep, Mapping):
         raise ValueError(
             '`keep` must be one number for `rule="global"`, which has one budget for all layers.'
@@ -46,6 +46,16 @@ class Updates:
     keys: Sequence[tuple[int, int]]
     rows: Float[Tensor, "m n"]
     seed: int
+
+    def __post_init__(self) -> None:
+        check.instance("layers", self.layers, Layers)
+        check.whole("seed", self.seed)
+        rows = check.tensor("rows", self.rows, "m n")
+        if tuple(rows.shape) != (len(self.keys), self.layers.n):
+            raise ValueError(
+                f"`rows` must have shape [{len(self.keys)}, {self.layers.n}], one update a key; "
+                f"got {list(rows.shape)}."
+            )
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -76,6 +86,7 @@ class Updates:
 def kept_entries(layers: Layers, keep: Keep, rule: Rule = "magnitude") -> int:
     """K: how many entries of an update are kept."""
     check_rule(rule, keep)
+    check.instance("layers", layers, Layers)
     if rule == "global":
         return sum(Layers({"all": (layers.n,)}).budgets(keep).values())
     return sum(layers.budgets(keep).values())
@@ -88,4 +99,5 @@ def update_nbytes(layers: Layers, keep: Keep, rule: Rule = "magnitude", itemsize
     update is 4 bytes an entry, so pruning saves storage for p below about .97.
     """
     K = kept_entries(layers, keep, rule)
+    itemsize = check.whole("itemsize", itemsize, 1)
     return itemsize * K + min(4 * K, math.ceil(layers.n / 8))

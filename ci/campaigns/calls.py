@@ -57,6 +57,7 @@ APART = {
     "outputs.reason": "told of an error, it says what it knows",
     "lesson.controls.KeyGuard": "takes nothing",
     "lesson.session.Session": "what `start` makes",
+    "tombstones": "takes ids that have been checked",
     "stages.Stages": "abstract: `Chain` and `Ensemble` are called",
 }
 RESULTS = (  # what the library makes and hands out; where one is handed back, that function has its bad call

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import math
+import os
 import time
 import weakref
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
+import filelock
 import pytest
 import torch
 from safetensors import safe_open
@@ -93,7 +97,8 @@ def test_a1_keeping_nothing_leaves_the_model_as_it_is(tmp_path, rule):
 
 def test_a2_an_empty_request_changes_nothing(full):
     net, log = full
-    assert same(forgotten(net, [], log), snapshot(net))
+    with pytest.warns(UserWarning, match="nothing to do"):
+        assert same(forgotten(net, [], log), snapshot(net))
 
 
 def test_a2_samples_whose_batches_were_not_recorded_change_nothing_and_say_so(tmp_path):
@@ -324,12 +329,16 @@ def test_a_request_that_fails_half_way_leaves_the_log_whole(tmp_path, monkeypatc
     def full_disk(*_):
         raise StoreError("the disk is full")
 
+    before = log.entries, log.nbytes
+
     with monkeypatch.context() as patch:
         patch.setattr(Folder, "commit", full_disk)
         with pytest.raises(StoreError, match="full"):
             run(amnesiac(net, FORGET, log))
-    assert same(forgotten(net, FORGET, Log(tmp_path)), wanted)
+    assert (log.entries, log.nbytes) == before  # what it says is what is stored
     assert {path.name for path in tmp_path.glob("*.safetensors")} >= log.files
+    assert same(forgotten(net, FORGET, Log(tmp_path)), wanted)
+    log.read()
     assert len(list(tmp_path.glob("*.safetensors"))) == len(log.files) + 1  # and the model; no litter
 
 
@@ -406,7 +415,7 @@ def test_the_log_of_another_recipe_or_share_is_refused(full, tmp_path):
         Log(root, RECIPE.but(seed=1))
     with pytest.raises(StoreError, match=r"lr: stored 0\.01, now 0\.02"):
         recorded(root, recipe=RECIPE.but(lr=0.02))
-    with pytest.raises(StoreError, match=r"keep: stored 1, now 0\.5"):
+    with pytest.raises(StoreError, match=r"keep: stored 1\.0, now 0\.5"):
         recorded(root, keep=0.5)
     with pytest.raises(StoreError, match="holds no log of updates; `record` makes one"):
         Log(tmp_path)
@@ -429,9 +438,112 @@ def test_a_missing_or_damaged_file_is_named_and_nothing_is_subtracted(tmp_path, 
     assert json.dumps(log.folder.manifest()) == ledger
 
 
-def test_a_folder_in_use_is_refused(full):
-    with full[1].folder.locked(), pytest.raises(StoreError, match="in use"):
-        run(amnesiac(full[0], FORGET, full[1]))
+def test_a_recording_that_was_abandoned_does_not_bar_the_next_and_never_counts(tmp_path):
+    abandoned = record(tiny_net(), blobs(), RECIPE, tmp_path, keep=0.5)
+    next(abandoned)
+    net, log = recorded(tmp_path, keep=0.5)
+    with pytest.raises(StoreError, match="taken over by a later run"):
+        run(abandoned)
+    assert Log(tmp_path).entries == log.entries
+    assert len(log.updates()) == 36
+    assert not same(forgotten(net, FORGET, log), snapshot(net))
+
+
+def test_recording_again_leaves_out_what_was_forgotten_before(tmp_path):
+    net, log = recorded(tmp_path / "log", keep=0.3)
+    run(amnesiac(net, FORGET, log))
+    seen, again, twin = set(), tiny_net(), tiny_net()
+    steps = record(again, blobs(), RECIPE, tmp_path / "log", keep=0.3)
+    log = run(steps, [lambda step: seen.update(step.batch.ids.tolist())])
+    assert seen == set(range(120)) - set(FORGET)
+    run(train(twin, blobs().without(FORGET), RECIPE))
+    assert same(snapshot(again), snapshot(twin))
+    with pytest.warns(UserWarning, match="forgotten already"):
+        assert same(forgotten(again, FORGET, log), snapshot(again))
+
+
+def test_opening_a_log_sweeps_what_a_killed_purge_left(tmp_path, monkeypatch):
+    net, log = recorded(tmp_path, keep=0.3)
+    files = {p.name for p in tmp_path.glob("*.safetensors")}
+
+    def killed(self, missing_ok=False):
+        if self.suffix == ".safetensors":
+            raise KeyboardInterrupt
+        unlink(self, missing_ok)
+
+    unlink = Path.unlink
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(amnesiac(net, FORGET, log))
+    assert files < {p.name for p in tmp_path.glob("*.safetensors")}  # the purged values are still there
+    log = Log(tmp_path)
+    assert not files & {p.name for p in tmp_path.glob("*.safetensors")}
+    assert log.resolve(FORGET) == (set(), set(FORGET))
+
+
+def test_the_current_model_is_compared_with_the_ledger(tmp_path):
+    net, log = recorded(tmp_path)
+    found = log.folder.manifest()
+    name = next(n for n in found["files"] if n.startswith("model"))
+    with log.folder.locked() as store:
+        other = store.save(name, snapshot(tiny_net(seed=1)))
+        store.commit(found, {**found["files"], name: other})
+    with pytest.raises(StoreError, match=rf"{name} is not the model that this log says is the current one"):
+        forgotten(net, FORGET, Log(tmp_path))
+
+
+def test_a_log_that_was_changed_elsewhere_takes_no_model_until_it_is_read_again(tmp_path):
+    net, log = recorded(tmp_path)
+    other = Log(tmp_path)
+    tuned = run(amnesiac(net, [3], other)).model
+    with pytest.raises(StoreError, match=r"changed since this log was read; `log.read\(\)`"):
+        log.commit(tuned)
+    log.read()
+    log.commit(tuned)
+    assert other.resolve([3]) == (set(), {3})
+
+
+def test_where_nothing_can_be_written_a_log_opens_and_requests_are_tried(tmp_path, monkeypatch):
+    net, log = recorded(tmp_path)
+    wanted = forgotten(net, FORGET, log, purge=False)
+
+    def read_only(self, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(filelock.BaseFileLock, "acquire", read_only)
+    assert same(forgotten(net, FORGET, Log(tmp_path), purge=False), wanted)
+    with pytest.raises(StoreError, match="cannot write into"):
+        forgotten(net, FORGET, Log(tmp_path))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("keep", [0.01, 0.3, 1])
+def test_nets_of_every_precision_are_recorded_and_undone(tmp_path, dtype, keep):
+    net, states = tiny_net().to(dtype), []
+    data = replace(blobs(), x=blobs().x.to(dtype))
+    recipe = RECIPE.but(optimizer="sgd", epochs=2)
+    steps = record(net, data, recipe, tmp_path, keep=keep)
+    log = run(steps, [lambda step: states.append(log_of(step.model))])
+    dense = torch.stack(states[1:]) - torch.stack(states[:-1])
+    assert log.dtype == dtype
+    assert log.nbytes == pytest.approx(log.expected_nbytes, rel=0.1, abs=2_000)  # and headers
+    for (entry, S, U), update in zip(log.stream(log.entries[1:]), dense, strict=True):
+        assert torch.equal(U, update[S]), entry
+    theta = states[-1].clone()
+    for _, S, U in log.stream(log.touched(FORGET)):
+        theta[S] -= U
+    assert torch.equal(log_of(run(amnesiac(net, FORGET, log)).model), theta)
+
+
+def log_of(net):
+    return Layers.of(net).flatten(snapshot(net))
+
+
+def test_a_net_whose_buffers_learn_is_recorded_with_a_warning(tmp_path, digits):
+    net, recipe = models.build("small_cnn_bn", digits.shape, 10), Recipe(batch_size=16, epochs=1)
+    with pytest.warns(UserWarning, match=r"training moves buffers .*running_mean.*without batch norm"):
+        run(record(net, digits.train.head(32), recipe, tmp_path, keep=0.5))
 
 
 def test_recording_again_with_the_same_settings_starts_over(tmp_path):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
-import json
 import multiprocessing
 import os
+import shutil
 import sys
 import time
 from dataclasses import replace
 
+import filelock
 import pytest
 import torch
 
@@ -75,13 +76,17 @@ def test_a_complete_chain_is_opened_without_a_step(tmp_path, whole):
     assert steps == []
 
 
-def test_a_second_run_on_the_same_folder_is_refused(tmp_path):
-    first = chain_steps(tmp_path)
-    next(first)
-    with pytest.raises(StoreError, match="is in use by another run"):
-        next(chain_steps(tmp_path))
-    first.close()
-    next(chain_steps(tmp_path))
+def test_a_run_that_was_abandoned_does_not_bar_the_same_cell_and_can_store_no_more(tmp_path, whole):
+    abandoned = chain_steps(tmp_path / "cell")
+    for step in abandoned:
+        if step.info["block"] == 5:
+            break
+    assert same(run(chain_steps(tmp_path / "cell")), whole)  # while the first is still there
+    with pytest.raises(StoreError, match="taken over by a later run in this process"):
+        run(abandoned)
+    steps = []
+    assert same(run(chain_steps(tmp_path / "cell"), [steps.append]), whole)
+    assert not steps
 
 
 def test_a_full_disk_leaves_the_complete_blocks_and_the_run_can_be_resumed(tmp_path, whole, monkeypatch):
@@ -89,7 +94,7 @@ def test_a_full_disk_leaves_the_complete_blocks_and_the_run_can_be_resumed(tmp_p
 
     def fills_up(path, data):
         calls.append(path)
-        if len(calls) == 7:
+        if len(calls) == 13:
             raise StoreError(f"cannot write {path}: {os.strerror(errno.ENOSPC)}.")
         write(path, data)
 
@@ -104,7 +109,7 @@ def test_a_request_that_fails_while_it_is_stored_leaves_the_old_chain_whole(tmp_
     before = {k: whole.state(k) for k in range(BLOCKS + 1)}
     trace = run(deepobliviate(whole, whole.members[4][:2], stop_block=6)).trace
 
-    def power_cut(self, manifest):
+    def power_cut(self, manifest, files):
         raise StoreError("cannot write")
 
     monkeypatch.setattr(Folder, "commit", power_cut)
@@ -153,7 +158,7 @@ def test_another_recipe_is_refused_with_the_fields_that_differ(whole):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"blocks": 10}, "another chain: blocks: stored 12, now 10"),
+        ({"blocks": 10}, r"another chain: blocks: stored 12, now 10\."),
         ({"data": blobs(seed=1)}, "another chain: data"),
         ({"model": tiny_net(seed=1)}, "is missing from|belongs to another model|another initial model"),
     ],
@@ -172,9 +177,109 @@ def test_another_initial_model_of_the_same_shape_is_refused(whole):
 
 
 def test_a_manifest_of_something_else_is_refused(whole):
-    (whole.folder / "manifest.json").write_text(json.dumps({"kind": "updates"}))
+    whole.folder.commit({"kind": "updates"})
     with pytest.raises(StoreError, match="is not the manifest of a chain"):
         run(train_chain(whole.template, blobs(), CHAIN_RECIPE, BLOCKS, whole.folder))
+
+
+@pytest.mark.parametrize("way", ["exchanged", "copied", "stale", "of another chain", "missing"])
+def test_a_file_that_is_not_the_one_stored_there_is_refused_by_name(tmp_path, whole, way):
+    ids = whole.members[4][:2]
+    old = (whole.folder / whole.file(7)).read_bytes()
+    chain = commit(whole, run(deepobliviate(whole, ids, stop_block=6)).trace)
+    a, b = chain.folder / chain.file(7), chain.folder / chain.file(8)
+    if way == "exchanged":
+        x, y = a.read_bytes(), b.read_bytes()
+        a.write_bytes(y), b.write_bytes(x)
+    elif way == "copied":
+        a.write_bytes(b.read_bytes())
+    elif way == "stale":
+        a.write_bytes(old)
+    elif way == "of another chain":
+        other = run(train_chain(chain.template, blobs(seed=3), CHAIN_RECIPE, BLOCKS, tmp_path / "other"))
+        a.write_bytes((other.folder / other.file(7)).read_bytes())
+    else:
+        a.unlink()
+    with pytest.raises(StoreError, match=a.name):
+        run(deepobliviate(run(chain_steps(tmp_path / "whole")), chain.members[6][:1], stop_block=8))
+
+
+def test_one_digit_of_one_id_in_the_manifest_is_noticed(tmp_path, whole):
+    path = whole.folder / "manifest.json"
+    first = str(whole.members[3].tolist())
+    text = path.read_text()
+    path.write_text(text.replace(first, first.replace(str(int(whole.members[3][0])), "119", 1)))
+    assert path.read_text() != text
+    with pytest.raises(StoreError, match=r"manifest.json is damaged"):
+        run(chain_steps(tmp_path / "whole"))
+
+
+def test_blocks_in_the_manifest_must_hold_every_id_once(tmp_path, whole):
+    found = whole.folder.manifest()
+    found["members"][0] = found["members"][1]
+    whole.folder.commit(found, found["files"])
+    with pytest.raises(StoreError, match="do not hold every id of the data exactly once"):
+        run(chain_steps(tmp_path / "whole"))
+
+
+def test_a_commit_stopped_before_it_could_return_is_finished_when_it_is_run_again(
+    tmp_path, whole, monkeypatch
+):
+    ids = whole.members[4][:2]
+    trace = run(deepobliviate(whole, ids, stop_block=6)).trace
+
+    def stopped(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "sweep", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            commit(whole, trace)
+    new = commit(whole, trace)
+    assert (new.stitched_from, new.forgotten) == (7, tuple(ids.tolist()))
+    assert same(new, run(chain_steps(tmp_path / "whole")))
+    assert {p.name for p in new.folder.root.glob("*.safetensors")} == set(new.files)
+    assert commit(new, trace) is new
+
+
+def test_a_commit_into_a_folder_that_is_gone_says_so(tmp_path, whole):
+    trace = run(deepobliviate(whole, whole.members[4][:2], stop_block=6)).trace
+    (whole.folder / "manifest.json").unlink()
+    with pytest.raises(StoreError, match=r"manifest.json is missing: this chain is no longer stored"):
+        commit(whole, trace)
+    shutil.rmtree(whole.folder.root)
+    for act in (lambda: commit(whole, trace), lambda: whole.nbytes, lambda: whole.model(3)):
+        with pytest.raises(StoreError, match=r"missing|cannot read the folder"):
+            act()
+
+
+def test_where_nothing_can_be_written_the_chain_opens_and_requests_are_tried(tmp_path, whole, monkeypatch):
+    def read_only(self, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(filelock.BaseFileLock, "acquire", read_only)
+    chain = run(chain_steps(tmp_path / "whole"))
+    done = run(deepobliviate(chain, chain.members[4][:2], stop_block=6))
+    with pytest.raises(StoreError, match="cannot write into"):
+        commit(chain, done.trace)
+    assert same(run(chain_steps(tmp_path / "whole")), whole)
+
+
+def test_no_forgotten_id_stands_in_the_manifest_and_a_repeated_request_is_known(tmp_path):
+    data = replace(blobs(), ids=blobs().ids + 987_654_000)
+    one, two = (
+        run(train_chain(tiny_net(), data, CHAIN_RECIPE, 6, tmp_path / name)) for name in ("one", "two")
+    )
+    ids = one.members[3][:2]
+    one, two = (commit(c, run(deepobliviate(c, ids, stop_block=6)).trace) for c in (one, two))
+    kept = data.without(ids)
+    for opened in (one, run(train_chain(tiny_net(), kept, CHAIN_RECIPE, 6, one.folder))):
+        text = (opened.folder / "manifest.json").read_text()
+        assert not any(str(int(i)) in text for i in ids)
+        assert len(opened.pending(ids)) == 0
+    assert len(one.gone) == len(two.gone) == 2
+    assert not set(one.gone) & set(two.gone)  # each folder has a key of its own
+    assert not any(digest in repr(one.gone) for digest in one.gone)
 
 
 @pytest.mark.parametrize("blocks", [0, 121])

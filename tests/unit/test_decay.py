@@ -101,7 +101,7 @@ def test_a_negative_or_nan_epsilon_is_refused(epsilon):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"estimator": "guess"}, "`estimator` must be one of"),
+        ({"estimator": "guess"}, "`estimator` must be"),
         ({"h": 0.0}, "`h` must be positive"),
         ({"h": math.inf}, "`h` must be positive"),
         ({"n_min": 1}, "`n_min` must be at least 2"),

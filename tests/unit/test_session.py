@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import re
+import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +24,7 @@ from matplotlib.figure import Figure
 
 from unlearn_lib.data import DataError
 from unlearn_lib.lesson import presets, session
+from unlearn_lib.store import Folder
 from unlearn_lib.train import Recipe
 
 ALT = "A line that rises from one to two."
@@ -78,6 +83,32 @@ def test_start_leaves_the_random_stream_alone_and_keeps_few_threads() -> None:
     session.start("deepobliviate", preset="quick", seed=1)
     assert torch.equal(before, torch.get_rng_state())
     assert torch.get_num_threads() == min(threads, 1)
+
+
+def test_the_folder_of_a_killed_session_is_removed_by_the_next_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed, own, planted, victim = (
+        tmp_path / name
+        for name in ("unlearn-session-killed", "unlearn-session-own", "unlearn-session-link", "victim")
+    )
+    for folder in (killed, victim):
+        (folder / "stores").mkdir(parents=True)
+        (folder / ".lock").touch()
+    Folder(own).commit({"kind": "a store of somebody's own"})
+    if os.name != "nt":
+        planted.symlink_to(victim)
+    living = [session.start("deepobliviate", preset="quick").folder for _ in range(2)]
+    code = (
+        "import sys, tempfile; tempfile.tempdir = sys.argv[1]\n"
+        "from unlearn_lib.lesson import session\nsession.start('deepobliviate', preset='quick')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
+    assert all(folder.is_dir() for folder in living)  # those of a process that lives
+    assert not killed.exists()
+    assert (victim / "stores").exists()
+    assert Folder(own).manifest()
 
 
 def test_the_folder_of_a_session_is_gone_when_python_ends(monkeypatch: pytest.MonkeyPatch) -> None:

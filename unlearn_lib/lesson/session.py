@@ -15,10 +15,12 @@ import math
 import os
 import platform
 import shutil
+import stat
 import sys
 import tempfile
 from collections import namedtuple
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +37,7 @@ from unlearn_lib.data import Dataset
 from unlearn_lib.lesson.charts import STILL_TYPES, View, escaped, still
 from unlearn_lib.lesson.fitting import FOLDER_PIXELS, fitted, measured
 from unlearn_lib.lesson.presets import PRESETS
+from unlearn_lib.store import Folder, StoreError
 from unlearn_lib.train import Recipe, pick_device
 
 __all__ = ["HEADLESS", "RESULT_MIME", "Counter", "Session", "picture", "record", "show", "start", "tell"]
@@ -205,11 +208,36 @@ def start(
     cut = {part: getattr(whole, part).head(sizes[part] or sys.maxsize) for part in ("train", "test")}
     found = replace(whole, **cut)
     settings = namedtuple("Settings", list(sizes))(**sizes)
-    folder = Path(tempfile.mkdtemp(prefix="unlearn-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = _temporary_folder()
     session = Session(lesson, preset, settings, recipe, found, where, seed, folder, measured(lesson, whole))
     sys.stdout.write(_summary(session) + "\n")
     return session
+
+
+def _temporary_folder() -> Path:
+    """An empty folder of this process, removed when it ends; of processes that were killed, by the next one.
+
+    What a living process uses is locked by it, and so left alone; so is what belongs to another user, and
+    whatever else has such a name.
+    """
+    for old in Path(tempfile.gettempdir()).glob("unlearn-session-*"):
+        with suppress(OSError, StoreError):
+            status, lock = old.lstat(), (old / ".lock").lstat()
+            mine = not hasattr(os, "getuid") or status.st_uid == lock.st_uid == os.getuid()
+            ours = stat.S_ISDIR(status.st_mode) and {p.name for p in old.iterdir()} <= {".lock", "stores"}
+            if mine and ours:
+                with Folder(old).locked(take_over=False) as held:
+                    dead = held.writable
+                if dead:
+                    shutil.rmtree(old, ignore_errors=True)
+    folder = Folder(tempfile.mkdtemp(prefix="unlearn-session-"))
+    alive = ExitStack()
+    alive.enter_context(folder.locked())
+    atexit.register(shutil.rmtree, folder.root, ignore_errors=True)
+    atexit.register(alive.close)
+    stores = folder / "stores"
+    stores.mkdir(mode=0o700)
+    return stores
 
 
 def _choose(name: str, value: Any, table: Mapping[str, Any], more: str = "") -> Any:

@@ -49,7 +49,7 @@ from torch import Tensor, nn
 
 from unlearn_lib import check
 from unlearn_lib.check import Ids
-from unlearn_lib.data import Batch, Examples, keyed_order
+from unlearn_lib.data import Batch, Examples, check_examples, keyed_order
 from unlearn_lib.layers import Group, Keep, Layers
 from unlearn_lib.params import Params, assign, snapshot, trainable
 from unlearn_lib.store import Folder
@@ -90,9 +90,11 @@ def record(
 ) -> Generator[Step, None, Log]:
     """Train `model` in place, as `train` does to the last bit, and record every update.
 
+    A folder that holds a log of the same settings gets a new one in its place, as soon as that is complete.
+
     Args:
-        model: changed in place.
-        data: the training set.
+        model: changed in place. With batch norm a warning says that its statistics are not recorded.
+        data: the training set. Samples that this folder has forgotten are left out.
         recipe: as for `train`.
         folder: where the log is written: a file of pruned updates per epoch (more, if it exceeds 16 MiB), a
             ledger, and the trained model.
@@ -112,21 +114,27 @@ def record(
 
     Raises:
         ValueError: `keep` is outside [0, 1] or names an unknown layer; unknown `rule` or `group`; `sensitive`
-            holds an id that is not in `data`.
+            holds an id that is not in `data`; no sample is left.
+        TypeError: an argument is of the wrong kind.
         StoreError: the folder is in use, cannot be written, or holds a log of another recipe or setting.
     """
     layers = Layers.of(model, group)
     check_rule(rule, keep)
     layers.shares(keep)
+    check_examples("data", data)
+    check.instance("recipe", recipe, Recipe)
     if isinstance(keep, Mapping):
         layers = layers.only(keep)
-    wanted = set((data.ids if sensitive is None else data.select(sensitive).ids).tolist())
-    own = trainable(model)
+    wanted = set(
+        (data.ids if sensitive is None else data.select(check.ids(sensitive, "sensitive")).ids).tolist()
+    )
+    own, buffers = trainable(model), {name: b.clone() for name, b in model.named_buffers()}
     before = layers.flatten(own)
-    folder = folder if isinstance(folder, Folder) else Folder(folder)
-    with folder.locked():
-        log = Log.start(folder, layers, before.dtype, recipe, keep, rule)
-        for step in train(model, data, recipe, order=order):
+    with Folder(folder).locked() as store:
+        log = Log.start(store, layers, before.dtype, recipe, keep, rule)
+        for step in train(model, log.left(data), recipe, order=order):
+            if (step.epoch, step.number) == (1, 1):
+                _warn_of_moved(buffers, model)
             after = layers.flatten(own)
             key, ids = (step.epoch, step.number), step.batch.ids.tolist()
             if wanted.isdisjoint(ids):
@@ -137,7 +145,7 @@ def record(
             if step.number == step.steps:
                 log.flush()
             yield step
-        log.commit(model)
+        log.finish(model)
     return log
 
 
@@ -171,14 +179,18 @@ def amnesiac(
     Raises:
         ValueError: an id was never recorded.
         StoreError: the log belongs to another model; an update file is missing or damaged (nothing is
-            subtracted then, and the log stays as it is); the folder is in use.
+            subtracted then, and the log stays as it is); the folder is in use, or cannot be written.
+        TypeError: no ids, no log, no model.
     """
     begun = time.perf_counter()
-    with log.folder.locked():
+    check.flag("purge", purge)
+    with check.instance("log", log, Log, remedy="`Log(folder)` opens one.").folder.locked() as store:
         log.read()
-        log.sweep()
+        store.sweep()
         unlearned = log.current(model)
         request, done = log.resolve(ids)
+        if not done and not request:
+            warnings.warn("`ids` names no sample: nothing to do.", stacklevel=2)
         if done and not request:
             warnings.warn("`ids` were forgotten already: the model stays as it is.", stacklevel=2)
         touched = log.touched(request)
@@ -202,7 +214,7 @@ def amnesiac(
             batch = Batch(torch.empty(0), torch.empty(0), torch.tensor(entry.ids))
             yield Step("undo", entry.epoch, number, len(todo), math.nan, batch, unlearned, info)
         if purge and request:
-            log.forget(unlearned, request, todo)
+            log.forget(store, unlearned, request, todo)
     trace = UndoTrace(
         *(tuple(sorted(request)), tuple(entry.key for entry in todo), len(log.entries)),
         *(int(changed.sum()), nbytes, log.nbytes),
@@ -226,7 +238,8 @@ def undo(params: Params, updates: Updates, keep: Keep = 1.0, rule: Rule = "magni
     Returns:
         New parameters.
     """
-    theta = updates.layers.flatten(params)
+    check.instance("params", params, Mapping)
+    theta = check.instance("updates", updates, Updates).layers.flatten(params)
     for U, S in zip(updates.rows, updates.kept(keep, rule), strict=True):
         theta[S] -= U[S]
     return {**params, **updates.layers.unflatten(theta)}
@@ -249,8 +262,11 @@ def packed(ids: Ids, batches: int, recipe: Recipe) -> Order:
 
     Raises:
         ValueError: the samples do not fit (when the order is used).
+        TypeError: no ids, no whole number, no recipe.
     """
     group = check.ids(ids)
+    batches = check.whole("batches", batches, 1)
+    check.instance("recipe", recipe, Recipe)
 
     def order(everyone: Tensor, epoch: int) -> Tensor:
         size, inside = recipe.batch_size, torch.isin(everyone.cpu(), group)
@@ -271,3 +287,13 @@ def packed(ids: Ids, batches: int, recipe: Recipe) -> Order:
         return result.to(everyone.device)
 
     return order
+
+
+def _warn_of_moved(before: Mapping[str, Tensor], model: nn.Module) -> None:
+    moved = [name for name, b in model.named_buffers() if name in before and not torch.equal(b, before[name])]
+    if moved:
+        warnings.warn(
+            f"the log records parameters only, and training moves buffers of this model as well: "
+            f"{check.brief(moved)}. What forgotten samples did to them stays; use a net without batch norm.",
+            stacklevel=3,
+        )

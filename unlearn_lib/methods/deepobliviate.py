@@ -37,6 +37,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from unlearn_lib import check
 from unlearn_lib.chain import Chain, train_chain
 from unlearn_lib.check import Ids
 from unlearn_lib.decay import StopRule, Trend
@@ -119,9 +120,15 @@ def deepobliviate(
     Raises:
         ValueError: an id was never in the chain; the request empties a block; `stop_block` or `restart` is
             outside its range.
+        TypeError: no chain, no ids, no whole number.
+        StoreError: a stored model is missing, damaged, or not the one that was stored there.
     """
     begun = time.perf_counter()
-    rule, B = rule or StopRule(), chain.blocks
+    B = check.instance("chain", chain, Chain).blocks
+    rule = StopRule() if rule is None else check.instance("rule", rule, StopRule)
+    if order_seed is not None:
+        order_seed = check.whole("order_seed", order_seed)
+    _check_range("restart", restart, 1, B)
     request = _resolve(chain, ids)
     if not len(request) and restart is None:
         warnings.warn("`ids` names no sample that is still in the chain: nothing to do.", stacklevel=2)
@@ -177,7 +184,8 @@ def stitched(chain: Chain, trace: ResidualTrace, T: int | None = None) -> nn.Mod
     Args:
         T: a block that `trace` has retrained, at least d_max; by default the one where it stopped.
     """
-    T = trace.T if T is None else T
+    check.instance("chain", chain, Chain)
+    T = check.instance("trace", trace, ResidualTrace).T if T is None else T
     _check_range("T", T, trace.d_max, trace.T)
     model = clone(chain.template)
     assign(model, _stitched_state(chain, trace, T, chain.blocks))
@@ -193,7 +201,7 @@ def commit(chain: Chain, trace: ResidualTrace) -> Chain:
 
     Args:
         chain: the chain that `trace` was made from.
-        trace: of the request to carry out.
+        trace: of the request to carry out. One that is carried out already changes nothing.
 
     Returns:
         The new chain. `chain` itself can no longer be read.
@@ -202,14 +210,17 @@ def commit(chain: Chain, trace: ResidualTrace) -> Chain:
         StoreError: another request has been committed in between, or the folder cannot be written; the old
             chain is then still whole.
     """
-    if not trace.residual:
+    check.instance("chain", chain, Chain)
+    check.instance("trace", trace, ResidualTrace)
+    if not trace.residual or (trace.ids and not len(chain.pending(trace.ids))):
         return chain
-    T = trace.T
-    states = (
-        (k, trace.retrained[k - trace.d_min] if k <= T else _stitched_state(chain, trace, T, k))
-        for k in range(trace.d_min, chain.blocks + 1)
-    )
-    return forget(chain, trace.ids, states, stitched_from=_stitched_from(chain, trace))
+
+    def state_of(k: int) -> Params:
+        T = trace.T
+        return trace.retrained[k - trace.d_min] if k <= T else _stitched_state(chain, trace, T, k)
+
+    replaced = range(trace.d_min, chain.blocks + 1)
+    return forget(chain, trace.ids, replaced, state_of, stitched_from=_stitched_from(chain, trace))
 
 
 def _why_stop(
@@ -254,5 +265,5 @@ def _resolve(chain: Chain, ids: Ids) -> Tensor:
 
 
 def _check_range(name: str, value: int | None, low: int, high: int) -> None:
-    if value is not None and not low <= value <= high:
-        raise ValueError(f"`{name}` must be in {low} ... {high}; got {value}.")
+    if value is not None:
+        check.whole(name, value, low, high)

@@ -32,13 +32,15 @@ import time
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples
 from unlearn_lib.params import Params, assign, clone, state
@@ -94,9 +96,7 @@ class Ensemble(Stages):
         Raises:
             ValueError: there is no such shard or stage.
         """
-        for name, value, low, high in (("s", s, 1, self.shards), ("r", r, 0, self.slices)):
-            if not low <= value <= high:
-                raise ValueError(f"`{name}` must be in {low} ... {high}; got {value}.")
+        s, r = check.whole("s", s, 1, self.shards), check.whole("r", r, 0, self.slices)
         return (s - 1) * self.slices + r if r else 0
 
     def checkpoint(self, s: int, r: int | None = None) -> nn.Module:
@@ -105,6 +105,7 @@ class Ensemble(Stages):
 
     def start(self, k: int) -> int:
         """M_0 for the first stage of a shard, else the stage before."""
+        k = check.whole("k", k, 1, self.blocks)
         return 0 if self._place(k)[1] == 1 else k - 1
 
     def learn(self, k: int, model: nn.Module) -> Iterator[Step]:
@@ -138,6 +139,7 @@ class Ensemble(Stages):
 
     def label(self, k: int) -> str:
         """How the file of M_{s,r} begins."""
+        k = check.whole("k", k, 0, self.blocks)
         return "shard-{:03d}-stage-{:03d}".format(*self._place(k)) if k else "initial"
 
     def manifest(self) -> dict[str, Any]:
@@ -158,12 +160,11 @@ class Ensemble(Stages):
         Raises:
             ValueError: unknown `votes` or `weights`, or no shard is left to vote.
         """
+        check.instance("after", after, (SisaTrace, type(None)))
         cells = (self.partition.without(after.ids) if after else self.partition).sizes
         sizes = [sum(shard) for shard in cells]
-        if isinstance(weights, str) and weights not in ("uniform", "size"):
-            raise ValueError(f'`weights` must be "uniform", "size" or numbers; got {weights!r}.')
-        w = [1.0] * len(sizes) if weights == "uniform" else sizes if weights == "size" else list(weights)
-        _check_weights(w, self.shards)
+        w = _check_weights(weights, self.shards, sizes)
+        _check_votes(votes)
         voters = [s for s, size in enumerate(sizes, 1) if size]
         redone = dict(after.retrained) if after else {}
         models = [clone(self.template) for _ in voters]
@@ -191,14 +192,15 @@ class SisaModel(nn.Module):
 
     def __init__(self, shards: Sequence[nn.Module], weights: Sequence[float], votes: Votes = "soft") -> None:
         super().__init__()
-        _check_weights(weights, len(shards))
-        _check_votes(votes)
+        check.instance("shards", shards, (list, tuple, nn.ModuleList))
+        for s, shard in enumerate(shards):
+            check.instance(f"shards[{s}]", shard, nn.Module)
+        self.weights, self.votes = tuple(_check_weights(weights, len(shards))), _check_votes(votes)
         self.shards = nn.ModuleList(shards)
-        self.weights, self.votes = tuple(weights), votes
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs [n, k] for inputs [n, ...]."""
-        return aggregate(torch.stack([shard(x) for shard in self.shards]), self.weights, self.votes)
+        return _aggregate(torch.stack([shard(x) for shard in self.shards]), self.weights, self.votes)
 
 
 def aggregate(
@@ -217,10 +219,13 @@ def aggregate(
         votes: "soft" or "hard".
 
     Raises:
-        ValueError: weights or votes are not as above.
+        ValueError: outputs, weights or votes are not as above.
     """
-    _check_weights(weights, len(outputs))
-    _check_votes(votes)
+    check.finite("outputs", outputs, "s n k")
+    return _aggregate(outputs, _check_weights(weights, len(outputs)), _check_votes(votes))
+
+
+def _aggregate(outputs: Tensor, weights: Sequence[float], votes: Votes) -> Tensor:
     w = torch.tensor(weights, dtype=outputs.dtype, device=outputs.device)[:, None, None]
     soft = (outputs.log_softmax(-1) + (w / w.sum()).log()).logsumexp(0)
     if votes == "soft":
@@ -267,7 +272,7 @@ class SisaTrace:
 
 
 def train_sisa(
-    model: nn.Module, data: Examples, recipe: Recipe, cells: Partition, folder: Folder
+    model: nn.Module, data: Examples, recipe: Recipe, cells: Partition, folder: Folder | Path | str
 ) -> Generator[Step, None, Ensemble]:
     """TRAIN: stage after stage, shard after shard, storing every checkpoint; go on where a killed run ended.
 
@@ -288,9 +293,12 @@ def train_sisa(
         The ensemble.
 
     Raises:
-        StoreError: the folder holds something else (which fields differ), is in use or cannot be written.
+        StoreError: the folder holds something else (which fields differ), is damaged, in use or cannot be
+            written.
         ValueError: `cells` does not hold every id of `data` exactly once.
+        TypeError: `cells` is no partition.
     """
+    check.instance("cells", cells, Partition, remedy="`partition` makes one.")
     return (
         yield from train_stages(Ensemble.new(model, data, recipe, cells.flat, folder, slices=cells.slices))
     )
@@ -319,7 +327,9 @@ def sisa(
         ValueError: an id was never in the ensemble, or no sample would be left.
     """
     begun = time.perf_counter()
-    request = ensemble.pending(ids)
+    request = check.instance("ensemble", ensemble, Ensemble).pending(ids)
+    _check_votes(votes)
+    _check_weights(weights, ensemble.shards, [1] * ensemble.shards)
     if not len(request):
         warnings.warn("`ids` names no sample that is still in the ensemble: nothing to do.", stacklevel=2)
     if len(request) == len(ensemble.data):
@@ -347,7 +357,7 @@ def commit(ensemble: Ensemble, trace: SisaTrace) -> Ensemble:
 
     Args:
         ensemble: that `trace` was made from.
-        trace: of the request to carry out.
+        trace: of the request to carry out. One that is carried out already changes nothing.
 
     Returns:
         The new ensemble; requests compose exactly. `ensemble` itself can no longer be read.
@@ -356,16 +366,30 @@ def commit(ensemble: Ensemble, trace: SisaTrace) -> Ensemble:
         StoreError: another request has been committed in between, or the folder cannot be written; the old
             ensemble is then still whole.
     """
-    return forget(ensemble, trace.ids, trace.retrained) if trace.ids else ensemble
+    check.instance("ensemble", ensemble, Ensemble)
+    new = dict(check.instance("trace", trace, SisaTrace).retrained)
+    if not len(ensemble.pending(trace.ids)):
+        return ensemble
+    return forget(ensemble, trace.ids, new, new.__getitem__)
 
 
-def _check_weights(weights: Sequence[float], shards: int) -> None:
-    if len(weights) != shards or not all(0 <= w < math.inf for w in weights) or not any(weights):
+def _check_weights(weights: Any, shards: int, sizes: Sequence[float] = ()) -> list[float]:
+    """One weight a shard; the words are allowed where `sizes` are given."""
+    if isinstance(weights, str):
+        words = ("uniform", "size") if sizes else ()
+        if weights not in words:
+            also = '"uniform", "size" or ' if sizes else ""
+            raise ValueError(f"`weights` must be {also}{shards} numbers; got {weights!r}.")
+        return [1.0] * shards if weights == "uniform" else list(sizes)
+    found: list[float] = check.as_tensor("weights", weights).double().flatten().tolist()
+    if len(found) != shards or not all(0 <= w < math.inf for w in found) or not any(found):
         raise ValueError(
-            f"`weights` must be {shards} finite numbers, zero or more and not all zero; got {list(weights)}."
+            f"`weights` must be {shards} finite numbers, zero or more and not all zero; "
+            f"got {check.brief(weights)}."
         )
+    return found
 
 
-def _check_votes(votes: str) -> None:
-    if votes not in ("soft", "hard"):
-        raise ValueError(f'`votes` must be "soft" or "hard"; got {votes!r}.')
+def _check_votes(votes: Any) -> Votes:
+    found: Votes = check.choice("votes", votes, get_args(Votes))
+    return found
