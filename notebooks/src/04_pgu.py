@@ -819,7 +819,7 @@ data_quiz = checks.quiz(
 #   or "published rule", it is their code that was read.
 
 # %%
-tell(findings.summary(controls, kept))
+tell(findings.summary(controls, aucs, kept))
 
 # %% [markdown]
 # ## References

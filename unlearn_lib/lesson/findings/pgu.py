@@ -10,7 +10,9 @@ from unlearn_lib.lesson.findings.words import listed, percent, points
 __all__ = ["controls", "drifts", "entropies", "outcome", "recovery", "single", "summary"]
 
 ALIKE = 0.01  # a smaller difference of accuracies counts as none
-RIVALS = ("no projection, small steps", "random directions", "ascent, no projection")
+SMALL = "no projection, small steps"
+OURS, PUBLISHED = "unlearned, losses match", "unlearned, published rule"
+RIVALS = (SMALL, "random directions", "ascent, no projection")
 
 
 def outcome(reached: Mapping[str, float], limit: float = 0.05) -> str:
@@ -37,7 +39,8 @@ def outcome(reached: Mapping[str, float], limit: float = 0.05) -> str:
     else:
         told.append(
             f"**PGU does not get there**: {percent(forget)} is still recognized when its epochs are over. At "
-            "this level, by this rule, too little of each step may survive; a lower level γ leaves more room."
+            "this level, by this rule, too little of each step may survive; a lower level γ leaves more "
+            "room."
         )
     lost = reached["original.retain"] - reached["retrained.retain"]
     if lost > 0.02:
@@ -157,55 +160,72 @@ def single(attacks: Mapping[str, tuple[float, float]], kept: Mapping[str, float]
     """
     value = {name: auc for name, (auc, _) in attacks.items()}
     goal, error = attacks["retrained"]
-    told = []
     if value["original"] - goal <= 1.96 * error:
-        told.append(
+        return (
             "**The attack finds nothing in the original** that it would not find in the retrained model: no "
             "sample was memorized so that this attack sees it. Then a run may stop at once, and these "
             "charts say nothing about it."
         )
-    else:
-        ours, published = "unlearned, losses match", "unlearned, published rule"
-        off = {name: abs(value[name] - goal) for name in (ours, published)}
-        nearer = min(off, key=off.__getitem__).removeprefix("unlearned, ")
-        told.append(
-            f"The attack works on the original ({value['original']:.2f}); the goal is {goal:.2f}. Losses "
-            f"that match end at {value[ours]:.2f}, the published rule at {value[published]:.2f}"
-            + (
-                ": no difference that so few samples could show."
-                if abs(value[ours] - value[published]) <= 1.96 * error
-                else f": here {nearer} comes nearer."
-            )
+    if not _hidden(attacks):
+        return (
+            f"The attack works on the original ({value['original']:.2f}; the goal is {goal:.2f}), and "
+            f"**finds as much after PGU** ({value[OURS]:.2f}): nothing was forgotten, so what was kept "
+            "proves nothing."
         )
-    free = {name: kept[name] for name in ("no projection", "no projection, small steps")}
-    best = kept["unlearned, losses match"]
-    gone = kept["original"] - best
-    if max(free.values()) < best - 0.05:
+    off = {name: abs(value[name] - goal) for name in (OURS, PUBLISHED)}
+    nearer = "matching losses come" if off[OURS] < off[PUBLISHED] else "the published rule comes"
+    told = [
+        f"The attack works on the original ({value['original']:.2f}); the goal is {goal:.2f}. Losses that "
+        f"match end at {value[OURS]:.2f}, the published rule at {value[PUBLISHED]:.2f}: "
+        + (
+            "no difference that so few samples could show."
+            if abs(value[OURS] - value[PUBLISHED]) <= 1.96 * error
+            else f"here {nearer} nearer."
+        )
+    ]
+    large, small, best = kept["no projection"], kept[SMALL], kept[OURS]
+    if max(large, small) < best - 0.05:
         told.append(
             "And here the projection earns its keep: a single sample looks like the others of its class, "
             f"and without protecting those neither large nor small steps will do. PGU keeps {percent(best)} "
-            f"of the retained samples, they keep {percent(free['no projection'])} and "
-            f"{percent(free['no projection, small steps'])}."
+            f"of the retained samples, they keep {percent(large)} and {percent(small)}."
         )
-    elif gone > 0.05:
-        told.append(f"Mind the price: PGU itself loses {points(gone)} of retain accuracy.")
+    elif kept["original"] - best > 0.05:
+        told.append(f"Mind the price: PGU itself loses {points(kept['original'] - best)} of retain accuracy.")
     else:
         told.append(
-            f"Here steps without projection keep {percent(max(free.values()))} of the retained samples at "
+            f"Here steps without projection keep {percent(max(large, small))} of the retained samples at "
             "best, about as much as PGU: this request does not show what the projection is good for."
         )
     return " ".join(told)
 
 
-def summary(found: Mapping[str, Mapping[str, float]], kept: Mapping[str, float], limit: float = 0.05) -> str:
+def _hidden(attacks: Mapping[str, tuple[float, float]]) -> bool:
+    """Does the attack find less after PGU than before?"""
+    return attacks[OURS][0] < attacks["original"][0] - 1.96 * attacks["original"][1]
+
+
+def summary(
+    found: Mapping[str, Mapping[str, float]],
+    attacks: Mapping[str, tuple[float, float]],
+    kept: Mapping[str, float],
+    limit: float = 0.05,
+) -> str:
     """What the projection bought in this run; the arguments are those of `controls` and `single`."""
-    ours, small = found["PGU"], found["no projection, small steps"]
-    whole = small and small["forget"] <= limit and small["retain"] >= ours["retain"] - ALIKE
-    alone = kept["no projection, small steps"] >= kept["unlearned, losses match"] - 0.05
-    bought = {
-        (True, True): "small free steps do as well, for the class and for single samples",
-        (True, False): "a class goes about as cleanly by small free steps; single samples do not",
-        (False, True): "small free steps do worse for the class, and as well for single samples",
-        (False, False): "small free steps do worse, for the class and for single samples",
-    }[bool(whole), alone]
-    return f"- What the projection buys depends on the data and the request. In this run {bought}."
+    ours, small = found["PGU"], found[SMALL]
+    if ours["forget"] > limit:
+        whole = "PGU does not forget the class"
+    elif small and small["forget"] <= limit and small["retain"] >= ours["retain"] - ALIKE:
+        whole = "a class goes about as cleanly by small free steps"
+    else:
+        whole = "small free steps do not forget a class as cleanly"
+    if not _hidden(attacks):
+        alone = "on single samples nothing can be seen, for the attack finds as much after PGU as before"
+    elif kept[SMALL] < kept[OURS] - 0.05:
+        alone = "single samples do not go without it"
+    else:
+        alone = "for single samples small free steps keep as much"
+    return (
+        f"- What the projection buys depends on the data, the level and the request. In this run {whole}; "
+        f"{alone}."
+    )
