@@ -199,3 +199,7 @@ def test_two_members_are_enough_for_an_accuracy_and_one_is_not() -> None:
 def test_without_a_non_member_no_rate_can_be_shown() -> None:
     with pytest.raises(ValueError, match=r"`fpr`|`others`|at least one sample each"):
         tpr_at_fpr(normal(3), normal(0), 0.5)
+
+
+def test_the_standard_error_is_the_formula_for_few_samples_too() -> None:
+    assert auc(normal(3), normal(2)).error == pytest.approx(math.sqrt((3 + 2 + 1) / (12 * 3 * 2)))

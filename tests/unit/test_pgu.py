@@ -908,3 +908,11 @@ def test_the_controls_protect_a_random_subspace_of_the_same_rank_or_nothing():
     assert random != other
     assert random != kept
     assert cost.rank == same.rank > 0
+
+
+def test_a_layer_of_one_unit_has_a_moment_like_any_other():
+    net = nn.Sequential(nn.Linear(5, 1), nn.Tanh(), nn.Linear(1, 3)).double()
+    data = blobs(20)
+    found = moments.moments(net, data).layers
+    torch.testing.assert_close(found["0.weight"], data.x.T @ data.x)
+    torch.testing.assert_close(found["2.weight"], (net[:2](data.x) ** 2).sum().detach().reshape(1, 1))
