@@ -86,7 +86,7 @@ def moved(share: float, batches: int, squares: float, entries: int, every: int) 
         f"At $p = {share:g}$ the kept entries hold {percent(squares)} of the sum of squares of their "
         "updates. "
     )
-    if entries / every >= 2 * share:
+    if entries / every >= (1 + share) / 2:
         return held + (
             f"But every batch has other largest entries: together the {batches} batches undone move "
             f"{entries:,} of all {every:,} entries. **What is sparse is each subtraction, not their sum.**"
@@ -130,13 +130,15 @@ def at_equal_forgetting(repeats: Sequence[Mapping[str, tuple[float, Point]]], ta
         told.append(f"Against *amnesiac*, partial undoing loses: it keeps {points(gain)} less of the others.")
     rivals = {name: ways[name] for name in ("every entry, times s", "random entries")}
     good = [name for name, (_, others) in rivals.items() if others >= partial - ALIKE]
-    if good:
+    if good and gain > ALIKE / 2:
         told.append(
-            f"But the controls, {listed(good, '*')}, keep about as much as the largest entries, or more: "
-            "what helps is to undo *less*, not which entries."
-            if len(good) > 1
-            else f"But a control, *{good[0]}*, keeps about as much as the largest entries, or more: what "
+            f"But {'controls' if len(good) > 1 else 'a control'}, {listed(good, '*')}, "
+            f"{'keep' if len(good) > 1 else 'keeps'} about as much as the largest entries, or more: what "
             "helps is to undo *less*, not which entries."
+        )
+    elif good:
+        told.append(
+            f"The controls do no worse ({listed(good, '*')}): here the choice of entries does not matter."
         )
     else:
         best = max(others for _, others in rivals.values())
