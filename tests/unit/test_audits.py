@@ -16,6 +16,7 @@ from unlearn_lib.metrics.accuracy import accuracy, logits, parts_of_test
 from unlearn_lib.metrics.audits import (
     bn_recalibration,
     cka,
+    feature_cka,
     linear_cka,
     linear_probe,
     probe_scores,
@@ -367,6 +368,7 @@ def test_a_layer_hands_on_its_own_output_not_what_a_shortcut_adds() -> None:
 def test_in_a_sequential_net_a_layer_hands_on_what_the_next_one_gets(original, retrained, small) -> None:
     found = cka(retrained, original, small[1])
     ours, theirs = (list(seen_by_layers(m, small[1]).values()) for m in (retrained, original))
+    assert feature_cka(retrained, original, small[1]) == list(found.values())[-2]
     assert list(found.values())[:-1] == [linear_cka(a, b) for a, b in zip(ours[1:], theirs[1:], strict=True)]
 
 
@@ -423,6 +425,13 @@ class NowAndThen(nn.Module):
 def test_a_layer_that_does_not_take_one_row_a_sample_is_named(make, layer) -> None:
     with pytest.raises(ValueError, match=f"layer `{layer}` must take one row a sample"):
         cka(make(), make(), RANDOM)
+
+
+def test_the_features_before_the_last_layer_are_what_it_gets_also_behind_a_shortcut() -> None:
+    torch.manual_seed(0)
+    model, other = Block().eval(), Block().eval()
+    before_last = [seen_by_layers(m, RANDOM)["out"] for m in (model, other)]
+    assert feature_cka(model, other, RANDOM) == linear_cka(*before_last) != cka(model, other, RANDOM)["side"]
 
 
 def test_a_compiled_net_is_audited_as_the_net_that_it_is() -> None:

@@ -33,7 +33,7 @@ from unlearn_lib.lesson.contest import METHODS, Kind, Knobs, Method, Task, plain
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics import divergence as div
 from unlearn_lib.metrics.accuracy import accuracy, logits, losses
-from unlearn_lib.metrics.audits import cka, probe_scores
+from unlearn_lib.metrics.audits import cka, feature_cka, probe_scores
 from unlearn_lib.metrics.backdoor import backdoor_success
 from unlearn_lib.metrics.cost import Cost, prediction_ratio, priced
 from unlearn_lib.metrics.fitted_attacks import Judged, entropy_mia
@@ -327,8 +327,11 @@ class Arena:
     def layers(self, entry: Entry) -> tuple[dict[str, float], dict[str, float]]:
         """Weight distance and CKA by layer, against the retrained model of the *next* seed."""
         check.instance("entry", entry, Entry)
-        other = self.retrained[(entry.place + 1) % len(self.retrained)].model
+        other = self._next(entry)
         return dict(div.weight_distance(entry.model, other).layers), cka(entry.model, other, self.test)
+
+    def _next(self, entry: Entry) -> nn.Module:
+        return self.retrained[(entry.place + 1) % len(self.retrained)].model
 
     def gap(self, entry: Entry) -> float:
         """Mean difference of forget, retain and test accuracy to the other retrained models."""
@@ -370,7 +373,7 @@ class Arena:
         found["ZRF"] = div.zrf(out.p("forget"), untrained)
         if _alike(out.model, self.retrained[0].model):
             found["weight distance"] = distance(lambda a, b: div.weight_distance(a.model, b.model).total)
-            found["CKA"] = list(self.layers(entry)[1].values())[-2]
+            found["CKA"] = feature_cka(out.model, self._next(entry), self.test)
         if self.kind == "class":
             found["forget accuracy, test"] = _accuracy(out, "forget test")
             found["linear probe"] = list(probe_scores(out.model, task.split, self.test).values())[-1]

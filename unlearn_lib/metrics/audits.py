@@ -27,6 +27,7 @@ __all__ = [
     "Recalibration",
     "bn_recalibration",
     "cka",
+    "feature_cka",
     "linear_cka",
     "linear_probe",
     "probe_scores",
@@ -299,6 +300,12 @@ def cka(model: nn.Module, reference: nn.Module, data: Examples) -> dict[str, flo
     if not shared:
         raise ValueError(f"`model` and `reference` must share a layer; got {[*a]} and {[*b]}.")
     return {layer: _cka(a[layer], b[layer]) for layer in shared}
+
+
+def feature_cka(model: nn.Module, reference: nn.Module, data: Examples) -> float:
+    """Linear CKA of the features before the last layer of two models: what it gets. NaN if constant."""
+    a, b = (list(seen_by_layers(m, data).values())[-1] for m in (model, reference))
+    return _cka(a, b)
 
 
 def _cka(x: Float[Tensor, "n d"], y: Float[Tensor, "n e"]) -> float:
