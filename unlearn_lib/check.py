@@ -22,7 +22,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, jaxtyped
 from torch import Tensor
 
 __all__ = [
@@ -370,8 +370,10 @@ def arguments(function: Callable[P, T]) -> Callable[P, T]:
         if not hints:  # not before the first call: a module may annotate with what it defines further down
             hints.update(get_type_hints(function))
         for name, value in signature.bind(*args, **kwargs).arguments.items():
-            if name in hints and signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
-                fit(name, value, hints[name])
+            kind = signature.parameters[name].kind
+            if name in hints and kind is not inspect.Parameter.VAR_KEYWORD:
+                for one in value if kind is inspect.Parameter.VAR_POSITIONAL else [value]:
+                    fit(name, one, hints[name])
         return function(*args, **kwargs)
 
     return checked
@@ -415,7 +417,9 @@ def _fit(name: str, value: Any, hint: Any) -> None:
         if isinstance(value, bool) or not (isinstance(value, Real) or _is_scalar(value)):
             raise TypeError(f"`{name}` must be a number; got {brief(value)}.")
     elif origin is None:
-        if not isinstance(value, hint):
+        with jaxtyped("context"):  # the sizes n and k of this shape are its own
+            fits = isinstance(value, hint)
+        if not fits:
             raise TypeError(f"`{name}` must be {_spell(hint)}; got {brief(value)}.")
     elif issubclass(origin, Mapping):
         for key, one in instance(name, value, Mapping).items():

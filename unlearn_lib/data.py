@@ -410,6 +410,7 @@ def load(
         DataError: unknown name; missing or damaged files (which, where looked, how to get them).
         ValueError: a path and a `root`, or `size` is out of its range.
     """
+    check.flag("download", download)
     if size is not None:
         check.whole("size", size, 1, 4096)
     if is_path(name):
@@ -424,7 +425,7 @@ def load(
     folder = check.path("root", given or Path.home() / ".cache" / "unlearn_lib").expanduser()
     if name == "image_folder":
         return _image_folder(name, folder.absolute(), size)
-    return _digits(name) if name == "digits" else _published(name, folder, check.flag("download", download))
+    return _digits(name) if name == "digits" else _published(name, folder, download)
 
 
 def names() -> list[str]:

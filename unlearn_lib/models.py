@@ -6,7 +6,7 @@ A builder takes the shape of one sample and the number of classes: ``build("mlp"
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -125,7 +125,7 @@ def build(
 
 def _sizes(shape: Any, classes: Any, *, image: bool = False) -> tuple[tuple[int, ...], int]:
     """The shape of a sample and the number of classes, whole and at least 1; an image has three sizes."""
-    sizes = check.column("shape", shape).tolist()
+    sizes = list(check.fit("shape", shape, Sequence[int]))
     if not sizes or (image and len(sizes) != 3):
         wanted = "(channels, height, width)" if image else "the sizes of one sample"
         raise ValueError(f"`shape` must be {wanted}; got {check.brief(shape)}.")

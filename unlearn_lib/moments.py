@@ -231,7 +231,7 @@ def _rank_update(M: Tensor, p: Tensor, sign: float) -> None:
 def fingerprint(model: nn.Module) -> str:
     """SHA-256 of all parameters and buffers: moments are valid for exactly one state of a model."""
     total = hashlib.sha256()
-    for name, value in model.state_dict().items():
+    for name, value in check.instance("model", model, nn.Module).state_dict().items():
         total.update(f"{name} {value.dtype} {list(value.shape)}".encode())
         total.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return total.hexdigest()

@@ -43,6 +43,7 @@ def objective(
     frozen: nn.Module, N: Float[Tensor, "B ..."], y: Int[Tensor, " B"], penalty: float
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """J = - CE(f(N), y) + lambda * mean_i ||N_i||^2, to be minimized, and the CE in it, in nats."""
+    check.function("frozen", frozen), check.number("penalty", penalty, "[0, inf)")
     ce = F.cross_entropy(frozen(N), y)
     return -ce + penalty * N.flatten(1).square().sum(1).mean(), ce
 
@@ -54,6 +55,8 @@ def balanced_penalty(shape: tuple[int, ...]) -> float:
     6.4 at 1x8x8.
     """
     sizes = [check.whole("shape", size, 1) for size in check.instance("shape", shape, (tuple, list))]
+    if not sizes:
+        raise ValueError("`shape` must be the sizes of one image; got ().")
     return 0.1 * 3072 / math.prod(sizes)
 
 

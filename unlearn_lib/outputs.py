@@ -169,6 +169,7 @@ def call(model: nn.Module, x: Tensor) -> Any:
     Raises:
         RuntimeError: it cannot take them.
     """
+    check.instance("x", x, Tensor)
     try:
         return model(x)
     except Exception as error:

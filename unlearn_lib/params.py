@@ -141,25 +141,33 @@ def subtract(a: Params, b: Params) -> Params:
     return {name: value - b[name] for name, value in _same_names(a, b).items()}
 
 
+@check.arguments
 def scale(a: Params, factor: float) -> Params:
     """factor * a, tensor by tensor."""
+    check.number("factor", factor)
     return {name: value * factor for name, value in a.items()}
 
 
+@check.arguments
 def l1(a: Params) -> float:
     """Sum of absolute values over all tensors, accumulated in float64."""
     return sum(float(value.abs().sum(dtype=torch.float64)) for value in a.values())
 
 
+@check.arguments
 def l2(a: Params) -> float:
     """Euclidean norm over all tensors, accumulated in float64."""
     return math.sqrt(sum(float(value.double().square().sum()) for value in a.values()))
 
 
 def _same_names(a: Params, b: Params) -> Params:
-    if a.keys() != b.keys():
+    if check.instance("a", a, Mapping).keys() != check.instance("b", b, Mapping).keys():
         odd = sorted(a.keys() ^ b.keys())
         raise ValueError(f"`a` and `b` must have the same names; only one of them has {check.brief(odd)}.")
+    for name, value in a.items():
+        if value.shape != b[name].shape:
+            shapes = f"{list(value.shape)} and {list(b[name].shape)}"
+            raise ValueError(f"`a` and `b` must have the same shapes; {name!r} has {shapes}.")
     return a
 
 

@@ -20,6 +20,7 @@ import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from unlearn_lib import check
 from unlearn_lib.files import DataError
 
 __all__ = ["Folder", "Pictures", "copies", "read"]
@@ -109,7 +110,9 @@ def read(root: Path, size: int | None = None) -> Folder:
         DataError: fewer than two classes, a class without pictures, train and test of different classes,
             several sizes, too much for the memory, or a picture that cannot be read. The file is named.
     """
-    left_out = _LeftOut()
+    left_out, root = _LeftOut(), check.path("root", root)
+    if size is not None:
+        check.whole("size", size, 1)
     try:
         parts, classes = _survey(root, left_out)
     except OSError as error:
@@ -124,6 +127,7 @@ def read(root: Path, size: int | None = None) -> Folder:
 
 def copies(train: Pictures, test: Pictures) -> list[tuple[str, str]]:
     """The test pictures that are training pictures too, pixel by pixel: the files of each pair."""
+    check.instance("train", train, Pictures), check.instance("test", test, Pictures)
     known = {_content(x): path for x, path in zip(train.x, train.paths, strict=True)}
     pairs = ((path, known.get(_content(x))) for x, path in zip(test.x, test.paths, strict=True))
     return [(_name(path), _name(other)) for path, other in pairs if other]

@@ -155,6 +155,7 @@ def rank(values: Any, energy: Any, rule: Rule = "sigma") -> int:
     return min(full, int((share < energy - 1e-12).sum()) + 1)
 
 
+@check.arguments
 def ranks(spectrum: Spectrum, energy: float, rule: Rule = "sigma") -> list[int]:
     """`rank` of each group of a weight; of one without groups, of the one that there is."""
     D = spectrum.values.shape[-1]
@@ -175,9 +176,10 @@ class Projector:
     protects: bool
 
     @classmethod
+    @check.arguments
     def of(cls, vectors: Float[Tensor, "*groups D D"], k: int | Sequence[int]) -> Projector:
         """Protect the first k of these orthonormal columns, of each group its own k."""
-        each = [k] if isinstance(k, int) else list(k)
+        each = [check.whole("k", one, 0, vectors.shape[-1]) for one in ([k] if isinstance(k, int) else k)]
         D, least, most = vectors.shape[-1], min(each), max(each)
         protects = least + most <= D
         if vectors.ndim == 2:
@@ -188,17 +190,20 @@ class Projector:
 
     def to(self, like: Tensor) -> Projector:
         """On the device and in the precision of `like`."""
-        return Projector(self.basis.to(like), self.protects)
+        return Projector(self.basis.to(check.instance("like", like, Tensor)), self.protects)
 
     def __call__(self, delta: Float[Tensor, "out ..."]) -> Float[Tensor, "out ..."]:
         """G - G U_k U_k^T for an update of shape [out, in, ...]; inputs are on the right in PyTorch."""
         G = delta.flatten(1)
         if self.basis.ndim == 3:  # each group's rows meet its own inputs
             G = G.unflatten(0, (len(self.basis), -1))
+        if G.shape[-1] != self.basis.shape[-2]:
+            raise ValueError(f"`delta` must have {self.basis.shape[-2]} inputs; got {G.shape[-1]}.")
         inside = (G @ self.basis) @ self.basis.mT
         return (G - inside if self.protects else inside).reshape(delta.shape)
 
 
+@check.arguments
 def require_still(model: nn.Module, retained: Spectra) -> None:
     """Try the guarantee: a random step that no retained input notices must leave outputs where they are.
 

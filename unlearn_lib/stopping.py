@@ -46,7 +46,7 @@ class StopRule:
 
     def decide(self, scores: Sequence[Score]) -> int | None:
         """The epoch whose model to return, given the scores of epochs 0, 1, 2, ...; None to go on."""
-        if not scores:
+        if not check.fit("scores", scores, Sequence[Any]):
             raise ValueError("`scores` must hold at least one score, that of epoch 0; got none.")
         gaps = [check.number("value", value) - check.number("goal", goal) for value, goal in scores]
         last = len(gaps) - 1

@@ -334,6 +334,7 @@ def plain(text: str | None) -> str:
     return html.unescape((text or "").replace("<b>", "").replace("</b>", "").replace("<br>", "\n"))
 
 
+@check.arguments
 def dollars(text: str) -> str:
     """For matplotlib: a dollar is a dollar, and begins no formula."""
     return text.replace("$", r"\$")

@@ -50,6 +50,8 @@ class Question:
     """Radio buttons under a question, and below them what there is to say about the choice."""
 
     def __init__(self, name: str, question: str, choices: Sequence[str]) -> None:
+        check.text("name", name), check.text("question", question)
+        check.fit("choices", choices, Sequence[str])
         if len(choices) < 2 or len(set(choices)) != len(choices):
             raise ValueError(f"`choices` must be at least two different answers; got {list(choices)}.")
         self.name, self.question, self.choices = name, question, list(choices)
@@ -124,7 +126,7 @@ def compare(guess: Guess, outcome: str) -> None:
     Raises:
         ValueError: `outcome` is none of the choices.
     """
-    if outcome not in guess.choices:
+    if outcome not in check.instance("guess", guess, Guess).choices:
         raise ValueError(f"`outcome` must be one of {guess.choices}; got {outcome!r}.")
     said = {
         None: "You made no guess: choose above, then run this cell again.",
@@ -138,7 +140,7 @@ class Quiz(Question):
     """A checkpoint question; choosing an answer explains it."""
 
     def __init__(self, name: str, question: str, answers: Mapping[str, str], correct: str) -> None:
-        super().__init__(name, question, list(answers))
+        super().__init__(name, question, list(check.instance("answers", answers, Mapping)))
         if correct not in answers:
             raise ValueError(f"`correct` must be one of {self.choices}; got {correct!r}.")
         self.answers, self.correct = dict(answers), correct
@@ -338,6 +340,11 @@ class Exercise:
     mistakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     in_place: Collection[int] = ()
     tensors: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("right", "cases", "judge"):
+            check.function(name, getattr(self, name))
+        check.instance("mistakes", self.mistakes, Mapping)
 
     def __call__(self, function: Callable[..., Any]) -> str | None:
         """What is wrong first, or None."""

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from unlearn_lib import check
 from unlearn_lib.data import Examples
 from unlearn_lib.lesson.checks import Case, Exercise, differs, numbers
 from unlearn_lib.metrics.accuracy import accuracy
@@ -678,6 +679,7 @@ CHANGED = 0.01  # relative distance of a layer's weights: less is no learning
 SOME = 0.05  # of the samples: fewer do not count
 
 
+@check.arguments
 def hidden_by_the_last_layer(model: nn.Module, original: nn.Module, forget: Examples) -> bool:
     """Whether a model has not forgotten a class, but only keeps its last layer from naming it.
 

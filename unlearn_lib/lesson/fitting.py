@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from unlearn_lib import check
 from unlearn_lib.data import Dataset
 from unlearn_lib.lesson.presets import MEASURED, PRESETS, Sizes
 
@@ -34,11 +35,16 @@ NEEDS = {
 }
 
 
+@check.arguments
 def measured(lesson: str, dataset: Dataset) -> bool:
     """Whether the presets of this lesson were measured on these data, all of them."""
-    return dataset.name in MEASURED[lesson] and len(dataset.train) == PUBLISHED[dataset.name]
+    return (
+        dataset.name in MEASURED[check.choice("lesson", lesson, MEASURED)]
+        and len(dataset.train) == PUBLISHED[dataset.name]
+    )
 
 
+@check.arguments
 def fitted(lesson: str, preset: str, dataset: Dataset) -> Sizes:
     """The sizes of a lesson and preset, as they are where they were measured, else made to fit the data.
 
@@ -50,6 +56,7 @@ def fitted(lesson: str, preset: str, dataset: Dataset) -> Sizes:
     Raises:
         ValueError: the data are too few or too large for this lesson; says what it needs.
     """
+    check.choice("preset", preset, PRESETS[check.choice("lesson", lesson, PRESETS)]["digits"])
     if measured(lesson, dataset):
         return dict(PRESETS[lesson][dataset.name][preset])
     sizes = {k: v for k, v in PRESETS[lesson][_alike(lesson, dataset)][preset].items() if k != "cuda"}

@@ -287,6 +287,7 @@ def show(fig: View | Figure | BaseFigure, *, alt: str | None = None) -> None:
         sys.modules["matplotlib.pyplot"].close(fig)  # or the cell's end would show it again, without alt
 
 
+@check.arguments
 def tell(*found: str) -> None:
     """Say what the run showed, as prose between the cells: paragraphs from `lesson.findings`."""
     text = "\n\n".join(found)

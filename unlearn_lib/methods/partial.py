@@ -255,7 +255,13 @@ def selected(
         scores: abs of what "magnitude" ranks, ties by lower index; otherwise only the device is read.
         seed: of "stochastic" (seed, step, layer) and "fixed" (seed, layer).
         step: counts from 1.
+
+    Raises:
+        ValueError: unknown `select`, or not one score for each entry.
     """
+    check.choice("select", select, get_args(Select))
+    if len(check.tensor("scores", scores, "n")) != check.instance("layers", layers, Layers).n:
+        raise ValueError(f"`scores` must have one for each of {layers.n} entries; got {len(scores)}.")
     if select == "sequential":
         m = torch.zeros_like(scores, dtype=torch.bool)
         for name, k in layers.budgets(keep).items():
@@ -296,6 +302,7 @@ def first_reaching(forget_accuracy: Sequence[float], target: float) -> int | Non
     each at its own first step that reaches the target.
     """
     check.number("target", target, "[0, 1]")
+    check.fit("forget_accuracy", forget_accuracy, Sequence[float])
     return next((number for number, value in enumerate(forget_accuracy, 1) if value <= target), None)
 
 

@@ -38,7 +38,7 @@ from unlearn_lib.params import Params, assign, clone, state
 from unlearn_lib.projection import Projector, Rule, Spectra, Spectrum, per_layer, ranks, require_still
 from unlearn_lib.qualify import eager
 from unlearn_lib.stopping import Score, StopRule, forgotten, matched, overtaken, retain_dropped
-from unlearn_lib.train import LossFn, Recipe, Step, Unlearned, device_of, train
+from unlearn_lib.train import LossFn, Recipe, Step, Unlearned, cross_entropy, device_of, train
 
 __all__ = [
     "CLASS",
@@ -72,6 +72,7 @@ def bounded(p: Float[Tensor, " *n"], offset: float = 0.05) -> Float[Tensor, " *n
     In [-log(1 + o), -log o]. It pushes hardest on what is memorized (slope 1/(1 + o - p)) and stops by itself
     where the label is forgotten; gradient ascent on the cross-entropy does the opposite of both.
     """
+    check.number("offset", offset, "[0, 1)"), check.instance("p", p, Tensor)
     return -torch.log1p(offset - p)
 
 
@@ -91,6 +92,7 @@ def forget_loss(
         w2: weight of the second, the negative entropy.
     """
     check.number("offset", offset, "[0, 1)")
+    check.function("model", model), check.instance("batch", batch, Batch)
     check.number("w1", w1)
     check.number("w2", w2)
     log_p = F.log_softmax(model(batch.x), 1)
@@ -101,7 +103,7 @@ def forget_loss(
 
 def ascent_loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
     """Control: minus the cross-entropy. Stalls on memorized samples, explodes on forgotten ones."""
-    return -F.cross_entropy(model(batch.x), batch.y)
+    return -cross_entropy(model, batch)
 
 
 # The method ---------------------------------------------------------------------------------------------

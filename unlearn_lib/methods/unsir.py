@@ -141,7 +141,7 @@ class UnsirRecipe:
 
     def has(self, defect: str) -> bool:
         """Whether defect "A", "B" or "C" of the published notebook is on."""
-        return self.mode in (defect, "reference")
+        return self.mode in (check.choice("defect", defect, ("A", "B", "C")), "reference")
 
 
 PAPER = UnsirRecipe(penalty=0.1, copies=20, impair_lr=0.02, repair_lr=0.01, batch_size=256)
@@ -269,6 +269,7 @@ def impair_set(
     There are |C_f| B n_copies + |R| rows. Copies are rows that repeat: no image is stored twice. Noise of
     more than B images is cut to the first B.
     """
+    check.fit("noise", noise, Mapping[int, Noise]), check.instance("recipe", recipe, UnsirRecipe)
     B, copies = (REFERENCE_IMAGES, REFERENCE_COPIES) if recipe.has("A") else (recipe.images, recipe.copies)
     parts = [one.examples.where(torch.arange(len(one.examples)) < B) for one in noise.values()]
     if recipe.has("B"):

@@ -90,7 +90,7 @@ def bn_recalibration(
     If forget accuracy returns after the statistics are taken from retained data, the zero was statistics. The
     retrained model barely changes, a net without batch norm not at all.
     """
-    twin = recalibrated(model, split.retain, batch_size)
+    twin = recalibrated(model, check.instance("split", split, Split).retain, batch_size)
     parts = {"forget": split.forget, "retain": split.retain, **parts_of_test(split, test)}
     before, after = ({name: accuracy(m, part) for name, part in parts.items()} for m in (model, twin))
     return Recalibration(before, after, twin)
@@ -168,6 +168,7 @@ def _watched(model: nn.Module, data: Examples, batch_size: int = 1024) -> tuple[
 @contextmanager
 def _watching(model: nn.Module) -> Iterator[list[_Pass]]:
     """Notes every pass through the model, by hooks on the outputs of its layers and what carries them on."""
+    check.instance("model", model, nn.Module)
     layers = {module: name for name, module in model.named_modules() if _is_layer(module)}
     passes: list[_Pass] = []
     on_the_way: list[_Use] = []

@@ -128,7 +128,7 @@ def backdoor_success(model: nn.Module, test: Examples, trigger: Trigger, target:
     """
     check.whole("target", target, 0)
     check.instance("trigger", trigger, Trigger)
-    others = test.where(check_examples("test", test).y != target)
+    others = check_examples("test", test).where(test.y != target)
     if not len(others):
         raise ValueError(f"`test` must hold samples of classes other than the target {target}; got none.")
     stamped = replace(others, x=trigger.stamp(others.x))

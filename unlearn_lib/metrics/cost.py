@@ -33,6 +33,7 @@ class Counted(Examples):
     @classmethod
     def by(cls, reads: Counter[int], data: Examples) -> Counted:
         """The same samples, counted by `reads`."""
+        check.instance("reads", reads, Counter), check.instance("data", data, Examples)
         return cls(**{f.name: getattr(data, f.name) for f in fields(Examples)}, reads=reads)
 
     def __add__(self, other: Examples) -> Counted:

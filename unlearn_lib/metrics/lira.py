@@ -180,7 +180,8 @@ def _both(mask: Bool[Tensor, "m n"]) -> bool:
 
 def plan(models: int, n: int, seed: int = 0) -> Bool[Tensor, "models n"]:
     """Who is trained on what: every example inside exactly half of the models, at random, independently."""
-    check.whole("models", models, 1)
+    if check.whole("models", models, 1) % 2:
+        raise ValueError(f"`models` must be even, for half of them train on a sample; got {models}.")
     check.whole("n", n, 1)
     stream = torch.Generator().manual_seed(mix(seed))
     return torch.rand(models, n, generator=stream).argsort(0) < models // 2
@@ -246,7 +247,7 @@ def in_processes(
     Where the main program is a plain script it runs here too: each new process would run the script again.
     `watch` is told after every job how many are done, and of how many.
     """
-    check.whole("workers", workers, 0)
+    check.function("job", job), check.whole("workers", workers, 0)
     rows = list(zip(*columns, strict=True))
     main = sys.modules["__main__"]
     script = hasattr(main, "__file__") and getattr(main, "__spec__", None) is None

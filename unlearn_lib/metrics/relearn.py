@@ -59,6 +59,7 @@ class RelearnCurve:
     loss: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        check.fields(self)
         if len(self.accuracy) != len(self.loss):
             raise ValueError(
                 "`accuracy` and `loss` must have an entry for each batch; "
@@ -146,6 +147,8 @@ def relearn(
     check_examples("probe", probe)
     if cap is not None:
         check.whole("cap", cap, 1)
+    if until is not None:
+        check.function("until", until)
     if not check.instance("recipe", recipe, Recipe).epochs:
         raise ValueError("`recipe` must have at least one epoch to relearn in; got 0.")
     student = clone(model)
@@ -168,7 +171,14 @@ def relearn_curves(
     seeds: Sequence[int] = (0, 1, 2),
     cap: int | None = None,
 ) -> dict[str, tuple[RelearnCurve, ...]]:
-    """`relearn` for every model in several orders: curve i of every model saw the same batches."""
+    """`relearn` for every model in several orders: curve i of every model saw the same batches.
+
+    Raises:
+        ValueError: no model, or no seed.
+    """
+    for what, given in (("models", check.instance("models", models, Mapping)), ("seeds", tuple(seeds))):
+        if not given:
+            raise ValueError(f"`{what}` must hold at least one; got none.")
     return {
         name: tuple(run(relearn(model, data, probe, recipe.but(seed=seed), cap=cap)) for seed in seeds)
         for name, model in models.items()

@@ -61,6 +61,7 @@ class Outputs:
     @classmethod
     def of(cls, model: nn.Module, split: Split, test: Examples) -> Outputs:
         """Run the model once over everything."""
+        check.instance("split", split, Split)
         data = {"forget": split.forget, "retain": split.retain, **parts_of_test(split, test)}
         return cls(model, data, {part: logits(model, examples) for part, examples in data.items()})
 
@@ -121,7 +122,8 @@ def evaluate(
     """
     check.instance("split", split, Split)
     check_examples("test", test)
-    references = (retrained, *retrained_seeds)
+    check.text("name", name)
+    references = (retrained, *check.instance("retrained_seeds", retrained_seeds, (list, tuple)))
     check.instance("original", original, (nn.Module, Outputs))
     check.instance("model", model, (nn.Module, Outputs))
     for reference in references:

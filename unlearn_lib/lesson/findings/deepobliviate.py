@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from unlearn_lib import check
 from unlearn_lib.lesson.findings.words import percent, points
 
 __all__ = ["backdoor", "distance", "epsilon", "fading", "order"]
 
 
+@check.arguments
 def fading(window: Sequence[float], gap: Sequence[float], stop: int | None) -> str:
     """Do the two chains come to learn the same, and do they come together?
 
@@ -44,6 +46,7 @@ def fading(window: Sequence[float], gap: Sequence[float], stop: int | None) -> s
     return " ".join(told)
 
 
+@check.arguments
 def epsilon(accuracies: Sequence[float]) -> str:
     """Does test accuracy feel the stop? That of the models stitched at the stops of all epsilons."""
     spread = max(accuracies) - min(accuracies)
@@ -55,6 +58,7 @@ def epsilon(accuracies: Sequence[float]) -> str:
     return f"Test accuracy does feel the stop here: these models differ by up to {points(spread)}."
 
 
+@check.arguments
 def order(same: float, shuffled: float) -> str:
     """The last residuals with the same order, and when untouched blocks are shuffled anew."""
     if shuffled > 1.5 * same:
@@ -65,6 +69,7 @@ def order(same: float, shuffled: float) -> str:
     return "In this run the shuffle adds little to the residual: what the deletion did is as large itself."
 
 
+@check.arguments
 def distance(start: float, end: float, untouched: float) -> str:
     """Distance to the retrained model: stitched at once, stitched at the end of the chain, nothing done."""
     if start > untouched:
@@ -80,6 +85,7 @@ def distance(start: float, end: float, untouched: float) -> str:
     )
 
 
+@check.arguments
 def backdoor(success: Mapping[str, float], after: Mapping[int, float]) -> str:
     """Does the final model carry the backdoor, and from which t on is it gone?
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from unlearn_lib import check
 from unlearn_lib.lesson.figures.partial import Point
 from unlearn_lib.lesson.findings.words import listed, many, percent, points
 from unlearn_lib.metrics.membership import LossAttack
@@ -27,6 +28,7 @@ ALIKE = 0.01  # a smaller difference of accuracies counts as none
 Path = Sequence[Point]
 
 
+@check.arguments
 def learned(known: float) -> str:
     """Is there anything to forget?
 
@@ -41,6 +43,7 @@ def learned(known: float) -> str:
     )
 
 
+@check.arguments
 def subtracted(before: Point, full: Point, target: float) -> str:
     """What undoing everything has done.
 
@@ -60,6 +63,7 @@ def subtracted(before: Point, full: Point, target: float) -> str:
     )
 
 
+@check.arguments
 def chosen(share: float | None) -> str:
     """The share that the lesson goes on with; None where no share forgets."""
     if share is None:
@@ -70,6 +74,7 @@ def chosen(share: float | None) -> str:
     return f"The least of these shares that forgets is **the** share from here on: $p = {share:g}$."
 
 
+@check.arguments
 def moved(share: float, batches: int, squares: float, entries: int, every: int) -> str:
     """The largest entries of one update, and of all of them together.
 
@@ -97,6 +102,7 @@ def moved(share: float, batches: int, squares: float, entries: int, every: int) 
     )
 
 
+@check.arguments
 def at_equal_forgetting(repeats: Sequence[Mapping[str, tuple[float, Point]]], target: float) -> str:
     """Is it the choice of entries?
 
@@ -164,6 +170,7 @@ def at_equal_forgetting(repeats: Sequence[Mapping[str, tuple[float, Point]]], ta
     return " ".join(told)
 
 
+@check.arguments
 def first_to_fall(
     lines: Mapping[str, tuple[Sequence[int], Path]], start: Mapping[str, Point], target: float
 ) -> str:
@@ -201,6 +208,7 @@ def first_to_fall(
     return "\n".join(f"- {one}." for one in told)
 
 
+@check.arguments
 def optimizer(name: str, before: Point, rules: Mapping[str, Path], target: float) -> str:
     """What undoing does to the others, and which entries had better be undone.
 
@@ -241,6 +249,7 @@ def optimizer(name: str, before: Point, rules: Mapping[str, Path], target: float
     return " ".join(told)
 
 
+@check.arguments
 def past_the_mark(paths: Sequence[Path], reached: Sequence[int | None]) -> str:
     """Does it matter when to stop?
 
@@ -269,6 +278,7 @@ def past_the_mark(paths: Sequence[Path], reached: Sequence[int | None]) -> str:
     )
 
 
+@check.arguments
 def steps(method: str, stops: Mapping[str, Sequence[Point | None]]) -> str:
     """Partial steps, full ones, and smaller ones, each where it first forgets.
 
@@ -322,6 +332,7 @@ def steps(method: str, stops: Mapping[str, Sequence[Point | None]]) -> str:
     return ". ".join(told) + "."
 
 
+@check.arguments
 def losses(attacks: Mapping[str, LossAttack]) -> str:
     """Does the attack work on the original, and how sure are the unlearned models of their errors?
 
@@ -355,6 +366,7 @@ def losses(attacks: Mapping[str, LossAttack]) -> str:
     return " ".join(told)
 
 
+@check.arguments
 def summary(best: Point, full: Point, target: float, stored: float, sgd: Point, sgd_before: Point) -> str:
     """The points of the summary that this run decides.
 

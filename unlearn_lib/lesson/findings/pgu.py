@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from unlearn_lib import check
 from unlearn_lib.lesson.findings.words import listed, percent, points
 
 __all__ = ["controls", "drifts", "entropies", "outcome", "recovery", "single", "summary"]
@@ -15,6 +16,7 @@ OURS, PUBLISHED = "unlearned, losses match", "unlearned, published rule"
 RIVALS = (SMALL, "random directions", "ascent, no projection")
 
 
+@check.arguments
 def outcome(reached: Mapping[str, float], limit: float = 0.05) -> str:
     """What the three runs have come to, and whether the reference can be trusted.
 
@@ -52,6 +54,7 @@ def outcome(reached: Mapping[str, float], limit: float = 0.05) -> str:
     return " ".join(told)
 
 
+@check.arguments
 def recovery(retain: list[float]) -> str:
     """Retain accuracy after every epoch without projection, the original first: does it come back?"""
     low = min(range(len(retain)), key=retain.__getitem__)
@@ -70,6 +73,7 @@ def recovery(retain: list[float]) -> str:
     )
 
 
+@check.arguments
 def controls(found: Mapping[str, Mapping[str, float]], limit: float = 0.05) -> str:
     """Does it matter which directions are protected?
 
@@ -108,6 +112,7 @@ def controls(found: Mapping[str, Mapping[str, float]], limit: float = 0.05) -> s
     return " ".join(told)
 
 
+@check.arguments
 def drifts(found: Mapping[str, Mapping[str, float]]) -> str:
     """How far protected outputs moved, by what was let loose; "nothing" is among them."""
     still = found["nothing"]["protected"]
@@ -128,6 +133,7 @@ def drifts(found: Mapping[str, Mapping[str, float]]) -> str:
     return " ".join(told)
 
 
+@check.arguments
 def entropies(medians: Mapping[str, float]) -> str:
     """How unsure the unlearned model is: medians of the log entropy on the forget set, by role."""
     ours, theirs, before = medians["unlearned"], medians["retrained"], medians["original"]
@@ -149,6 +155,7 @@ def entropies(medians: Mapping[str, float]) -> str:
     )
 
 
+@check.arguments
 def single(attacks: Mapping[str, tuple[float, float]], kept: Mapping[str, float]) -> str:
     """Single samples: was there anything to find, who comes near the retrained value, and what did it cost?
 
@@ -205,6 +212,7 @@ def _hidden(attacks: Mapping[str, tuple[float, float]]) -> bool:
     return attacks[OURS][0] < attacks["original"][0] - 1.96 * attacks["original"][1]
 
 
+@check.arguments
 def summary(
     found: Mapping[str, Mapping[str, float]],
     attacks: Mapping[str, tuple[float, float]],

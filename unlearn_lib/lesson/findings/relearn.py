@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from unlearn_lib import check
 from unlearn_lib.metrics.relearn import RelearnTime
 
 __all__ = ["relearned"]
 
 
+@check.arguments
 def relearned(unlearned: RelearnTime, retrained: RelearnTime) -> str:
     """Sooner or later than to a model that never knew it?"""
     if retrained.censored:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from unlearn_lib import check
 from unlearn_lib.lesson.findings.words import listed, points
 
 __all__ = ["duel", "impostors", "passed", "undone"]
@@ -11,6 +12,7 @@ __all__ = ["duel", "impostors", "passed", "undone"]
 Ends = tuple[tuple[float, float], tuple[float, float]]  # before and after: backdoor success, test accuracy
 
 
+@check.arguments
 def undone(sgd: Ends, other: Ends, name: str) -> str:
     """Amnesiac unlearning of a backdoor, with SGD's updates and with those of another optimizer.
 
@@ -43,6 +45,7 @@ def undone(sgd: Ends, other: Ends, name: str) -> str:
     return told
 
 
+@check.arguments
 def duel(own: Mapping[str, float]) -> str:
     """What their partitions cost: test accuracy of the originals in service, by method."""
     told = []
@@ -57,6 +60,7 @@ def duel(own: Mapping[str, float]) -> str:
     return " ".join(told)
 
 
+@check.arguments
 def passed(passes: Mapping[str, bool]) -> str:
     """Who passes the population attack, and whether U-LiRA catches them: method -> caught."""
     caught = [name for name, found in passes.items() if found]
@@ -70,6 +74,7 @@ def passed(passes: Mapping[str, bool]) -> str:
     return "In this run whoever passes the attack on averages passes this one, too."
 
 
+@check.arguments
 def impostors(retain: Mapping[str, float], forget: Mapping[str, float], zrf: Mapping[str, float]) -> str:
     """Who fools which column: test accuracy, forget accuracy and ZRF by method, the impostors among them."""
     told = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from unlearn_lib import check
 from unlearn_lib.lesson.findings.words import listed, percent, points
 
 __all__ = ["canary", "members", "over_forgetting", "requests", "scorecard", "summary"]
@@ -12,6 +13,7 @@ ByRequest = Mapping[str, float]
 LOOKS_WELL = 0.2  # a gap on few points that is no larger looks well
 
 
+@check.arguments
 def requests(retrained: ByRequest) -> str:
     """What the retrained model knows of points that it never saw, by request."""
     ordinary, mislabeled = retrained["ordinary"] > 0.5, retrained["mislabeled"] > 0.5
@@ -30,6 +32,7 @@ def requests(retrained: ByRequest) -> str:
     return " ".join(told)
 
 
+@check.arguments
 def over_forgetting(forget: float, test: float, reference: float) -> str:
     """What ascent on the ordinary points has come to.
 
@@ -56,6 +59,7 @@ def over_forgetting(forget: float, test: float, reference: float) -> str:
     )
 
 
+@check.arguments
 def members(auc: Mapping[str, float], error: float) -> str:
     """What the loss attack says of each model.
 
@@ -82,6 +86,7 @@ def members(auc: Mapping[str, float], error: float) -> str:
     )
 
 
+@check.arguments
 def canary(success: Mapping[str, float], clean: Mapping[str, float]) -> str:
     """Is the mark gone, and would test accuracy have told? Both by role."""
     if success["original"] < 0.5:
@@ -102,6 +107,7 @@ def canary(success: Mapping[str, float], clean: Mapping[str, float]) -> str:
     return " ".join(told)
 
 
+@check.arguments
 def scorecard(gap: float, floor: float) -> str:
     """Fine-tuning on the forget set: its distance to the retrained model, and the noise floor."""
     if gap > floor + 0.02:
@@ -115,6 +121,7 @@ def scorecard(gap: float, floor: float) -> str:
     )
 
 
+@check.arguments
 def summary(gaps: ByRequest, success: Mapping[str, float]) -> str:
     """Fine-tuning on the moons, by request its distance to the retrained model, and on the canary."""
     well = [name for name, gap in gaps.items() if gap <= LOOKS_WELL]

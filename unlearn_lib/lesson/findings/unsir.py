@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from unlearn_lib import check
 from unlearn_lib.lesson.figures.unsir import Scores
 from unlearn_lib.lesson.findings.words import listed, percent, points
 from unlearn_lib.noise import Noise
@@ -23,6 +24,7 @@ FORGOTTEN = 0.1  # test accuracy on a class at or below which we call it forgott
 ALIKE = 0.01  # a smaller difference of accuracies counts as none
 
 
+@check.arguments
 def noises(found: Mapping[str, Noise]) -> str:
     """Two phases or not? What norm and cross-entropy of each noise do, by the label of its λ."""
     told, two = [], []
@@ -59,6 +61,7 @@ def noises(found: Mapping[str, Noise]) -> str:
     return f"{tale}\n\n{lines}\n\nExplain $\\lambda$ by the number of pixels, never as a magic number."
 
 
+@check.arguments
 def stages(before: Scores, impaired: Scores, repaired: Scores, peak: float) -> str:
     """What impair and repair do to both accuracies.
 
@@ -91,6 +94,7 @@ def stages(before: Scores, impaired: Scores, repaired: Scores, peak: float) -> s
     return " ".join(told)
 
 
+@check.arguments
 def grid(cells: Mapping[str, Mapping[float, Scores]]) -> str:
     """Rate or noise? Scores by row (the last is "no noise") and learning rate."""
     quiet = cells["no noise"]
@@ -118,6 +122,7 @@ def grid(cells: Mapping[str, Mapping[float, Scores]]) -> str:
     return " ".join(told)
 
 
+@check.arguments
 def published(row: Mapping[str, float]) -> str:
     """Are the two classes gone? Test accuracy by "class ..." after the recipe as published."""
     left = {name: value for name, value in row.items() if name.startswith("class")}
@@ -129,6 +134,7 @@ def published(row: Mapping[str, float]) -> str:
     return "As published, both classes are gone here. But for the right reason?"
 
 
+@check.arguments
 def defects(replays: Mapping[str, Mapping[str, float]]) -> str:
     """Which defect does the harm, and whether the published rates give any of them away.
 
@@ -172,6 +178,7 @@ def defects(replays: Mapping[str, Mapping[str, float]]) -> str:
     return " ".join(told)
 
 
+@check.arguments
 def rebound(ends: Mapping[str, tuple[float, float]]) -> str:
     """Forget accuracy after the first repair epoch and after the last, by net."""
     back = [net for net, (first, last) in ends.items() if last > first + 0.05]
@@ -184,6 +191,7 @@ def rebound(ends: Mapping[str, tuple[float, float]]) -> str:
     )
 
 
+@check.arguments
 def recalibration(before: float, after: float) -> str:
     """Forget accuracy of the unlearned net with batch norm, as it is and with fresh statistics."""
     if after > before + 0.05:
@@ -194,6 +202,7 @@ def recalibration(before: float, after: float) -> str:
     return "In this run fresh statistics bring nothing back: the forgetting is in the weights."
 
 
+@check.arguments
 def summary(
     unlearned: Scores,
     quiet: Scores,
