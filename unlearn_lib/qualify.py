@@ -359,7 +359,7 @@ def _sketch(
     with _Sketch(weights, groups) as sketch:
         for x in batches:
             rows = [y for y in _tensors(call(model, x)) if y.ndim and len(y) == len(x)]
-            answers.append(torch.cat([y.cpu().double().flatten(1) for y in rows], 1))
+            answers.append(torch.cat([y.cpu().double().reshape(len(x), -1) for y in rows], 1))
     return {**sketch.Mr, "": torch.cat(answers)}
 
 

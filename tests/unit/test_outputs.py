@@ -10,7 +10,16 @@ from torch import nn
 from tests.toys import blobs, tiny_net
 from unlearn_lib import data, models
 from unlearn_lib.data import Examples, Scale
-from unlearn_lib.outputs import accuracy, device_of, dtype_of, inputs, logits, losses, require_outputs
+from unlearn_lib.outputs import (
+    accuracy,
+    answers,
+    device_of,
+    dtype_of,
+    inputs,
+    logits,
+    losses,
+    require_outputs,
+)
 from unlearn_lib.train import Recipe, run, train
 
 
@@ -156,3 +165,11 @@ def test_stored_integers_reach_the_net_scaled_and_in_its_own_type():
     for net in (nn.Linear(1, 2), nn.Linear(1, 2).double()):
         found = inputs(net, stored, slice(1, 3))
         assert (found.tolist(), found.dtype) == ([[0.5], [0.5]], net.weight.dtype)
+
+
+def test_answers_are_the_outputs_of_every_sample_whatever_they_are():
+    net = Wrapped(lambda out: torch.where(torch.arange(len(out))[:, None] < 2, torch.nan, out))
+    found, examples = answers(net, blobs(30)), blobs(30)
+    assert found.isnan().any(1).tolist() == [True, True] + [False] * 28
+    torch.testing.assert_close(found[2:], net.linear(examples.x[2:]).detach())
+    assert torch.equal(answers(tiny_net(), examples), logits(tiny_net(), examples))

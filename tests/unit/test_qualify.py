@@ -687,3 +687,31 @@ def test_a_bad_call_ends_in_an_error_that_names_the_argument():
             pytest.fail(f"call {number} gave {call()}")
         # the type checker of the tests comes before our own check of kinds
         assert "`" in str(caught.value) or isinstance(caught.value, TypeCheckError), number
+
+
+def test_beside_its_logits_a_net_may_return_anything():
+    class Talkative(torch.nn.Module):
+        """Logits, and a number a sample, a number and some constants beside them."""
+
+        def __init__(self):
+            super().__init__()
+            self.l = layer()
+
+        def forward(self, x):
+            z = self.l(x)
+            return z, z.sum(1), torch.tensor(1.0), torch.zeros(7)
+
+    net = Talkative().double().eval()
+    assert moments(net, samples(48)).layers.keys() == {"l.weight"}
+
+
+def test_a_dead_net_stands_still_and_passes_the_trial():
+    net = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).double()
+    with torch.no_grad():
+        net[0].bias.fill_(-1e9)
+        net[2].bias.zero_()
+    data = blobs(30)
+    split = Split.by_ids(data, range(3))
+    kept = spectra(moments(net, data).without(net, split.forget))
+    done = run(pgu(net, kept, split.forget, STEPS, stop=NEVER))
+    assert torch.equal(done.model(data.x), net(data.x))
