@@ -28,7 +28,7 @@ SMALL = 12  # pixels a side below which LeNet-5 has nothing to look at
 NEEDS = {
     "start": (40, 2, 20),
     "deepobliviate": (60, 2, 30),
-    "unsir": (60, 4, 50),
+    "unsir": (60, 4, 30),
     "partial": (60, 4, 30),
     "pgu": (60, 4, 30),
     "side_by_side": (150, 12, 30),
@@ -152,7 +152,8 @@ def _deepobliviate(sizes: Sizes, n: int, counts: Tensor) -> Sizes:
 
 def _unsir(sizes: Sizes, n: int, counts: Tensor) -> Sizes:
     nothing: Sizes = {"kept": (0.0, 0.0), "gaps": (-1.0, -1.0), "limits": ((1.0, 1.0), (1.0, 1.0))}
-    return {"per_class": min(sizes["per_class"], int(counts.min())), **nothing}
+    share = max(5, 10 * sizes["per_class"] // max(10, len(counts)))  # with many classes no more images in all
+    return {"per_class": min(share, int(counts.min())), **nothing}
 
 
 def _partial(sizes: Sizes, n: int, counts: Tensor) -> Sizes:
