@@ -116,6 +116,8 @@ SKIP: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("scores = self.layers.flatten(ranked).abs()", "abs", "squares have the order of their roots"),
     ),
     "update_log": (
+        ("generation, gone = self._generation + 1", "1", "any number that was not there before does"),
+        ("blake2b(digest_size=16)", "16", "how long a digest is"),
         ("_PRUNE_BYTES = 1 <<", "1 20", "how many updates are held before they are pruned"),
         ("_FILE_BYTES = 16 <<", "16 20", "how many updates are held before they are written"),
         ("torch.empty(max(1, _PRUNE_BYTES", "max // *", "how many updates are held before they are pruned"),

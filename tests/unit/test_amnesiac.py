@@ -670,3 +670,13 @@ def test_positions_are_stored_where_they_are_shorter_than_a_bitmask(tmp_path, ke
         assert set(stored.keys()) == {"values", "positions" if by_position else "mask"}
     headers = log.nbytes - log.expected_nbytes
     assert 0 < headers < 1000
+
+
+def test_a_net_whose_buffers_move_is_warned_about_at_the_first_batch(tmp_path):
+    net = tiny_net()
+    net.insert(2, torch.nn.BatchNorm1d(32).double())
+    steps = record(net, blobs(), RECIPE, tmp_path, keep=1)
+    with pytest.warns(UserWarning, match="training moves buffers of this model"):
+        next(steps)
+    next(steps)  # once is enough
+    steps.close()

@@ -401,3 +401,12 @@ def test_another_order_of_the_retrained_blocks_is_measured_as_residual(chain):
         kept.residual == run(deepobliviate(chain, ids, stop_block=5, order_seed=RECIPE.seed)).trace.residual
     )
     assert shuffled.residual != kept.residual
+
+
+def test_up_to_t_the_committed_models_are_the_retrained_ones_bit_for_bit(chain):
+    trace = run(deepobliviate(chain, ids_in(chain, 4), stop_block=7)).trace
+    before = {k: chain.state(k) for k in range(4)}
+    new = commit(chain, trace)
+    assert all(same(new.state(k), before[k]) for k in range(4))
+    assert all(same(new.state(k), trace.retrained[k - 4]) for k in range(4, 8))
+    assert new.stitched_from == 8
