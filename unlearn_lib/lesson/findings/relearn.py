@@ -17,7 +17,7 @@ def relearned(unlearned: RelearnTime, retrained: RelearnTime) -> str:
             "undefined here."
         )
     if unlearned.censored or unlearned.batches > 1.25 * retrained.batches:
-        return "It comes back later than to a model that never knew it: the network was pushed away from it."
+        return "It comes back later than in a model that never knew it: the network was pushed away from it."
     if unlearned.batches < 0.8 * retrained.batches:
-        return "It comes back sooner than to a model that never knew it: a part was hidden, not removed."
-    return "It comes back about as late as to a model that never knew it."
+        return "It comes back sooner than in a model that never knew it: a part was hidden, not removed."
+    return "It comes back about as late as in a model that never knew it."
