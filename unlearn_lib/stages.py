@@ -189,7 +189,10 @@ def train_stages(asked: S, *, pinned: bool = True) -> Generator[Step, None, S]:
         own = _open(asked, pinned, store)
         own.state(len(own.digests) - 1)  # a damaged file is named now, not at the first request
         missing = range(len(own.digests), own.blocks + 1)
-        truth = own.manifest() | own.gone.to_json() if missing else {}
+        if not missing:
+            return own
+        store.require_writable()
+        truth = own.manifest() | own.gone.to_json()
         for k in missing:
             model = own.model(own.start(k))
             yield from own.learn(k, model)

@@ -236,6 +236,11 @@ class Folder:
         """Whether this is a folder to write with; not where the disk is read-only, or full."""
         return self._own_hold and self._refusal is None
 
+    def require_writable(self) -> None:
+        """Raise `StoreError` unless this is a folder to write with: before a long run, not after it."""
+        with self._writing():
+            pass
+
     def manifest(self) -> dict[str, Any] | None:
         """What `commit` wrote last, and under "files" the digest of every file; None in a new folder.
 

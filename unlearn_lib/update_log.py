@@ -139,6 +139,7 @@ class Log:
         shares = {name: float(p) for name, p in keep.items()} if isinstance(keep, Mapping) else float(keep)
         log = cls.__new__(cls)
         log.folder, log._store = Folder(store), store
+        store.require_writable()
         old = store.manifest()
         if old is not None and old.get("kind") != _KIND:
             raise StoreError(f"{store.root} holds a {old.get('kind')}. Use another folder.")

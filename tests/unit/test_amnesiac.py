@@ -515,6 +515,10 @@ def test_where_nothing_can_be_written_a_log_opens_and_requests_are_tried(tmp_pat
     assert same(forgotten(net, FORGET, Log(tmp_path), purge=False), wanted)
     with pytest.raises(StoreError, match="cannot write into"):
         forgotten(net, FORGET, Log(tmp_path))
+    steps = []
+    with pytest.raises(StoreError, match="cannot write into"):
+        run(record(tiny_net(), blobs(), RECIPE, tmp_path, keep=1), [steps.append])
+    assert not steps  # before anything is trained
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

@@ -253,6 +253,21 @@ def test_a_commit_into_a_folder_that_is_gone_says_so(tmp_path, whole):
             act()
 
 
+def test_an_incomplete_chain_that_cannot_be_written_is_refused_before_any_step(tmp_path, monkeypatch):
+    started = chain_steps(tmp_path)
+    next(started)
+    started.close()
+
+    def read_only(self, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(filelock.BaseFileLock, "acquire", read_only)
+    steps = []
+    with pytest.raises(StoreError, match="cannot write into"):
+        run(chain_steps(tmp_path), [steps.append])
+    assert not steps
+
+
 def test_where_nothing_can_be_written_the_chain_opens_and_requests_are_tried(tmp_path, whole, monkeypatch):
     def read_only(self, *_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
