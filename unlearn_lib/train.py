@@ -189,27 +189,28 @@ def train(
         repeats = len(rows) > len(data)  # then gathered batch by batch: copies are indexed, never stored
         batches = map(data.batch, rows.split(sizes)) if repeats else data.batch(rows).split(sizes)
         for number, batch in enumerate(batches, 1):
-            with stream:
-                try:
-                    loss = _to_lower(loss_fn(model, batch))
-                    optimizer.zero_grad()
-                    loss.backward()
-                except (ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
-                    raise reason(model, batch.x, batch.y, error) or error from error
-            value = loss.item()
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"the loss is {value} in phase {phase!r}, epoch {epoch}, step {number}: "
-                    "lower `lr`, or look for extreme values in the data."
-                )
-            if on_update is None:
-                optimizer.step()
-            else:
-                before = snapshot(model)
-                optimizer.step()
-                edited = on_update(batch, subtract(snapshot(model), before))
-                if edited is not None:  # `before + (after - before)` is not `after` in float32
-                    assign(model, add(before, _update(edited, before)))
+            with torch.enable_grad():  # whatever stops a step, gradients are on or off as they were before it
+                with stream:
+                    try:
+                        loss = _to_lower(loss_fn(model, batch))
+                        optimizer.zero_grad()
+                        loss.backward()
+                    except (ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
+                        raise reason(model, batch.x, batch.y, error) or error from error
+                value = loss.item()
+                if not math.isfinite(value):
+                    raise FloatingPointError(
+                        f"the loss is {value} in phase {phase!r}, epoch {epoch}, step {number}: "
+                        "lower `lr`, or look for extreme values in the data."
+                    )
+                if on_update is None:
+                    optimizer.step()
+                else:
+                    before = snapshot(model)
+                    optimizer.step()
+                    edited = on_update(batch, subtract(snapshot(model), before))
+                    if edited is not None:  # `before + (after - before)` is not `after` in float32
+                        assign(model, add(before, _update(edited, before)))
             yield Step(phase, epoch, number, len(sizes), value, batch, model)
 
 

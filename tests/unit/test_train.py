@@ -328,3 +328,14 @@ def test_the_best_device_is_cuda_then_mps_then_the_processor(monkeypatch, cuda, 
 def test_what_a_function_of_the_caller_gives_is_checked(wrong, words):
     with pytest.raises((TypeError, ValueError), match=words):
         run(train(tiny_net(), blobs(), Recipe(batch_size=16), **wrong))
+
+
+@pytest.mark.parametrize("driver", [run, list])
+def test_a_stop_in_the_middle_of_no_grad_leaves_gradients_on(driver):
+    def stopped(batch, delta):
+        torch.set_grad_enabled(False)  # as when the interrupt comes before `no_grad` can end
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        driver(train(tiny_net(), blobs(), Recipe(), on_update=stopped))
+    assert torch.is_grad_enabled()
