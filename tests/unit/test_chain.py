@@ -17,6 +17,7 @@ import torch
 from tests.toys import CHAIN_RECIPE, blobs, chain_steps, tiny_net, train_chain_slowly
 from unlearn_lib import store
 from unlearn_lib.chain import cut_into_blocks, train_chain
+from unlearn_lib.methods.amnesiac import Log, record
 from unlearn_lib.methods.deepobliviate import commit, deepobliviate
 from unlearn_lib.params import state
 from unlearn_lib.store import Folder, StoreError
@@ -378,3 +379,10 @@ def test_the_blocks_of_ids_are_found_in_order_and_an_unknown_id_is_an_error(whol
     assert whole.pending(two).tolist() == sorted(two.tolist())
     with pytest.raises(ValueError, match="`ids` must be"):
         whole.pending([5, 120])
+
+
+def test_a_folder_that_holds_a_chain_takes_no_log_and_says_what_it_holds(whole):
+    with pytest.raises(StoreError, match="holds a chain"):
+        run(record(tiny_net(), blobs(), CHAIN_RECIPE, whole.folder, keep=1))
+    with pytest.raises(StoreError, match="it holds a chain"):
+        Log(whole.folder)

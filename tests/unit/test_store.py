@@ -376,3 +376,10 @@ def test_a_damaged_manifest_is_named(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(StoreError, match=r"manifest.json is damaged"):
         Folder(tmp_path).manifest()
+
+
+def test_a_field_that_one_side_lacks_is_a_difference(tmp_path):
+    store.require_same("recipe", {"lr": 1, "seed": None}, {"seed": None, "lr": 1}, tmp_path)
+    for stored, now in (({"lr": 1}, {"lr": 1, "seed": None}), ({"lr": 1, "seed": None}, {"lr": 1})):
+        with pytest.raises(StoreError, match="another recipe: seed: stored None, now None"):
+            store.require_same("recipe", stored, now, tmp_path)
