@@ -74,7 +74,10 @@ def brief(value: Any) -> str:
         return _REPR.repr(value)
     if isinstance(value, type) or (callable(value) and hasattr(value, "__name__")):
         return f"{value.__name__}"
-    return f"{value}" if isinstance(value, Tensor | np.generic) else f"a {type(value).__name__}"
+    if isinstance(value, Tensor | np.generic):
+        return f"{value}"
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
 
 
 # Single values ------------------------------------------------------------------------------------------

@@ -118,7 +118,8 @@ def number(
     description: str, value: float, low: float, high: float, step: float | None = None
 ) -> w.BoundedFloatText:
     """A number between `low` and `high`; takes effect on Enter or when it loses the focus."""
-    check.number("value", value, f"[{check.number('low', low)}, {check.number('high', high)}]")
+    check.number("low", low, f"(-inf, {check.number('high', high)}]")
+    check.number("value", value, f"[{float(low)}, {float(high)}]")
     if step is not None:
         check.number("step", step, "(0, inf)")
     return w.BoundedFloatText(
@@ -136,7 +137,9 @@ def number(
 @check.arguments
 def whole(description: str, value: int, low: int, high: int) -> w.BoundedIntText:
     """A whole number between `low` and `high`."""
-    check.whole("value", value, check.whole("low", low), check.whole("high", high))
+    if low > high:
+        raise ValueError(f"`low` must be at most `high`; got {low} and {high}.")
+    check.whole("value", value, low, high)
     return w.BoundedIntText(
         value=value,
         min=low,
