@@ -11,7 +11,7 @@ import inspect
 import math
 import operator
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import wraps
 from numbers import Real
@@ -84,8 +84,11 @@ def brief(value: Any) -> str:
 
 
 def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
-    """A whole number, least <= value <= most. NumPy's and tensors' integers count, booleans do not."""
-    if isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.dtype == torch.bool):
+    """A whole number, least <= value <= most. NumPy's and tensors' integers count, booleans do not.
+
+    Where there is a least one, it is a size, or a seed that others must take, and fits in int64.
+    """
+    if _is_bool(value):
         raise TypeError(f"`{name}` must be a whole number; got {brief(value)}.")
     try:
         found = operator.index(value)
@@ -95,12 +98,17 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
         rule = f"be in {least} ... {most}" if most is not None else f"be at least {least}"
         rule = "be zero or more" if (least, most) == (0, None) else rule
         raise ValueError(f"`{name}` must {rule}; got {brief(found)}.")
+    if least is not None and most is None and found >= 2**63:
+        raise ValueError(f"`{name}` must fit in int64; got {brief(found)}.")
     return found
 
 
 def number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:
-    """A real number in an interval such as "[0, 1)"; never a NaN, and not infinite where "inf" is open."""
-    if isinstance(value, bool | str | bytes | np.bool_) or (isinstance(value, Tensor) and value.ndim):
+    """A real number in an interval such as "[0, 1)"; never a NaN, and not infinite where "inf" is open.
+
+    What float32, the type of most nets, takes for infinite is so.
+    """
+    if _is_bool(value) or isinstance(value, str | bytes) or (isinstance(value, Tensor) and value.ndim):
         raise TypeError(f"`{name}` must be a number; got {brief(value)}.")
     try:
         found = float(value)
@@ -108,6 +116,8 @@ def number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:
         found = math.inf
     except (TypeError, ValueError) as error:
         raise TypeError(f"`{name}` must be a number; got {brief(value)}.") from error
+    if abs(found) > torch.finfo(torch.float32).max:
+        found = math.copysign(math.inf, found)
     low, high = map(float, interval[1:-1].split(","))
     above = found >= low if interval[0] == "[" else found > low
     below = found <= high if interval[-1] == "]" else found < high
@@ -135,8 +145,8 @@ def text(name: str, value: Any) -> str:
 def choice(name: str, value: T, among: Collection[T], *, remedy: str = "") -> T:
     """One of the values that there are."""
     try:
-        known = value in among
-    except TypeError:  # not hashable
+        known = value in among and not (_is_bool(value) and all(one is not value for one in among))
+    except (TypeError, RuntimeError, ValueError):  # not hashable, or many values
         known = False
     if not known:
         *most, last = [f'"{one}"' if isinstance(one, str) else f"{one}" for one in among]
@@ -265,6 +275,8 @@ def mask(name: str, value: Any, n: int) -> Bool[Tensor, " n"]:
 def tensor(name: str, value: Any, shape: str = "") -> Tensor:
     """A tensor of numbers, none of them NaN, whose shape is like "n k" ("" takes any); infinities may be."""
     found: Tensor = instance(name, value, Tensor, remedy="`torch.as_tensor` makes one.")
+    if found.dtype == torch.bool:
+        raise TypeError(f"`{name}` must hold numbers; got {brief(value)}.")
     if shape and found.ndim != len(shape.split()):
         raise ValueError(f"`{name}` must have shape [{', '.join(shape.split())}]; got {list(found.shape)}.")
     if found.is_floating_point() and bool(found.isnan().any()):
@@ -450,9 +462,12 @@ def _fit_one_of(name: str, value: Any, hint: Any, options: tuple[Any, ...]) -> N
 
 
 def _fit_many(name: str, value: Any, hint: Any, parts: tuple[Any, ...]) -> None:
-    if isinstance(value, Tensor | np.ndarray) and value.ndim:
-        return
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+    if isinstance(value, Tensor | np.ndarray):
+        if value.ndim and value.dtype not in (bool, torch.bool) and _has(value, parts[0]):
+            return
+        raise TypeError(f"`{name}` must be {_spell(hint)}; got {brief(value)}.")
+    sorts = (str, bytes) if get_origin(hint) in (Iterable, Collection) else (str, bytes, Mapping, Set)
+    if isinstance(value, sorts) or not isinstance(value, Iterable):
         raise TypeError(f"`{name}` must be {_spell(hint)}; got {brief(value)}.")
     if not isinstance(value, Collection):
         return
@@ -462,6 +477,12 @@ def _fit_many(name: str, value: Any, hint: Any, parts: tuple[Any, ...]) -> None:
         raise ValueError(f"`{name}` must have {len(parts)} entries; got {brief(value)}.")
     for i, one in enumerate(entries):
         _fit(f"{name}[{i}]", one, parts[i] if fixed else parts[0])
+
+
+def _has(value: Tensor | np.ndarray, entry: Any) -> bool:
+    """Whether an array of this dtype can hold such entries; a row of a matrix counts as an entry."""
+    kind = value.dtype.kind if isinstance(value, np.ndarray) else "if"[value.is_floating_point()]
+    return kind in {str: "UO", int: "iuO"}.get(entry, "iufO")
 
 
 def _is_scalar(value: Any) -> bool:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
+import torch
 
 from unlearn_lib import check
 
@@ -191,7 +192,7 @@ def dfa_points(series: Sequence[float] | Array) -> tuple[Array, Array]:
 def _row(name: str, values: Sequence[float] | Array) -> Array:
     """Numbers one after the other, in float64."""
     found = check.as_tensor(name, values)
-    if found.ndim != 1 or found.is_complex():
+    if found.ndim != 1 or found.is_complex() or found.dtype == torch.bool:
         raise TypeError(f"`{name}` must be numbers in one row; got {check.brief(values)}.")
     return np.asarray(found.detach().cpu(), float)
 

@@ -116,6 +116,7 @@ class Layers:
 
     def top(self, scores: Float[Tensor, "m n"], keep: Keep) -> Bool[Tensor, "m n"]:
         """In every row, the k_l entries of the largest score in each layer."""
+        check.tensor("scores", scores, "m n")
         mask = torch.zeros_like(scores, dtype=torch.bool)
         for name, k in self.budgets(keep).items():
             mask[:, self.spans[name]] = top(scores[:, self.spans[name]], k)

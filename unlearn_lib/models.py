@@ -45,6 +45,7 @@ def mlp_bn(shape: tuple[int, ...], classes: int, hidden: int = 32) -> nn.Sequent
 def small_cnn(shape: tuple[int, ...], classes: int, *, batch_norm: bool = False) -> nn.Sequential:
     """Two 3x3 convolutions (the second with stride 2) and two linear layers, ReLU between them."""
     (channels, height, width), classes = _sizes(shape, classes, image=True)
+    check.flag("batch_norm", batch_norm)
     flat = 64 * math.ceil(height / 2) * math.ceil(width / 2)
     conv1, conv2 = nn.Conv2d(channels, 32, 3, padding=1), nn.Conv2d(32, 64, 3, stride=2, padding=1)
     fc1, fc2 = nn.Linear(flat, 64), nn.Linear(64, classes)

@@ -44,6 +44,8 @@ def objective(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """J = - CE(f(N), y) + lambda * mean_i ||N_i||^2, to be minimized, and the CE in it, in nats."""
     check.function("frozen", frozen), check.number("penalty", penalty, "[0, inf)")
+    check.instance("N", N, Tensor)
+    y = check.labels(y).to(N.device)
     ce = F.cross_entropy(frozen(N), y)
     return -ce + penalty * N.flatten(1).square().sum(1).mean(), ce
 

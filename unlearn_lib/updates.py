@@ -50,6 +50,7 @@ class Updates:
     def __post_init__(self) -> None:
         check.instance("layers", self.layers, Layers)
         check.whole("seed", self.seed)
+        check.fit("keys", self.keys, Sequence[tuple[int, int]])
         rows = check.tensor("rows", self.rows, "m n")
         if tuple(rows.shape) != (len(self.keys), self.layers.n):
             raise ValueError(

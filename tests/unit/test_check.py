@@ -372,3 +372,34 @@ def test_a_data_set_has_samples_of_one_shape_and_a_name_for_every_label():
     for wrong in bad:
         with pytest.raises(ValueError, match=r"`(classes|train|test)`"):
             Dataset(**{**made, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (torch.tensor([True, False]), Sequence[float]),
+        (torch.tensor([True, False]), Iterable[int]),
+        (np.array([0.5]), Sequence[int]),
+        (np.array([1, 2]), Sequence[str]),
+        (torch.tensor(1.0), Sequence[float]),
+        ({"a": 1}, Sequence[str]),
+        ("abc", Iterable[str]),
+    ],
+)
+def test_arrays_and_mappings_do_only_where_their_entries_would(value, hint):
+    with pytest.raises(TypeError, match="`x` must be"):
+        check.fit("x", value, hint)
+
+
+def test_a_size_fits_in_int64_and_a_number_in_float32():
+    assert check.whole("seed", 2**70) == 2**70
+    with pytest.raises(ValueError, match="`n` must fit in int64"):
+        check.whole("n", 2**63, 1)
+    with pytest.raises(ValueError, match="`p` must be positive and finite"):
+        check.number("p", 10**40, "(0, inf)")
+
+
+@pytest.mark.parametrize("value", [True, np.True_, [1], torch.tensor([0, 1]), math.nan], ids=repr)
+def test_a_choice_among_numbers_is_no_truth_value_and_one_value(value):
+    with pytest.raises(ValueError, match="`c` must be 0, 1 or 2"):
+        check.choice("c", value, [0, 1, 2])

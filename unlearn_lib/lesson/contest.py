@@ -105,7 +105,9 @@ def three_requests(
         ValueError: there is no such class, or fewer samples than asked for.
     """
     classes = check_examples("base", base).y.unique().tolist()
-    check.choice("forget_class", forget_class, classes), check.choice("target", target, classes)
+    for name, value in (("forget_class", forget_class), ("target", target)):
+        check.choice(name, check.whole(name, value), classes)
+    check.whole("seed", seed)
     check.whole("forget", forget, 1, len(base) - 1)
     check.whole("poisoned", poisoned, 1, int((base.y != target).sum()))
     trigger = edge_trigger(tuple(base.x.shape[1:]), float(base.x.max()))
@@ -226,7 +228,8 @@ class Task:
             check.fit("backdoor", self.backdoor, tuple[Trigger, int])
         data = check_examples("data", self.data)
         check_examples("validation", self.validation)
-        data.rows(self.ids)
+        if not data.rows(self.ids).any():
+            raise ValueError("`ids` must hold at least one sample to forget; got none.")
         object.__setattr__(self, "ids", check.column("ids", self.ids).to(data.ids.device))
         if not isinstance(self.data, Counted):
             reads = Counter[int]()

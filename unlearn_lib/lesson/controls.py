@@ -103,6 +103,7 @@ def several(
     """Any number of several (Ctrl or Shift adds one); its value is a tuple."""
     options = _offered(options)
     values = [option[1] if isinstance(option, tuple) else option for option in options]
+    check.whole("rows", rows, 1)
     return w.SelectMultiple(
         options=options,
         value=tuple(check.choice("value", one, values) for one in value),

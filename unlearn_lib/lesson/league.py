@@ -504,7 +504,8 @@ def ulira(
     Raises:
         ValueError: unknown names, no samples, or numbers of models that are not even.
     """
-    names = check.instance("names", names, Iterable)
+    if not (names := list(check.fit("names", names, Iterable[str]))):
+        raise ValueError("`names` must hold at least one method; got none.")
     rows = [NOTHING, *(name for name, method in METHODS.items() if "samples" not in method.refuses)]
     names = [check.choice("names", name, rows) for name in names]
     for part, given in (("base", base), ("candidates", candidates), ("validation", validation)):

@@ -143,6 +143,7 @@ class Thumbnails(anywidget.AnyWidget):
         label: str = "sample {id}, class {name}",
         **traits: Any,
     ) -> None:
+        check.flag("multiple", multiple)
         check.text("description", description), check.fit("classes", classes, Sequence[str])
         try:
             check.text("label", label).format(id=0, name="")

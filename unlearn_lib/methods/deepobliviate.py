@@ -184,8 +184,8 @@ def stitched(chain: Chain, trace: ResidualTrace, T: int | None = None) -> nn.Mod
     Args:
         T: a block that `trace` has retrained, at least d_max; by default the one where it stopped.
     """
-    check.instance("chain", chain, Chain)
-    T = check.instance("trace", trace, ResidualTrace).T if T is None else T
+    check.instance("chain", chain, Chain), check.instance("trace", trace, ResidualTrace)
+    T = trace.T if T is None else T
     _check_range("T", T, trace.d_max, trace.T)
     model = clone(chain.template)
     assign(model, _stitched_state(chain, trace, T, chain.blocks))

@@ -260,6 +260,7 @@ def selected(
         ValueError: unknown `select`, or not one score for each entry.
     """
     check.choice("select", select, get_args(Select))
+    check.whole("seed", seed), check.whole("step", step, 1)
     if len(check.tensor("scores", scores, "n")) != check.instance("layers", layers, Layers).n:
         raise ValueError(f"`scores` must have one for each of {layers.n} entries; got {len(scores)}.")
     if select == "sequential":
@@ -303,7 +304,8 @@ def first_reaching(forget_accuracy: Sequence[float], target: float) -> int | Non
     """
     check.number("target", target, "[0, 1]")
     check.fit("forget_accuracy", forget_accuracy, Sequence[float])
-    return next((number for number, value in enumerate(forget_accuracy, 1) if value <= target), None)
+    shares = [check.number("forget_accuracy", one, "[0, 1]") for one in forget_accuracy]
+    return next((number for number, value in enumerate(shares, 1) if value <= target), None)
 
 
 def _batches(data: Examples, recipe: Recipe, model: nn.Module) -> Iterator[Batch]:

@@ -93,8 +93,7 @@ def forget_loss(
     """
     check.number("offset", offset, "[0, 1)")
     check.function("model", model), check.instance("batch", batch, Batch)
-    check.number("w1", w1)
-    check.number("w2", w2)
+    check.number("w1", w1, "[0, inf)"), check.number("w2", w2, "[0, inf)")
     log_p = F.log_softmax(model(batch.x), 1)
     p_y = log_p.gather(1, batch.y[:, None]).exp()
     negative_entropy = (log_p.exp() * log_p).sum(1)

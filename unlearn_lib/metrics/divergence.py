@@ -78,7 +78,7 @@ def js_each(p: Probabilities, q: Probabilities, *, legacy: bool = False) -> Floa
     """
     _require_pair(p, q)
     m = (p + q) / 2
-    if legacy:
+    if check.flag("legacy", legacy):
         return (_kl(m, p) + _kl(m, q)) / 2 / p.shape[1]
     return ((_kl(p, m) + _kl(q, m)) / 2).clamp(0, math.log(2))  # rounding may leave the interval
 
@@ -158,7 +158,7 @@ def untrained_twin(model: nn.Module, seed: int = 0) -> nn.Module:
     everything = [*twin.cpu().named_parameters(), *twin.named_buffers()]
     left = {name: value for name, value in everything if value.is_floating_point()}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(check.whole("seed", seed))
+        torch.manual_seed(check.whole("seed", seed, -(2**63), 2**64 - 1))
         for value in left.values():
             value.fill_(math.nan)  # whatever stays so has not been reset
         for module in twin.modules():

@@ -70,7 +70,7 @@ def modified_entropy(
     """
     _require(p, y)
     log_p = p.clamp(min=LEAST).log()
-    if legacy:
+    if check.flag("legacy", legacy):
         weight = p.clone()
         weight[:, y] = 1 - p[:, y]
         return -(weight * log_p).sum(1)
@@ -156,7 +156,7 @@ def _judged(*parts: Judged) -> tuple[Judged, ...]:
 
 def _require(p: Tensor, y: Tensor) -> None:
     n, k = check.probabilities("p", p).shape
-    if not len(y) == n > 0:
+    if not len(check.labels(y)) == n > 0:
         raise ValueError(f"`p` and `y` must have a row for each of the same samples; got {n}, {len(y)}.")
     if int(check.labels(y).max()) >= k:
         raise ValueError(f"`y` must be in 0 ... {k - 1}, the columns of `p`; got {int(y.max())}.")

@@ -109,7 +109,7 @@ def margins(outputs: Float[Tensor, "n k"], y: Int[Tensor, " m"], clip: float = 5
     """
     z = check.tensor("outputs", outputs, "n k").double()
     y = check.labels(y).to(z.device)
-    check.number("clip", clip, "(0, inf]")
+    clip = check.number("clip", clip, "(0, inf]")
     if len(y) != len(z):
         raise ValueError(f"`outputs` and `y` must be of the same samples; got {len(z)} and {len(y)}.")
     require_outputs(z, y)

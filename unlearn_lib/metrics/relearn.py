@@ -162,6 +162,7 @@ def relearn(
     return RelearnCurve(tuple(a for a, _ in history), tuple(b for _, b in history))
 
 
+@check.arguments
 def relearn_curves(
     models: Mapping[str, nn.Module],
     data: Examples,
