@@ -106,7 +106,7 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
 def number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:
     """A real number in an interval such as "[0, 1)"; never a NaN, and not infinite where "inf" is open.
 
-    What float32, the type of most nets, takes for infinite is so.
+    A whole number beyond int64, which torch cannot take, counts as infinite.
     """
     if _is_bool(value) or isinstance(value, str | bytes) or (isinstance(value, Tensor) and value.ndim):
         raise TypeError(f"`{name}` must be a number; got {brief(value)}.")
@@ -116,7 +116,7 @@ def number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:
         found = math.inf
     except (TypeError, ValueError) as error:
         raise TypeError(f"`{name}` must be a number; got {brief(value)}.") from error
-    if abs(found) > torch.finfo(torch.float32).max:
+    if isinstance(value, int) and abs(value) >= 2**63:
         found = math.copysign(math.inf, found)
     low, high = map(float, interval[1:-1].split(","))
     above = found >= low if interval[0] == "[" else found > low

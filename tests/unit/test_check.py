@@ -146,7 +146,7 @@ def test_a_value_is_shown_in_few_words():
     assert check.brief(np.int8(5)) == "5"
     assert (check.brief(None), check.brief("a"), check.brief(len)) == ("None", "'a'", "len")
     assert check.brief(dict) == "dict"
-    assert check.brief(object()) == "a object"
+    assert check.brief(object()) == "an object"
     assert len(check.brief("x" * 500)) <= 60
     assert len(check.brief(list(range(500)))) <= 60
 
@@ -391,12 +391,13 @@ def test_arrays_and_mappings_do_only_where_their_entries_would(value, hint):
         check.fit("x", value, hint)
 
 
-def test_a_size_fits_in_int64_and_a_number_in_float32():
+def test_a_size_fits_in_int64_and_so_does_a_number_that_is_whole():
     assert check.whole("seed", 2**70) == 2**70
     with pytest.raises(ValueError, match="`n` must fit in int64"):
         check.whole("n", 2**63, 1)
     with pytest.raises(ValueError, match="`p` must be positive and finite"):
         check.number("p", 10**40, "(0, inf)")
+    assert check.number("p", 1e40, "(0, inf)") == 1e40
 
 
 @pytest.mark.parametrize("value", [True, np.True_, [1], torch.tensor([0, 1]), math.nan], ids=repr)
