@@ -59,7 +59,7 @@ from unlearn_lib.store import Folder
 from unlearn_lib.train import run, train
 
 session = lesson.start("deepobliviate", preset=preset, dataset=dataset, seed=seed)
-n_min = check.whole("n_min", n_min, 0)
+n_min = check.whole("n_min", n_min, 0, 40)
 estimator = check.choice("estimator", estimator, ("fit", "dfa", "fixed"))
 rule = StopRule(check.number("epsilon", epsilon, "[0, 1]"), estimator, n_min=n_min or None)
 data, recipe, B = session.dataset, session.recipe, session.settings.blocks
