@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import papermill as pm
 
-from ci.run_notebooks import ROOT, TIMEOUT, choose, pair, positive, prepare, run
+from ci.run_notebooks import ROOT, TIMEOUT, check, choose, pair, positive, prepare, run
 
 CLASS = ("forget_class", "classes")  # what the lessons call the class to forget
 
@@ -66,9 +66,13 @@ def cases(
 
 def execute(case: Case, out: Path, solutions: bool) -> dict[str, Any]:
     """The runner's row of this case."""
-    folder = out / case.name.replace(" ", "_").replace("=", "_")
+    values, refused = check(case.given, [case.source])
+    if refused:
+        return refused[case.source]
+    folder = out / "".join(c if c.isalnum() or c in "_-." else "_" for c in case.name)
+    folder.mkdir(parents=True, exist_ok=True)
     timeout = 4 * TIMEOUT[case.given["preset"]]  # many of them share the machine
-    return run(case.source, folder, case.given, timeout=timeout, solutions=solutions)
+    return run(case.source, values[case.source], out=folder, timeout=timeout, solutions=solutions)
 
 
 def numbers(text: str) -> list[int]:

@@ -63,9 +63,9 @@ def test_it_counts_what_held_and_says_what_failed(
 ) -> None:
     folders: list[Path] = []
 
-    def run(source: Path, out: Path, given: dict[str, str], **_: Any) -> dict[str, Any]:
+    def run(source: Path, values: dict[str, Any], *, out: Path, **_: Any) -> dict[str, Any]:
         folders.append(out)
-        bad = given["forget_class"] == "3"
+        bad = values["forget_class"] == 3
         return {
             "status": "failed" if bad else "ok",
             "error": "cell [9] raised\nAssertionError" if bad else None,
