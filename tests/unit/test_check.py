@@ -203,6 +203,7 @@ def test_labels_are_whole_numbers_and_what_they_are_instead_is_said():
     assert check.labels(torch.tensor([2.0, 0.0])).tolist() == [2, 0]
     assert check.labels(np.array([True, False])).tolist() == [1, 0]
     assert check.labels([]).shape == (0,)
+    assert check.labels(torch.tensor([2.0**62], dtype=torch.float64)).tolist() == [2**62]
     assert check.labels(torch.tensor([0, 2**63 - 1], dtype=torch.uint64)).tolist() == [0, 2**63 - 1]
     one_hot, tall = torch.eye(3), torch.zeros(3, 1)
     refused(ValueError, r"got \[3, 3\]\. Of one-hot rows take `y.argmax\(1\)`", check.labels, one_hot)

@@ -104,14 +104,24 @@ def test_labels_that_do_not_fit_the_images_are_named(tmp_path: Path) -> None:
         data.load("mnist", tmp_path)
 
 
-def test_mnist_is_not_taken_for_fashion_mnist(tmp_path: Path) -> None:
-    mnist(tmp_path, packed=False)
+@pytest.mark.parametrize(
+    ("labels", "whose", "other"),
+    [
+        ([5, 0, 4, 1, 9, 2, 1, 3], "mnist", "fashion_mnist"),  # as published
+        ([9, 0, 0, 3, 0, 2, 7, 2], "fashion_mnist", "mnist"),
+    ],
+)
+def test_mnist_and_fashion_mnist_are_not_taken_for_each_other(
+    tmp_path: Path, labels: list[int], whose: str, other: str
+) -> None:
     y = np.zeros(20, np.uint8)
-    y[:8] = [5, 0, 4, 1, 9, 2, 1, 3]
-    (tmp_path / STEMS[1]).write_bytes(idx(y))
-    assert len(data.load("mnist", tmp_path).train) == 20
-    with pytest.raises(DataError, match="holds the labels of mnist"):
-        data.load("fashion_mnist", tmp_path)
+    y[:8] = labels
+    for name in ("mnist", "fashion_mnist"):
+        mnist(tmp_path / name, packed=False)
+        (tmp_path / name / STEMS[1]).write_bytes(idx(y))
+    assert len(data.load(whose, tmp_path / whose).train) == 20
+    with pytest.raises(DataError, match=f"holds the labels of {whose}"):
+        data.load(other, tmp_path / other)
 
 
 def cifar(root: Path, name: str, *, packed: bool) -> Any:
