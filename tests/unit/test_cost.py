@@ -15,7 +15,7 @@ from unlearn_lib.data import Examples, Split
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir
 from unlearn_lib.metrics import cost as cost_module
-from unlearn_lib.metrics.cost import Counted, counted, hardware, prediction_ratio, priced
+from unlearn_lib.metrics.cost import Cost, Counted, counted, hardware, prediction_ratio, priced
 from unlearn_lib.train import Recipe, Step, run, train
 
 TENSOR = torch.zeros(7, 5, dtype=torch.float64)
@@ -145,3 +145,7 @@ def test_the_hardware_is_named_with_its_gpu_if_there_is_one(
     found = hardware()
     assert found.startswith(f"{platform.system()} {platform.machine()}, ")
     assert found.endswith(", Some GPU" if gpu else "torch threads")
+
+
+def test_a_bill_counts_no_other_reads_unless_it_is_told_of_some() -> None:
+    assert Cost(0.0, 0, 0, 0, 0, 0.0, "").other_reads == 0

@@ -546,6 +546,7 @@ def test_the_defaults_depend_on_batch_norm() -> None:
     ("classes", "message"),
     [
         ([7], r"`classes` must be among 0 \.\.\. 3; got 7"),
+        ([4], r"`classes` must be among 0 \.\.\. 3; got 4"),
         ([-1], r"`classes` must be zero or more; got -1"),
         ([], r"`classes` must name at least one class; got none"),
         ([0, 1, 2, 3], r"`classes` must be some, not all, of the 4 classes"),
