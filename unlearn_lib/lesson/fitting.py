@@ -31,7 +31,7 @@ NEEDS = {
     "unsir": (60, 4, 30),
     "partial": (60, 4, 30),
     "pgu": (60, 4, 30),
-    "side_by_side": (150, 12, 30),
+    "side_by_side": (150, 12, 12),
 }
 
 
