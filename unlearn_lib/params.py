@@ -54,14 +54,19 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {n: p for n, p in tensors(model).items() if isinstance(p, nn.Parameter) and p.requires_grad}
 
 
+def copied(own: Mapping[str, Tensor]) -> Params:
+    """Copies of these tensors; later training does not change them."""
+    return {name: value.detach().clone() for name, value in own.items()}
+
+
 def snapshot(model: nn.Module) -> Params:
-    """A copy of the trainable parameters; later training does not change it."""
-    return {name: p.detach().clone() for name, p in trainable(model).items()}
+    """A copy of the trainable parameters."""
+    return copied(trainable(model))
 
 
 def state(model: nn.Module) -> Params:
     """A copy of everything a model remembers: all parameters and all buffers, each once."""
-    return {name: value.detach().clone() for name, value in tensors(model).items()}
+    return copied(tensors(model))
 
 
 def gradients(model: nn.Module) -> Params:
@@ -160,6 +165,18 @@ def l2(a: Params) -> float:
     return math.sqrt(sum(float(value.double().square().sum()) for value in a.values()))
 
 
+def overlap(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors reach into the same memory; between their first and last entries, to be exact."""
+    (first, last), (begin, end) = _reach(a), _reach(b)
+    return bool(a.numel() and b.numel()) and first < end and begin < last
+
+
+def _reach(value: Tensor) -> tuple[int, int]:
+    """The address of a tensor's first byte, and of the one after its last."""
+    steps = sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True))
+    return value.data_ptr(), value.data_ptr() + (steps + 1) * value.itemsize
+
+
 def _same_names(a: Params, b: Params) -> Params:
     if check.instance("a", a, Mapping).keys() != check.instance("b", b, Mapping).keys():
         odd = sorted(a.keys() ^ b.keys())
@@ -205,8 +222,7 @@ def _inside(part: Tensor, whole: Tensor, names: str) -> bool:
     Raises:
         ValueError: only some are, or a trained one is part of a frozen one.
     """
-    (low, high), (bottom, top) = (_span(t) for t in (part, whole))
-    if high <= bottom or top <= low:
+    if not overlap(part, whole):
         return False
     if part.dtype == whole.dtype:
         everything = torch.arange(whole.untyped_storage().nbytes() // whole.itemsize)
@@ -219,13 +235,6 @@ def _inside(part: Tensor, whole: Tensor, names: str) -> bool:
         f"{names} share a part of their entries, so no update of one is an update of its own. Give each "
         "tensor memory of its own, or let both be the same parameter."
     )
-
-
-def _span(value: Tensor) -> tuple[int, int]:
-    """The bytes of the storage that a tensor lies in: the first, and the one after the last."""
-    reach = sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True))
-    start = int(value.storage_offset())
-    return start * value.itemsize, (start + reach + 1) * value.itemsize
 
 
 def _lay(entries: Tensor, like: Tensor) -> Tensor:

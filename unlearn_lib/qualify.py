@@ -31,6 +31,7 @@ from torch.utils._pytree import tree_leaves
 
 from unlearn_lib import check
 from unlearn_lib.outputs import call, device_of, evaluating, random_generator
+from unlearn_lib.params import overlap
 
 __all__ = [
     "Product",
@@ -178,7 +179,7 @@ class Products(TorchDispatchMode):
     def named(self, *tensors: Tensor) -> set[str]:
         """The weights that share memory with one of these."""
         return {
-            name for t in tensors for name in self._at.get(_memory(t), ()) if _overlap(t, self.weights[name])
+            name for t in tensors for name in self._at.get(_memory(t), ()) if overlap(t, self.weights[name])
         }
 
 
@@ -265,17 +266,6 @@ def _tensors(nested: Any) -> list[Tensor]:
 
 def _memory(t: Tensor) -> int:
     return t.untyped_storage().data_ptr()
-
-
-def _span(t: Tensor) -> tuple[int, int]:
-    """First and last address of the elements."""
-    reach = sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True))
-    return t.data_ptr(), t.data_ptr() + reach * t.element_size()
-
-
-def _overlap(a: Tensor, b: Tensor) -> bool:
-    (first, last), (begin, end) = _span(a), _span(b)
-    return first <= end and begin <= last
 
 
 def _is_rows(product: Product, W: Tensor) -> bool:
@@ -389,7 +379,7 @@ def _require_only_products(model: nn.Module, weights: Mapping[str, Tensor], trac
                 f"the one use is not for the other. Give the other a parameter of its own. {FREEZE}"
             )
         for other, value in everything.items():
-            if value is not W and value.numel() and _memory(value) == _memory(W) and _overlap(value, W):
+            if value is not W and _memory(value) == _memory(W) and overlap(value, W):
                 raise UnsupportedModule(
                     f"`{name}` lies in the memory of `{other}` without being the same parameter: a step of "
                     "the one moves the other. Share the parameter itself (b.weight = a.weight), or copy it."

@@ -18,7 +18,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -302,9 +302,10 @@ class Folder:
                 the message says that the new manifest holds.
         """
         check.instance("manifest", manifest, Mapping)
+        named = dict(files or {})
         with self._writing():
-            _write(self / MANIFEST, _manifest_bytes({**manifest, "files": dict(files or {})}))
-            self.sweep()
+            _write(self / MANIFEST, _manifest_bytes({**manifest, "files": named}))
+            self._delete_all_but(named)
 
     def sweep(self) -> None:
         """Delete every tensor file that the manifest does not name, and what a killed run left half written.
@@ -312,19 +313,9 @@ class Folder:
         Nothing is deleted before there is a manifest, nor where nothing can be written.
         """
         found = None if self._refusal else self.manifest()
-        if found is None:
-            return
-        with self._writing():
-            for path in self._listed():
-                if path.suffix not in (".safetensors", ".part") or path.name in found["files"]:
-                    continue
-                try:
-                    path.unlink(missing_ok=True)
-                except OSError as error:
-                    raise StoreError(
-                        f"{self / MANIFEST} is written: whatever was asked for has been carried out. But "
-                        f"could not delete {path}, which is no longer part of it: {error}. Delete it."
-                    ) from error
+        if found is not None:
+            with self._writing():
+                self._delete_all_but(found["files"])
 
     def tidy(self) -> None:
         """`sweep`, unless somebody is at work here."""
@@ -345,6 +336,18 @@ class Folder:
             return sorted(self.root.iterdir())
         except OSError as error:
             raise StoreError(f"cannot read the folder {self.root}: {error}") from error
+
+    def _delete_all_but(self, named: Collection[str]) -> None:
+        for path in self._listed():
+            if path.suffix not in (".safetensors", ".part") or path.name in named:
+                continue
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"{self / MANIFEST} is written: whatever was asked for has been carried out. But "
+                    f"could not delete {path}, which is no longer part of it: {error}. Delete it."
+                ) from error
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from unlearn_lib import check
 from unlearn_lib.data import Batch, Examples, check_examples, keyed_order, mix
 from unlearn_lib.outputs import device_of, dtype_of, evaluating, random_generator, reason
-from unlearn_lib.params import Params, add, assign, snapshot, subtract
+from unlearn_lib.params import Params, add, assign, copied, subtract, trainable
 
 __all__ = [
     "Order",
@@ -179,6 +179,7 @@ def train(
     check.text("phase", phase), check.whole("block", block)
     data = data.to(device_of(model), dtype_of(model))
     stream = _RandomStream(device_of(model), recipe.seed, block)
+    own = trainable(model) if on_update is not None else {}
     model.train()
     for epoch in range(1, recipe.epochs + 1):
         if order is None:
@@ -206,9 +207,9 @@ def train(
                 if on_update is None:
                     optimizer.step()
                 else:
-                    before = snapshot(model)
+                    before = copied(own)
                     optimizer.step()
-                    edited = on_update(batch, subtract(snapshot(model), before))
+                    edited = on_update(batch, subtract(copied(own), before))
                     if edited is not None:  # `before + (after - before)` is not `after` in float32
                         assign(model, add(before, _update(edited, before)))
             yield Step(phase, epoch, number, len(sizes), value, batch, model)

@@ -229,11 +229,11 @@ def test_a_commit_stopped_before_it_could_return_is_finished_when_it_is_run_agai
     ids = whole.members[4][:2]
     trace = run(deepobliviate(whole, ids, stop_block=6)).trace
 
-    def stopped(self):
+    def stopped(self, named):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Folder, "sweep", stopped)
+        patch.setattr(Folder, "_delete_all_but", stopped)
         with pytest.raises(KeyboardInterrupt):
             commit(whole, trace)
     new = commit(whole, trace)

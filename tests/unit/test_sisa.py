@@ -443,10 +443,10 @@ def test_s13_a_deletion_interrupted_after_the_move_is_the_new_state_and_is_purge
     ids = pick(2, 3)
     trace, files = run(sisa(ensemble, ids)).trace, ensemble.files
 
-    def power_cut(self):
+    def power_cut(self, named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Folder, "sweep", power_cut)
+    monkeypatch.setattr(Folder, "_delete_all_but", power_cut)
     with pytest.raises(KeyboardInterrupt):
         commit(ensemble, trace)
     monkeypatch.undo()

@@ -128,9 +128,8 @@ class Explorer(Panel):
         self.chart = w.Output()
         self.chart.add_class("unlearn-chart")
         self._assemble(self.chart, self.numbers, self.status)
-        self.shown = check.instance(
-            "view", view(self.values), View
-        )  # an error of the first state belongs to the cell
+        # an error of the first state belongs to the cell
+        self.shown = check.instance("view", view(self.values), View)
         self.answer()
         for control in self.controls.values():
             control.observe(lambda _: self.answer(), "value")

@@ -91,9 +91,8 @@ def _tuned(
     begun = time.perf_counter()
     check.instance("recipe", recipe, Recipe)
     if steps is not None:
-        recipe = recipe.but(
-            epochs=check.whole("steps", steps, 0)
-        )  # more than enough: an epoch has at least one step
+        # more than enough: an epoch has at least one step
+        recipe = recipe.but(epochs=check.whole("steps", steps, 0))
     model = clone(model)
     training = train(model, data, recipe, loss_fn=loss_fn, phase=phase)
     yield from itertools.islice(training, steps)
