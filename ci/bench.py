@@ -156,8 +156,8 @@ def pgu() -> None:
     from unlearn_lib import data, models
     from unlearn_lib.methods.pgu import CLASS, Score, StopRule, forget_loss
     from unlearn_lib.methods.pgu import pgu as unlearn
-    from unlearn_lib.moments import moments
-    from unlearn_lib.projection import spectra
+    from unlearn_lib.methods.pgu.moments import moments
+    from unlearn_lib.methods.pgu.projection import spectra
     from unlearn_lib.train import evaluating, run, train
 
     found = data.load("digits")
@@ -194,7 +194,7 @@ def unsir() -> None:
     from unlearn_lib import data, models
     from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset
     from unlearn_lib.methods.unsir import unsir as unlearn
-    from unlearn_lib.noise import objective
+    from unlearn_lib.methods.unsir.noise import objective
     from unlearn_lib.params import clone, frozen_copy
     from unlearn_lib.train import Recipe, run, train
 

@@ -24,7 +24,7 @@ from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
-from unlearn_lib.lesson.formulas import POLICY, render
+from unlearn_lib.classroom.formulas import POLICY, render
 
 ROOT = Path(__file__).resolve().parent.parent
 LIVE = ("application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json")

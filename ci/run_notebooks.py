@@ -43,7 +43,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from unlearn_lib.lesson.formulas import POLICY, render
+from unlearn_lib.classroom.formulas import POLICY, render
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = "python3"

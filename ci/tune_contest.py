@@ -1,4 +1,4 @@
-"""How the settings of lesson 05 were chosen: ``python ci/tune_contest.py --dataset digits [METHOD ...]``.
+"""How the settings of lesson 09 were chosen: ``python ci/tune_contest.py --dataset digits [METHOD ...]``.
 
 Every method gets a grid of a few settings, judged by the average gap to the retrained model: mean over the
 requests that it applies to, over seeds and samples to forget that the lesson does not use. No test sample is
@@ -21,9 +21,9 @@ from typing import Any
 
 import torch
 
-from unlearn_lib.lesson import session as lesson
-from unlearn_lib.lesson.contest import METHODS, Knobs, Task, noisy, three_requests
-from unlearn_lib.lesson.league import Arena
+from unlearn_lib.classroom import session as lesson
+from unlearn_lib.contest.arena import Arena
+from unlearn_lib.contest.task import METHODS, Knobs, Task, noisy, three_requests
 
 SEEDS = (100, 101)  # the lesson begins at 0
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unlearn_lib.lesson.presets import PRESETS
+from unlearn_lib.lessons.sizes import PRESETS
 
 SMALL: dict[str, dict[str, Any]] = {
     "start": {"train": 200, "test": 100, "points": 80, "forget": 40, "poisoned": 10, "tuning": 1},

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from unlearn_lib import models
-from unlearn_lib.chain import Chain, train_chain
 from unlearn_lib.data import Examples
+from unlearn_lib.methods.deepobliviate import Chain, train_chain
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Recipe, Step
 

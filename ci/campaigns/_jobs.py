@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from unlearn_lib import models
-from unlearn_lib.chain import cut_into_blocks, train_chain
 from unlearn_lib.data import Examples
-from unlearn_lib.methods import deepobliviate as chains
-from unlearn_lib.methods import sisa as shards
 from unlearn_lib.methods.amnesiac import Log, amnesiac, record
-from unlearn_lib.moments import load_moments, moments, save_moments
+from unlearn_lib.methods.deepobliviate import method as chains
+from unlearn_lib.methods.deepobliviate import train_chain
+from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks
+from unlearn_lib.methods.pgu.moments import load_moments, moments, save_moments
+from unlearn_lib.methods.sisa import method as shards
 from unlearn_lib.params import snapshot
 from unlearn_lib.store import Folder, StoreError
 from unlearn_lib.train import Recipe, Step, run, train

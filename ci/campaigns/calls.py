@@ -47,7 +47,7 @@ CALLS, _, FINE = Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").
 
 APART = {
     "check": "what the others are checked with; its own tests call it with everything",
-    "lesson.environment": "takes what it finds, and reports it",
+    "classroom.environment": "takes what it finds, and reports it",
     "data.names": "takes nothing",
     "data.is_path": "asked of anything, it says yes or no",
     "files": "readers that `load` calls; hostile files are a matter of their own",
@@ -55,13 +55,13 @@ APART = {
     "metrics.cost.hardware": "takes nothing",
     "outputs.random_generator": "of a device that exists: `device_of` gives it",
     "outputs.reason": "told of an error, it says what it knows",
-    "lesson.controls.KeyGuard": "takes nothing",
-    "lesson.charts.escaped": "writes anything",
-    "lesson.charts.literal": "writes anything",
-    "qualify": "listens to a pass for `moments` and `pgu`, which take the calls",
-    "lesson.session.Session": "what `start` makes",
+    "classroom.panels.controls.KeyGuard": "takes nothing",
+    "metrics.table.escaped": "writes anything",
+    "classroom.charts.literal": "writes anything",
+    "methods.pgu.qualify": "listens to a pass for `moments` and `pgu`, which take the calls",
+    "classroom.session.Session": "what `start` makes",
     "tombstones": "takes ids that have been checked",
-    "stages.Stages": "abstract: `Chain` and `Ensemble` are called",
+    "methods.stages.Stages": "abstract: `Chain` and `Ensemble` are called",
 }
 RESULTS = (  # what the library makes and hands out; where one is handed back, that function has its bad call
     *("UndoTrace", "ResidualTrace", "MaskTrace", "ProjectionTrace", "SisaTrace", "NoiseTrace", "Unlearned"),
@@ -74,27 +74,25 @@ def prepared(W: Path) -> dict[str, Any]:
     """The objects that calls are made with: small, trained, and stored under `W`."""
     from matplotlib.figure import Figure
 
-    from unlearn_lib.chain import train_chain
+    from unlearn_lib.classroom.charts import View
+    from unlearn_lib.classroom.panels.progress import Progress
+    from unlearn_lib.classroom.session import Session
+    from unlearn_lib.contest.arena import Arena
+    from unlearn_lib.contest.task import Task
     from unlearn_lib.data import Dataset, Examples, Scale, Split
-    from unlearn_lib.layers import Layers
-    from unlearn_lib.lesson.charts import View
-    from unlearn_lib.lesson.contest import Task
-    from unlearn_lib.lesson.league import Arena
-    from unlearn_lib.lesson.progress import Progress
-    from unlearn_lib.lesson.session import Session
     from unlearn_lib.methods.amnesiac import record
-    from unlearn_lib.methods.deepobliviate import deepobliviate
-    from unlearn_lib.methods.sisa import sisa, train_sisa
+    from unlearn_lib.methods.deepobliviate import deepobliviate, train_chain
+    from unlearn_lib.methods.layers import Layers
+    from unlearn_lib.methods.pgu.moments import moments
+    from unlearn_lib.methods.pgu.projection import spectra
+    from unlearn_lib.methods.sisa import partition, sisa, train_sisa
     from unlearn_lib.methods.unsir import UnsirRecipe
     from unlearn_lib.metrics.backdoor import corner_trigger
     from unlearn_lib.metrics.fitted_attacks import Judged
     from unlearn_lib.metrics.lira import Margins, plan
     from unlearn_lib.metrics.scorecard import evaluate
     from unlearn_lib.models import build
-    from unlearn_lib.moments import moments
     from unlearn_lib.params import clone
-    from unlearn_lib.partition import partition
-    from unlearn_lib.projection import spectra
     from unlearn_lib.store import Folder
     from unlearn_lib.train import Recipe, run, train
 
@@ -160,8 +158,8 @@ def modules() -> dict[str, Any]:
     for module in pkgutil.walk_packages(unlearn_lib.__path__, "unlearn_lib."):
         name = module.name.removeprefix("unlearn_lib.")
         short = name.rpartition(".")[2]
-        if name.startswith(("lesson.figures.", "lesson.findings.")):
-            short = "_".join(name.split(".")[1:])
+        if name.startswith("lessons.") and name.count(".") == 2:  # figures_unsir
+            short = "_".join(reversed(name.split(".")[1:]))
         found[SHORT.get(short, short) if name.startswith("metrics.") else short] = importlib.import_module(
             module.name
         )

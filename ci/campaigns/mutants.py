@@ -36,21 +36,8 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 GOAL = 0.9
 
-STORES = ("store", "tombstones", "stages", "chain", "partition", "update_log", "updates", "layers")
-NETS = ("moments", "qualify", "projection", "synthetic")
-LOOP = (
-    "train",
-    "params",
-    "data",
-    "files",
-    "pictures",
-    "outputs",
-    "check",
-    "decay",
-    "stopping",
-    "noise",
-    "models",
-)
+PRIMITIVES = ("check", "data", "files", "models", "outputs", "params", "pictures", "store", "synthetic")
+PRIMITIVES += ("tombstones", "train")
 
 # Whose tests a module's mutants meet, after those of its own name; where it has none, these are its own.
 TESTS: dict[str, tuple[str, ...]] = {
@@ -76,7 +63,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "stopping": ("pgu",),
     "store": ("chain",),
     "train": ("params", "finetune", "amnesiac"),
-    "update_log": ("amnesiac",),
+    "log": ("amnesiac",),
     "updates": ("amnesiac",),
 }
 
@@ -115,7 +102,7 @@ SKIP: dict[str, tuple[tuple[str, str, str], ...]] = {
     "partial": (
         ("scores = self.layers.flatten(ranked).abs()", "abs", "squares have the order of their roots"),
     ),
-    "update_log": (
+    "log": (
         ("generation, gone = self._generation + 1", "1", "any number that was not there before does"),
         ("blake2b(digest_size=16)", "16", "how long a digest is"),
         (">= _FILE_BYTES:", ">=", "how many updates are held before they are written"),
@@ -204,9 +191,14 @@ class Outcome(NamedTuple):
 def files_of(tree: Path) -> list[Path]:
     """The files whose mutants are tried."""
     library = tree / "unlearn_lib"
-    found = [*(library / "methods").glob("*.py"), *(library / "metrics").glob("*.py")]
-    found += [library / f"{name}.py" for name in STORES + NETS + LOOP]
+    found = [*(library / "methods").rglob("*.py"), *(library / "metrics").glob("*.py")]
+    found += [library / f"{name}.py" for name in PRIMITIVES]
     return sorted(path for path in found if path.is_file() and path.stem != "__init__")
+
+
+def name_of(path: Path) -> str:
+    """What the tests of a module are named after: its shelf, where it is the method itself."""
+    return path.parent.name if path.stem == "method" else path.stem
 
 
 def tests_of(tree: Path, module: str) -> list[str]:
@@ -219,7 +211,7 @@ def mutants_of(path: Path, tree: Path) -> list[Mutant]:
     """All mutants of a file that its tests ought to notice."""
     text = path.read_bytes()
     lines = text.decode().splitlines()
-    skipped = [(part, tokens.split()) for part, tokens, _ in SKIP.get(path.stem, ())]
+    skipped = [(part, tokens.split()) for part, tokens, _ in SKIP.get(name_of(path), ())]
     found = set()
     for line, start, end, before, after in _Finder(text).run():
         if not any(part in lines[line - 1] and before in tokens for part, tokens in skipped):
@@ -576,7 +568,7 @@ class _Bench:
     def try_out(self, mutant: Mutant) -> Outcome:
         """What the module's own tests say of a mutant."""
         path = self.copy / mutant.file
-        files = tests_of(self.copy, path.stem)
+        files = tests_of(self.copy, name_of(path))
         limit = 10 + 3 * self.unchanged(files)
         text = path.read_bytes()
         for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
@@ -626,7 +618,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         tree = copied(options.tree.resolve(), Path(folder))  # the tree as it is now, whatever becomes of it
-        files = [path for path in files_of(tree) if not options.module or path.stem in options.module]
+        files = [path for path in files_of(tree) if not options.module or name_of(path) in options.module]
         every = [mutant for path in files for mutant in mutants_of(path, tree)]
         if not every:
             parser.error(f"no mutants: there is no file {' or '.join(options.module or ['at all'])}.")

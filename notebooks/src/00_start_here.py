@@ -29,7 +29,7 @@ lr: float = 0.02  # learning rate on the two moons
 # it tells whether widgets work where you are reading this.
 
 # %%
-from unlearn_lib.lesson import environment
+from unlearn_lib.classroom import environment
 
 report = environment.check(dataset)
 
@@ -45,16 +45,16 @@ import numpy as np
 import torch
 
 from unlearn_lib import check
+from unlearn_lib.classroom import checks
+from unlearn_lib.classroom import session as lesson
+from unlearn_lib.classroom.panels.controls import choice, either, number, whole
+from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
+from unlearn_lib.classroom.panels.slider import Slider
+from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel
+from unlearn_lib.classroom.session import record, show, tell
 from unlearn_lib.data import Split
-from unlearn_lib.lesson import checks, exercises
-from unlearn_lib.lesson import session as lesson
-from unlearn_lib.lesson.controls import choice, either, number, whole
-from unlearn_lib.lesson.figures import start as figures
-from unlearn_lib.lesson.findings import start as findings
-from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
-from unlearn_lib.lesson.pickers import EmbeddingPicker
-from unlearn_lib.lesson.session import record, show, tell
-from unlearn_lib.lesson.slider import Slider
+from unlearn_lib.lessons import exercises
+from unlearn_lib.lessons.start import figures, findings
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics.accuracy import accuracy

@@ -38,19 +38,19 @@ import numpy as np
 import torch
 
 from unlearn_lib import check
-from unlearn_lib.chain import cut_into_blocks
+from unlearn_lib.classroom import checks
+from unlearn_lib.classroom import session as lesson
+from unlearn_lib.classroom.panels.compare import ComparePanel
+from unlearn_lib.classroom.panels.controls import choice, number, whole
+from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
+from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel
+from unlearn_lib.classroom.session import record, show, tell
 from unlearn_lib.data import Split
-from unlearn_lib.decay import StopRule
-from unlearn_lib.lesson import checks, exercises
-from unlearn_lib.lesson import session as lesson
-from unlearn_lib.lesson.compare import ComparePanel
-from unlearn_lib.lesson.controls import choice, number, whole
-from unlearn_lib.lesson.figures import deepobliviate as figures
-from unlearn_lib.lesson.findings import deepobliviate as findings
-from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
-from unlearn_lib.lesson.pickers import EmbeddingPicker
-from unlearn_lib.lesson.session import record, show, tell
+from unlearn_lib.lessons import exercises
+from unlearn_lib.lessons.deepobliviate import figures, findings
 from unlearn_lib.methods.deepobliviate import commit, deepobliviate, stitched, train_chain
+from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks
+from unlearn_lib.methods.deepobliviate.decay import StopRule
 from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.metrics.backdoor import backdoor_success, edge_trigger, poison
 from unlearn_lib.metrics.scorecard import evaluate

@@ -36,18 +36,18 @@ from functools import cache
 import numpy as np
 
 from unlearn_lib import models
+from unlearn_lib.classroom import charts, checks
+from unlearn_lib.classroom import session as lesson
+from unlearn_lib.classroom.panels.compare import ComparePanel
+from unlearn_lib.classroom.panels.controls import choice, number, whole
+from unlearn_lib.classroom.panels.thumbnails import Thumbnails
+from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel
+from unlearn_lib.classroom.session import record, show, tell
+from unlearn_lib.classroom.words import relearned
 from unlearn_lib.data import Split
-from unlearn_lib.lesson import charts, checks, exercises
-from unlearn_lib.lesson import session as lesson
-from unlearn_lib.lesson.compare import ComparePanel
-from unlearn_lib.lesson.controls import choice, number, whole
-from unlearn_lib.lesson.figures import unsir as figures
-from unlearn_lib.lesson.figures.unsir import Point, Scores, scores
-from unlearn_lib.lesson.findings import unsir as findings
-from unlearn_lib.lesson.findings.relearn import relearned
-from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
-from unlearn_lib.lesson.session import record, show, tell
-from unlearn_lib.lesson.thumbnails import Thumbnails
+from unlearn_lib.lessons import exercises
+from unlearn_lib.lessons.unsir import figures, findings
+from unlearn_lib.lessons.unsir.figures import Point, Scores, scores
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import (
@@ -60,13 +60,13 @@ from unlearn_lib.methods.unsir import (
     retain_subset,
     unsir,
 )
+from unlearn_lib.methods.unsir.noise import balanced_penalty
 from unlearn_lib.metrics.accuracy import accuracy, confusion
 from unlearn_lib.metrics.audits import linear_probe, recalibrated
 from unlearn_lib.metrics.cost import Counted
 from unlearn_lib.metrics.divergence import weight_distance
 from unlearn_lib.metrics.relearn import RELEARN, anamnesis_index, relearn_curves
 from unlearn_lib.metrics.scorecard import evaluate
-from unlearn_lib.noise import balanced_penalty
 from unlearn_lib.params import clone, frozen_copy
 from unlearn_lib.train import run, train
 

@@ -42,19 +42,20 @@ import numpy as np
 import torch
 
 from unlearn_lib import check
+from unlearn_lib.classroom import checks
+from unlearn_lib.classroom import session as lesson
+from unlearn_lib.classroom.charts import class_chart
+from unlearn_lib.classroom.panels.compare import ComparePanel
+from unlearn_lib.classroom.panels.controls import choice, number, several, whole
+from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel
+from unlearn_lib.classroom.session import record as note
+from unlearn_lib.classroom.session import show, tell
 from unlearn_lib.data import Split, keyed_order
-from unlearn_lib.lesson import checks, exercises
-from unlearn_lib.lesson import session as lesson
-from unlearn_lib.lesson.charts import class_chart
-from unlearn_lib.lesson.compare import ComparePanel
-from unlearn_lib.lesson.controls import choice, number, several, whole
-from unlearn_lib.lesson.figures import partial as figures
-from unlearn_lib.lesson.figures.partial import Point
-from unlearn_lib.lesson.findings import partial as findings
-from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
-from unlearn_lib.lesson.session import record as note
-from unlearn_lib.lesson.session import show, tell
+from unlearn_lib.lessons import exercises
+from unlearn_lib.lessons.partial import figures, findings
+from unlearn_lib.lessons.partial.figures import Point
 from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo
+from unlearn_lib.methods.amnesiac.updates import update_nbytes
 from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.partial import ascent, first_reaching, label_flip
 from unlearn_lib.methods.retrain import retrain
@@ -63,7 +64,6 @@ from unlearn_lib.metrics.membership import loss_attack
 from unlearn_lib.metrics.scorecard import evaluate
 from unlearn_lib.params import assign, clone, scale, snapshot, subtract
 from unlearn_lib.train import Recipe, run
-from unlearn_lib.updates import update_nbytes
 
 session = lesson.start("partial", preset=preset, dataset=dataset, seed=seed)
 (forget_class,) = session.classes(forget_class, most=1)

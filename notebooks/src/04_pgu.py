@@ -38,16 +38,16 @@ import torch
 from torch import nn
 
 from unlearn_lib import check
+from unlearn_lib.classroom import checks
+from unlearn_lib.classroom import session as lesson
+from unlearn_lib.classroom.panels.compare import ComparePanel
+from unlearn_lib.classroom.panels.controls import choice, number, several, whole
+from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel
+from unlearn_lib.classroom.session import record, show, tell
+from unlearn_lib.classroom.words import relearned
 from unlearn_lib.data import Examples, Split
-from unlearn_lib.lesson import checks, exercises
-from unlearn_lib.lesson import session as lesson
-from unlearn_lib.lesson.compare import ComparePanel
-from unlearn_lib.lesson.controls import choice, number, several, whole
-from unlearn_lib.lesson.figures import pgu as figures
-from unlearn_lib.lesson.findings import pgu as findings
-from unlearn_lib.lesson.findings.relearn import relearned
-from unlearn_lib.lesson.panels import Explorer, UnlearnPanel
-from unlearn_lib.lesson.session import record, show, tell
+from unlearn_lib.lessons import exercises
+from unlearn_lib.lessons.pgu import figures, findings
 from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.pgu import (
     CLASS,
@@ -61,6 +61,8 @@ from unlearn_lib.methods.pgu import (
     overtaken,
     pgu,
 )
+from unlearn_lib.methods.pgu.moments import layers, moments, save_moments
+from unlearn_lib.methods.pgu.projection import cumulative, rank, spectra
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics.accuracy import accuracy, logits, parts_of_test
 from unlearn_lib.metrics.divergence import log_entropy, probabilities
@@ -68,9 +70,7 @@ from unlearn_lib.metrics.membership import loss_attack
 from unlearn_lib.metrics.relearn import RELEARN, anamnesis_index, relearn
 from unlearn_lib.metrics.scorecard import evaluate
 from unlearn_lib.metrics.subspaces import drift, leak, movable, principal_angles, survival
-from unlearn_lib.moments import layers, moments, save_moments
 from unlearn_lib.params import clone
-from unlearn_lib.projection import cumulative, rank, spectra
 from unlearn_lib.train import Recipe, run, train
 
 session = lesson.start("pgu", preset=preset, dataset=dataset, seed=seed)

@@ -22,14 +22,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from unlearn_lib import data, models
+from unlearn_lib.classroom import charts, checks
+from unlearn_lib.classroom.panels.compare import ComparePanel
+from unlearn_lib.classroom.panels.controls import choice, number, whole
+from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
+from unlearn_lib.classroom.panels.thumbnails import Thumbnails
+from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel, View
+from unlearn_lib.classroom.session import record, show
 from unlearn_lib.data import Split
-from unlearn_lib.lesson import charts, checks
-from unlearn_lib.lesson.compare import ComparePanel
-from unlearn_lib.lesson.controls import choice, number, whole
-from unlearn_lib.lesson.panels import Explorer, UnlearnPanel, View
-from unlearn_lib.lesson.pickers import EmbeddingPicker
-from unlearn_lib.lesson.session import record, show
-from unlearn_lib.lesson.thumbnails import Thumbnails
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.train import Recipe, run, train

@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 LIVE_CHART = ".jp-RenderedPlotly.js-plotly-plot"  # drawn through Output.outputs, no FigureWidget
 LONG = "panel.epochs.value = 1_000"  # seconds of training
 SLOW_CHART = """
-from unlearn_lib.lesson import pickers
+from unlearn_lib.classroom.panels import pickers
 Chart, wait = pickers.Chart, "await new Promise(go => setTimeout(go, 3_000));"
 pickers.Chart = type("Slow", (Chart,), {"_esm": wait + str(Chart._esm)})
 """

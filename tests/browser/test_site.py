@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from ci import build_site, run_notebooks
-from unlearn_lib.lesson.formulas import mathml, render
+from unlearn_lib.classroom.formulas import mathml, render
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 PAGES = ["index", "01_demo", "02_demo"]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from unlearn_lib.lesson import checks
-from unlearn_lib.lesson.checks import Answer, Case, Exercise, differs, numbers
+from unlearn_lib.classroom import checks
+from unlearn_lib.classroom.checks import Answer, Case, Exercise, differs, numbers
 
 CASE = Case((), "this case")
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from ci.build_notebooks import BLOCK, ROOT, read
-from unlearn_lib.lesson import checks, exercises
+from unlearn_lib.classroom import checks
+from unlearn_lib.lessons import exercises
 
 MASTERS = sorted((ROOT / "src").glob("*.py"))
 CHECKING = re.compile(r"^(exercise_\d) = checks\.exercise\(\s*\"(\w+)\"", re.M)
@@ -44,7 +45,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def arena() -> dict[str, Any]:
-    """What lesson 05 has before its last exercise: its own cells, with a single seed and one request."""
+    """What lesson 09 has before its last exercise: its own cells, with a single seed and one request."""
     wanted = (
         'preset: str = "lesson"',
         "session = lesson.start(",
@@ -52,10 +53,10 @@ def arena() -> dict[str, Any]:
         "arenas = {}",
         "def enter(",
     )
-    cells = [c.source for c in read(ROOT / "src" / "05_side_by_side.py") if c.cell_type == "code"]
+    cells = [c.source for c in read(ROOT / "src" / "09_side_by_side.py") if c.cell_type == "code"]
     names: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unlearn_lib.lesson.session.display", lambda *_, **__: None)
+        patch.setattr("unlearn_lib.classroom.session.display", lambda *_, **__: None)
         for text in wanted:
             cell = next(c for c in cells if text in c)
             if text == "def enter(":

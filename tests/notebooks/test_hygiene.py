@@ -14,7 +14,7 @@ import papermill as pm
 import pytest
 
 from ci.build_notebooks import BAR, KERNEL, ROOT, STUB, stale
-from unlearn_lib.lesson import session
+from unlearn_lib.classroom import session
 
 LEARNER, SOLVED = sorted(ROOT.glob("*.ipynb")), sorted((ROOT / "solutions").glob("*.ipynb"))
 MASTERS = sorted((ROOT / "src").glob("*.py"))

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.small import SMALL, at_quick, small
-from unlearn_lib.lesson import session
-from unlearn_lib.lesson.presets import PRESETS
+from unlearn_lib.classroom import session
+from unlearn_lib.lessons.sizes import PRESETS
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "tests" / "browser" / "demo.py"
@@ -21,7 +21,7 @@ DEMO = ROOT / "tests" / "browser" / "demo.py"
 def show_to(patch: pytest.MonkeyPatch, display: Callable[[Any], object]) -> None:
     """Hand everything that a notebook shows to `display`."""
     for module in ("session", "checks"):
-        patch.setattr(f"unlearn_lib.lesson.{module}.display", lambda found, **_: display(found))
+        patch.setattr(f"unlearn_lib.classroom.{module}.display", lambda found, **_: display(found))
 
 
 @pytest.fixture(scope="session")

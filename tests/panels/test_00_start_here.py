@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 
+from unlearn_lib.classroom import charts
+from unlearn_lib.classroom.panels.controls import picture_of
+from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
+from unlearn_lib.classroom.panels.progress import Progress
+from unlearn_lib.classroom.panels.slider import Slider
 from unlearn_lib.data import Split, load
-from unlearn_lib.lesson import charts
-from unlearn_lib.lesson.controls import picture_of
-from unlearn_lib.lesson.figures import start as figures
-from unlearn_lib.lesson.pickers import EmbeddingPicker
-from unlearn_lib.lesson.progress import Progress
-from unlearn_lib.lesson.slider import Slider
+from unlearn_lib.lessons.start import figures
 from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.metrics.membership import loss_mia
 from unlearn_lib.synthetic import two_moons

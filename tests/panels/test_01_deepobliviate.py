@@ -10,12 +10,12 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
+from unlearn_lib.classroom import charts
+from unlearn_lib.classroom.panels.progress import Progress
 from unlearn_lib.data import Dataset, Examples, Split
-from unlearn_lib.decay import StopRule
-from unlearn_lib.lesson import charts
-from unlearn_lib.lesson.figures import deepobliviate as figures
-from unlearn_lib.lesson.progress import Progress
+from unlearn_lib.lessons.deepobliviate import figures
 from unlearn_lib.methods.deepobliviate import deepobliviate, train_chain
+from unlearn_lib.methods.deepobliviate.decay import StopRule
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Recipe, run
 

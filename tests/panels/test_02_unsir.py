@@ -10,13 +10,13 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
+from unlearn_lib.classroom.panels.controls import picture_of
+from unlearn_lib.classroom.panels.progress import Progress
 from unlearn_lib.data import Examples, Scale
-from unlearn_lib.lesson.controls import picture_of
-from unlearn_lib.lesson.figures import unsir as figures
-from unlearn_lib.lesson.figures.unsir import Point, Scores, scores
-from unlearn_lib.lesson.progress import Progress
+from unlearn_lib.lessons.unsir import figures
+from unlearn_lib.lessons.unsir.figures import Point, Scores, scores
+from unlearn_lib.methods.unsir.noise import Noise
 from unlearn_lib.metrics.relearn import RelearnCurve
-from unlearn_lib.noise import Noise
 from unlearn_lib.params import snapshot
 from unlearn_lib.train import run
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from unlearn_lib.layers import Layers
-from unlearn_lib.lesson import presets
-from unlearn_lib.lesson.controls import picture_of
-from unlearn_lib.lesson.figures import partial as figures
-from unlearn_lib.lesson.figures.partial import Point
-from unlearn_lib.lesson.progress import Progress
+from unlearn_lib.classroom.panels.controls import picture_of
+from unlearn_lib.classroom.panels.progress import Progress
+from unlearn_lib.lessons import sizes as presets
+from unlearn_lib.lessons.partial import figures
+from unlearn_lib.lessons.partial.figures import Point
+from unlearn_lib.methods.layers import Layers
 from unlearn_lib.metrics.membership import loss_mia
 from unlearn_lib.train import run
 

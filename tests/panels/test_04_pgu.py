@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from unlearn_lib.lesson import presets, session
-from unlearn_lib.lesson.controls import picture_of
-from unlearn_lib.lesson.figures import pgu as figures
-from unlearn_lib.lesson.progress import Progress
+from unlearn_lib.classroom import session
+from unlearn_lib.classroom.panels.controls import picture_of
+from unlearn_lib.classroom.panels.progress import Progress
+from unlearn_lib.lessons import sizes as presets
+from unlearn_lib.lessons.pgu import figures
 from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.train import run
 

@@ -10,12 +10,12 @@ import plotly.graph_objects as go
 import torch
 from matplotlib.text import Text
 
+from unlearn_lib.classroom import charts
+from unlearn_lib.classroom.panels.controls import picture_of, table
+from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
+from unlearn_lib.classroom.panels.thumbnails import Thumbnails
 from unlearn_lib.data import Examples
-from unlearn_lib.lesson import charts
-from unlearn_lib.lesson.controls import picture_of, table
-from unlearn_lib.lesson.figures import unsir as unsir_figures
-from unlearn_lib.lesson.pickers import EmbeddingPicker
-from unlearn_lib.lesson.thumbnails import Thumbnails
+from unlearn_lib.lessons.unsir import figures as unsir_figures
 
 AWKWARD = (
     r"$\frac{$",

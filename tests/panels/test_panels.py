@@ -18,14 +18,14 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
+from unlearn_lib.classroom import checks, session
+from unlearn_lib.classroom.charts import matrix_chart, still
+from unlearn_lib.classroom.panels.controls import choice, whole
+from unlearn_lib.classroom.panels.pickers import ids_text, parse_ids
+from unlearn_lib.classroom.panels.thumbnails import Thumbnails
+from unlearn_lib.classroom.panels.unlearn import Explorer, Panel, UnlearnPanel, View
+from unlearn_lib.classroom.panels.worker import Worker
 from unlearn_lib.data import Split
-from unlearn_lib.lesson import checks, session
-from unlearn_lib.lesson.charts import matrix_chart, still
-from unlearn_lib.lesson.controls import choice, whole
-from unlearn_lib.lesson.panels import Explorer, Panel, UnlearnPanel, View
-from unlearn_lib.lesson.pickers import ids_text, parse_ids
-from unlearn_lib.lesson.thumbnails import Thumbnails
-from unlearn_lib.lesson.worker import Worker
 from unlearn_lib.params import state
 from unlearn_lib.train import run
 
@@ -510,7 +510,7 @@ def test_10_stopping_closes_the_generator(demo: SimpleNamespace) -> None:
 @pytest.mark.slow
 def test_10_python_ends_while_a_panel_trains() -> None:
     code = (
-        "from unlearn_lib.lesson.worker import Worker\n"
+        "from unlearn_lib.classroom.panels.worker import Worker\n"
         "import itertools\n"
         "def forever():\n    for i in itertools.count(): yield i\n"
         "worker = Worker('endless')\n"

@@ -20,14 +20,15 @@ from safetensors import safe_open
 
 from tests.oracles import amnesiac_slow, keep_slow
 from tests.toys import blobs, tiny_net
-from unlearn_lib import models, update_log
+from unlearn_lib import models
 from unlearn_lib.data import Scale, keyed_order
-from unlearn_lib.layers import Layers, top
 from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo
+from unlearn_lib.methods.amnesiac import log as update_log
+from unlearn_lib.methods.amnesiac.updates import check_rule, update_nbytes
+from unlearn_lib.methods.layers import Layers, top
 from unlearn_lib.params import add, assign, clone, snapshot, subtract
 from unlearn_lib.store import Folder, StoreError
 from unlearn_lib.train import Recipe, evaluating, run, train
-from unlearn_lib.updates import check_rule, update_nbytes
 
 RECIPE = Recipe("adam", 0.01, batch_size=10, epochs=3)  # 120 samples: 12 batches an epoch
 RULES = ("magnitude", "random", "global")

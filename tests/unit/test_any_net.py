@@ -13,20 +13,19 @@ import torch
 import torch.nn.utils.prune
 from torch import nn
 
-from unlearn_lib.chain import train_chain
 from unlearn_lib.data import Examples, Scale, Split
 from unlearn_lib.methods.amnesiac import amnesiac, record
-from unlearn_lib.methods.deepobliviate import deepobliviate
+from unlearn_lib.methods.deepobliviate import deepobliviate, train_chain
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.partial import ascent, first_reaching, label_flip, wrong_labels
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.sisa import partition, sisa, train_sisa
 from unlearn_lib.methods.unsir import UnsirRecipe, gaussian_noise, retain_subset, unsir
+from unlearn_lib.methods.unsir.noise import balanced_penalty, gaussian, learn_noise, norm_matched
 from unlearn_lib.metrics import audits
 from unlearn_lib.metrics.baselines import mask_logits
 from unlearn_lib.metrics.divergence import untrained_twin, weight_distance
 from unlearn_lib.metrics.scorecard import evaluate
-from unlearn_lib.noise import balanced_penalty, gaussian, learn_noise, norm_matched
 from unlearn_lib.outputs import logits
 from unlearn_lib.params import clone, state
 from unlearn_lib.store import Folder

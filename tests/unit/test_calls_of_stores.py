@@ -18,18 +18,19 @@ from pathlib import Path
 import torch
 from torch import nn
 from tests.toys import CHAIN_RECIPE as R, blobs, tiny_net
-from unlearn_lib import decay
-from unlearn_lib.chain import cut_into_blocks, train_chain
-from unlearn_lib.decay import StopRule, dfa, dfa_points, fit_trend
-from unlearn_lib.layers import Layers, top
+from unlearn_lib.methods.deepobliviate import decay
+from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks, train_chain
+from unlearn_lib.methods.deepobliviate.decay import StopRule, dfa, dfa_points, fit_trend
+from unlearn_lib.methods.layers import Layers, top
 from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo
 from unlearn_lib.methods.deepobliviate import commit, deepobliviate, stitched
 from unlearn_lib.methods.sisa import SisaModel, aggregate, commit as sisa_commit, sisa, train_sisa
 from unlearn_lib.params import snapshot
-from unlearn_lib.partition import Partition, expected_shards, expected_visits, partition, stage_epochs
+from unlearn_lib.methods.sisa import Partition, partition
+from unlearn_lib.methods.sisa.partition import expected_shards, expected_visits, stage_epochs
 from unlearn_lib.store import Folder, StoreError
 from unlearn_lib.train import run
-from unlearn_lib.updates import Updates, kept_entries, update_nbytes
+from unlearn_lib.methods.amnesiac.updates import Updates, kept_entries, update_nbytes
 
 warnings.simplefilter("ignore")
 root, nan = Path(tempfile.mkdtemp()), math.nan

@@ -16,9 +16,9 @@ import torch
 
 from tests.toys import CHAIN_RECIPE, blobs, chain_steps, tiny_net, train_chain_slowly
 from unlearn_lib import store
-from unlearn_lib.chain import cut_into_blocks, train_chain
 from unlearn_lib.methods.amnesiac import Log, record
-from unlearn_lib.methods.deepobliviate import commit, deepobliviate
+from unlearn_lib.methods.deepobliviate import commit, deepobliviate, train_chain
+from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks
 from unlearn_lib.params import state
 from unlearn_lib.store import Folder, StoreError
 from unlearn_lib.train import run, train

@@ -48,8 +48,8 @@ def test_m24_unsir_reads_no_forgotten_sample() -> None:
 
 def test_m24_pgu_reads_no_retained_sample_after_the_request() -> None:
     from unlearn_lib.methods.pgu import forgotten, pgu
-    from unlearn_lib.moments import moments
-    from unlearn_lib.projection import spectra
+    from unlearn_lib.methods.pgu.moments import moments
+    from unlearn_lib.methods.pgu.projection import spectra
 
     split, net = counted(SPLIT), tiny_net()
     run(train(net, SPLIT.forget + SPLIT.retain, Recipe(epochs=2)))

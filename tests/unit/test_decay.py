@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from unlearn_lib.decay import StopRule, dfa, dfa_points, fit_trend
+from unlearn_lib.methods.deepobliviate.decay import StopRule, dfa, dfa_points, fit_trend
 
 X = np.arange(1, 31)
 LAW = (3 * X**-1.2 + 0.5).tolist()

@@ -11,10 +11,10 @@ import torch
 
 from tests.toys import blobs, tiny_net
 from unlearn_lib import models
-from unlearn_lib.chain import cut_into_blocks
 from unlearn_lib.data import Examples, keyed_order
-from unlearn_lib.decay import StopRule
 from unlearn_lib.methods.deepobliviate import commit, deepobliviate, stitched, train_chain
+from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks
+from unlearn_lib.methods.deepobliviate.decay import StopRule
 from unlearn_lib.params import add, assign, clone, l1, snapshot, state, subtract
 from unlearn_lib.store import Folder, StoreError
 from unlearn_lib.train import Recipe, evaluating, run, train

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from unlearn_lib.lesson import environment, session
-from unlearn_lib.lesson.environment import Report, WidgetCheck, check
+from unlearn_lib.classroom import environment, session
+from unlearn_lib.classroom.environment import Report, WidgetCheck, check
 
 NAMES = ("Python", "versions", "torch", "device", "threads", "repeatable", "disk", "data")
 
@@ -139,7 +139,8 @@ def test_checking_changes_no_random_stream_and_leaves_no_file(
 def test_without_torch_the_check_still_answers() -> None:
     """It is imported, and called, before anything that needs torch."""
     code = (
-        "import sys; sys.modules['torch'] = None; from unlearn_lib.lesson import environment as e; e.check()"
+        "import sys; sys.modules['torch'] = None; "
+        "from unlearn_lib.classroom import environment; environment.check()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ}

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import inspect
-import pkgutil
 import re
 from collections.abc import Callable
-from importlib import import_module
 from types import ModuleType
 
 import pytest
 import torch
 
+from unlearn_lib.classroom import words
 from unlearn_lib.data import Examples
-from unlearn_lib.lesson import findings
-from unlearn_lib.lesson.figures.partial import Point
-from unlearn_lib.lesson.figures.unsir import Scores
-from unlearn_lib.lesson.findings import (
-    deepobliviate,
-    partial,
-    pgu,
-    relearn,
-    side_by_side,
-    start,
-    unsir,
-    words,
-)
+from unlearn_lib.lessons.deepobliviate import findings as deepobliviate
+from unlearn_lib.lessons.partial import findings as partial
+from unlearn_lib.lessons.partial.figures import Point
+from unlearn_lib.lessons.pgu import findings as pgu
+from unlearn_lib.lessons.side_by_side import findings as side_by_side
+from unlearn_lib.lessons.start import findings as start
+from unlearn_lib.lessons.unsir import findings as unsir
+from unlearn_lib.lessons.unsir.figures import Scores
+from unlearn_lib.methods.unsir.noise import Noise
 from unlearn_lib.metrics.membership import loss_mia
 from unlearn_lib.metrics.relearn import RelearnTime
-from unlearn_lib.noise import Noise
 
 KNOWN, GONE, HARMED = Point(1.0, 0.98), Point(0.02, 0.95), Point(0.02, 0.4)
 STUBBORN = Point(0.58, 0.94)
@@ -244,10 +238,10 @@ CASES: dict[str, Case] = {
         lambda: unsir.summary(Scores(0.4, 1), Scores(0.8, 1), Scores(0, 1), (0, 0), (0, 0), (0, 0)),
         "not always enough",
     ),
-    "sooner": (lambda: relearn.relearned(times(3), times(9)), "sooner"),
-    "later": (lambda: relearn.relearned(times(80, True), times(9)), "later"),
-    "as late": (lambda: relearn.relearned(times(9), times(9)), "about as late"),
-    "undefined": (lambda: relearn.relearned(times(9), times(80, True)), "within 80 batches"),
+    "sooner": (lambda: words.relearned(times(3), times(9)), "sooner"),
+    "later": (lambda: words.relearned(times(80, True), times(9)), "later"),
+    "as late": (lambda: words.relearned(times(9), times(9)), "about as late"),
+    "undefined": (lambda: words.relearned(times(9), times(80, True)), "within 80 batches"),
     # lesson 03
     "learned": (lambda: partial.learned(0.93), "has learned"),
     "not learned": (lambda: partial.learned(0.2), "hardly knows this class.*20.0%"),
@@ -476,12 +470,12 @@ CASES: dict[str, Case] = {
         lambda: pgu.summary(WORSE, spread(0.05), dict.fromkeys(KEPT, 1.0)),
         "not forget a class as cleanly; for single.*as much",
     ),
-    # lesson 05
+    # lesson 09
     "SGD's is gone": (
         lambda: side_by_side.undone(((1.0, 0.7), (0.0, 0.6)), ((1.0, 0.7), (1.0, 0.7)), "adam"),
         "adam's is not.*10.0 points of test accuracy with SGD.*stayed .adam",
     ),
-    "both gone, 05": (
+    "both gone, 09": (
         lambda: side_by_side.undone(((1.0, 0.7), (0.0, 0.7)), ((1.0, 0.7), (0.0, 0.7)), "adam"),
         "Both backdoors are gone",
     ),
@@ -489,7 +483,7 @@ CASES: dict[str, Case] = {
         lambda: side_by_side.undone(((1.0, 0.7), (1.0, 0.7)), ((1.0, 0.7), (0.0, 0.7)), "adam"),
         "SGD's is not",
     ),
-    "neither gone, 05": (
+    "neither gone, 09": (
         lambda: side_by_side.undone(((1.0, 0.7), (1.0, 0.7)), ((1.0, 0.7), (1.0, 0.7)), "adam"),
         "Neither backdoor",
     ),
@@ -532,14 +526,12 @@ def test_the_numbers_choose_the_sentence(name: str) -> None:
     assert said.endswith((".", "?", "!", ".)", "?)", "*")), said
 
 
-MODULES = [import_module(f"{findings.__name__}.{m.name}") for m in pkgutil.iter_modules(findings.__path__)]
+MODULES = (start, deepobliviate, unsir, partial, pgu, side_by_side)
 
 
-@pytest.mark.parametrize(
-    "module", [m for m in MODULES if m is not words], ids=lambda m: m.__name__.split(".")[-1]
-)
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__.split(".")[-2])
 def test_every_finding_was_fed_numbers_of_several_kinds(module: ModuleType) -> None:
-    short = module.__name__.split(".")[-1]
+    short = module.__name__.split(".")[-2]
     for name in module.__all__:
         fed = [case for case, (says, _) in CASES.items() if f"{short}.{name}(" in inspect.getsource(says)]
         assert len(fed) >= 2, f"{short}.{name}"

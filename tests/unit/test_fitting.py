@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 
 from unlearn_lib import models
-from unlearn_lib.chain import cut_into_blocks
+from unlearn_lib.classroom import session
+from unlearn_lib.contest.task import KINDS, Knobs, Task, three_requests
 from unlearn_lib.data import DataError, Dataset, Examples, Scale, load, names
-from unlearn_lib.lesson import fitting, presets, session
-from unlearn_lib.lesson.contest import KINDS, Knobs, Task, three_requests
-from unlearn_lib.lesson.fitting import fitted
+from unlearn_lib.lessons import fitting
+from unlearn_lib.lessons import sizes as presets
+from unlearn_lib.lessons.fitting import fitted
 from unlearn_lib.methods.amnesiac import packed
+from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks
 from unlearn_lib.methods.sisa import partition
 from unlearn_lib.methods.unsir import retain_subset
 from unlearn_lib.train import Recipe
@@ -163,7 +165,7 @@ def test_lesson_04_tests_and_validates_with_every_class(kind: str, preset: str) 
 
 
 @cases("side_by_side")
-def test_lesson_05_has_room_for_its_requests_and_its_attack(kind: str, preset: str, tmp_path: Path) -> None:
+def test_lesson_09_has_room_for_its_requests_and_its_attack(kind: str, preset: str, tmp_path: Path) -> None:
     sizes, train, _ = sizes_of("side_by_side", kind, preset)
     validation = train.head(sizes["validation"])
     base = train.without(validation.ids)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from unlearn_lib.layers import Layers, random_scores, top
+from unlearn_lib.methods.layers import Layers, random_scores, top
 from unlearn_lib.params import snapshot
 
 SHAPES = {"conv.weight": (4, 6), "conv.bias": (4,), "scale": (), "fc.weight": (3, 4), "fc.bias": (3,)}

@@ -11,15 +11,14 @@ import traitlets
 
 from tests.toys import CHAIN_RECIPE, blobs, chain_steps, tiny_net
 from unlearn_lib import check
+from unlearn_lib.classroom.panels.pickers import EmbeddingPicker, parse_ids
+from unlearn_lib.classroom.panels.thumbnails import Thumbnails
+from unlearn_lib.contest.task import Task
 from unlearn_lib.data import Examples, Split
-from unlearn_lib.lesson.contest import Task
-from unlearn_lib.lesson.pickers import EmbeddingPicker, parse_ids
-from unlearn_lib.lesson.thumbnails import Thumbnails
 from unlearn_lib.methods.amnesiac import amnesiac, packed, record
 from unlearn_lib.methods.deepobliviate import deepobliviate
-from unlearn_lib.methods.sisa import sisa, train_sisa
+from unlearn_lib.methods.sisa import partition, sisa, train_sisa
 from unlearn_lib.metrics.backdoor import corner_trigger, poison
-from unlearn_lib.partition import partition
 from unlearn_lib.store import Folder
 from unlearn_lib.train import run
 

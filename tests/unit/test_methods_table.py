@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.toys import blobs, tiny_net
+from unlearn_lib.contest.task import KINDS, METHODS, Kind, Knobs, Method, Task, learner, plain
 from unlearn_lib.data import Examples, Split
-from unlearn_lib.lesson.contest import KINDS, METHODS, Kind, Knobs, Method, Task, learner, plain
 from unlearn_lib.metrics.backdoor import corner_trigger, poison
 from unlearn_lib.params import clone, state
 from unlearn_lib.train import Recipe, Step, run

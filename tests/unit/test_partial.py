@@ -18,7 +18,7 @@ from scipy.stats import chisquare
 from tests.oracles import naive_unlearning
 from tests.toys import blobs, tiny_net
 from unlearn_lib.data import Split, keyed_order
-from unlearn_lib.layers import Layers
+from unlearn_lib.methods.layers import Layers
 from unlearn_lib.methods.partial import ascent, first_reaching, label_flip, selected, wrong_labels
 from unlearn_lib.params import clone, snapshot
 from unlearn_lib.train import Recipe, cross_entropy, evaluating, run, train
@@ -269,9 +269,9 @@ def test_a17_above_the_cap_nothing_moves(net, by_class):
 
 FINGERPRINT = """
 import torch
-from unlearn_lib.layers import Layers
+from unlearn_lib.methods.layers import Layers
 from unlearn_lib.methods.partial import selected, wrong_labels
-from unlearn_lib.updates import Updates
+from unlearn_lib.methods.amnesiac.updates import Updates
 L = Layers({"w": (40, 6), "b": (50,)})
 s = torch.zeros(290)
 found = [selected(L, 0.3, rule, s, 7, t).tolist() for rule in ("stochastic", "fixed") for t in (1, 2)]

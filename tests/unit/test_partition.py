@@ -7,7 +7,8 @@ import torch
 
 from tests.toys import blobs
 from unlearn_lib.data import keyed_order
-from unlearn_lib.partition import Partition, expected_shards, expected_visits, partition, stage_epochs
+from unlearn_lib.methods.sisa import Partition, partition
+from unlearn_lib.methods.sisa.partition import expected_shards, expected_visits, stage_epochs
 
 DATA = blobs(24)
 CELLS = Partition.of([torch.tensor(ids) for ids in ([0, 1], [2], [3], [4, 5, 6], [7], [])], 3)

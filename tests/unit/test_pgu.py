@@ -13,9 +13,8 @@ from torch import nn
 
 from tests.oracles import forget_loss_slow, patch_moment_slow
 from tests.toys import blobs, tiny_net
-from unlearn_lib import models, moments, params
+from unlearn_lib import models, params
 from unlearn_lib.data import Batch, Examples, Split
-from unlearn_lib.methods import pgu as method
 from unlearn_lib.methods.pgu import (
     CLASS,
     SAMPLES,
@@ -26,15 +25,17 @@ from unlearn_lib.methods.pgu import (
     forget_loss,
     forgotten,
     matched,
+    method,
+    moments,
     overtaken,
     pgu,
     retain_dropped,
 )
+from unlearn_lib.methods.pgu.moments import UnsupportedModule, layers, load_moments, save_moments
+from unlearn_lib.methods.pgu.projection import Projector, cumulative, rank, spectra, spectrum
+from unlearn_lib.methods.pgu.qualify import patches
 from unlearn_lib.methods.retrain import retrain
-from unlearn_lib.moments import UnsupportedModule, layers, load_moments, save_moments
 from unlearn_lib.outputs import losses
-from unlearn_lib.projection import Projector, cumulative, rank, spectra, spectrum
-from unlearn_lib.qualify import patches
 from unlearn_lib.store import StoreError
 from unlearn_lib.train import Recipe, run, train
 

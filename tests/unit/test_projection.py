@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from unlearn_lib.projection import Projector, Spectrum, cumulative, rank, spectrum
+from unlearn_lib.methods.pgu.projection import Projector, Spectrum, cumulative, rank, spectrum
 
 VALUES = torch.tensor([9.0, 4.0, 1.0, 0.0], dtype=torch.float64)
 

@@ -20,11 +20,10 @@ from torchvision.models.mobilenetv3 import MobileNetV3, _mobilenet_v3_conf
 
 from tests.toys import blobs, tiny_net
 from unlearn_lib.data import Examples, Scale, Split
-from unlearn_lib.methods.pgu import StopRule, forgotten, matched, overtaken, pgu, retain_dropped
-from unlearn_lib.moments import UnsupportedModule, load_moments, moments, save_moments
-from unlearn_lib.projection import Projector, cumulative, rank, ranks, spectra, spectrum
-from unlearn_lib.qualify import patches, qualify
-from unlearn_lib.stopping import Score
+from unlearn_lib.methods.pgu import Score, StopRule, forgotten, matched, overtaken, pgu, retain_dropped
+from unlearn_lib.methods.pgu.moments import UnsupportedModule, load_moments, moments, save_moments
+from unlearn_lib.methods.pgu.projection import Projector, cumulative, rank, ranks, spectra, spectrum
+from unlearn_lib.methods.pgu.qualify import patches, qualify
 from unlearn_lib.store import save_tensors
 from unlearn_lib.train import Recipe, run
 
@@ -384,7 +383,8 @@ REFUSED = {
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_kept_is_refused_before_the_moments(name, monkeypatch):
-    monkeypatch.setattr("unlearn_lib.moments._accumulate", None)  # nothing expensive may be reached
+    # nothing expensive may be reached
+    monkeypatch.setattr("unlearn_lib.methods.pgu.moments._accumulate", None)
     make, message = REFUSED[name]
     net = make().eval()
     before = torch.random.get_rng_state()

@@ -22,8 +22,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from unlearn_lib.classroom import session
 from unlearn_lib.data import DataError
-from unlearn_lib.lesson import presets, session
+from unlearn_lib.lessons import sizes as presets
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Recipe
 
@@ -102,7 +103,7 @@ def test_the_folder_of_a_killed_session_is_removed_by_the_next_and_no_other(
     living = [session.start("deepobliviate", preset="quick").folder for _ in range(2)]
     code = (
         "import sys, tempfile; tempfile.tempdir = sys.argv[1]\n"
-        "from unlearn_lib.lesson import session\nsession.start('deepobliviate', preset='quick')"
+        "from unlearn_lib.classroom import session\nsession.start('deepobliviate', preset='quick')"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
     assert all(folder.is_dir() for folder in living)  # those of a process that lives

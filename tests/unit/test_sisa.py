@@ -18,13 +18,22 @@ from tests.oracles import batch_visits_slow, shard_slow, vote_slow
 from tests.toys import blobs, tiny_net
 from unlearn_lib import models
 from unlearn_lib.data import Examples, Split
-from unlearn_lib.methods import sisa as method
 from unlearn_lib.methods.retrain import retrain
-from unlearn_lib.methods.sisa import Ensemble, Partition, SisaModel, aggregate, commit, sisa, train_sisa
+from unlearn_lib.methods.sisa import (
+    Ensemble,
+    Partition,
+    SisaModel,
+    aggregate,
+    commit,
+    method,
+    partition,
+    sisa,
+    train_sisa,
+)
+from unlearn_lib.methods.sisa.partition import expected_shards, expected_visits, stage_epochs
 from unlearn_lib.metrics.accuracy import accuracy, logits
 from unlearn_lib.metrics.scorecard import evaluate
 from unlearn_lib.params import state
-from unlearn_lib.partition import expected_shards, expected_visits, partition, stage_epochs
 from unlearn_lib.store import Folder, StoreError
 from unlearn_lib.train import Recipe, run, train
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from tests.oracles import pair_counting_auc
 from tests.toys import blobs, tiny_net
+from unlearn_lib.methods.pgu import Score, StopRule, forgotten, matched, overtaken, retain_dropped
 from unlearn_lib.outputs import accuracy, losses
-from unlearn_lib.stopping import Score, StopRule, forgotten, matched, overtaken, retain_dropped
 
 
 def rule(**settings: bool) -> StopRule:

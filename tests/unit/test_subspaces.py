@@ -9,8 +9,8 @@ import pytest
 import scipy.linalg
 import torch
 
+from unlearn_lib.methods.pgu.projection import spectrum
 from unlearn_lib.metrics.subspaces import along, cumulative, drift, leak, movable, principal_angles, survival
-from unlearn_lib.projection import spectrum
 
 
 def normal(*shape, seed=0):

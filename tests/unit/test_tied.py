@@ -10,19 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.toys import blobs
-from unlearn_lib.chain import train_chain
 from unlearn_lib.data import Split
-from unlearn_lib.layers import Layers
-from unlearn_lib.methods import deepobliviate as chains
-from unlearn_lib.methods import sisa as shards
 from unlearn_lib.methods.amnesiac import amnesiac, record
+from unlearn_lib.methods.deepobliviate import method as chains
+from unlearn_lib.methods.deepobliviate import train_chain
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
+from unlearn_lib.methods.layers import Layers
 from unlearn_lib.methods.partial import ascent, label_flip
 from unlearn_lib.methods.retrain import retrain
+from unlearn_lib.methods.sisa import method as shards
+from unlearn_lib.methods.sisa import partition
 from unlearn_lib.methods.unsir import UnsirRecipe, unsir
 from unlearn_lib.metrics.divergence import weight_distance
 from unlearn_lib.params import add, assign, clone, gradients, l1, scale, snapshot, state, subtract
-from unlearn_lib.partition import partition
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Recipe, run, train
 

@@ -30,10 +30,17 @@ from unlearn_lib.methods.unsir import (
     retain_subset,
     unsir,
 )
+from unlearn_lib.methods.unsir.noise import (
+    Noise,
+    balanced_penalty,
+    gaussian,
+    learn_noise,
+    norm_matched,
+    objective,
+)
 from unlearn_lib.metrics import evaluate
 from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.metrics.audits import recalibrated
-from unlearn_lib.noise import Noise, balanced_penalty, gaussian, learn_noise, norm_matched, objective
 from unlearn_lib.params import clone, frozen_copy, snapshot, state
 from unlearn_lib.train import Recipe, Step, Unlearned, run, train
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unlearn_lib.layers import Layers, random_scores
-from unlearn_lib.updates import Updates, check_rule, kept_entries, update_nbytes
+from unlearn_lib.methods.amnesiac import Updates
+from unlearn_lib.methods.amnesiac.updates import check_rule, kept_entries, update_nbytes
+from unlearn_lib.methods.layers import Layers, random_scores
 
 LAYERS = Layers({"w": (2, 5), "b": (6,)})
 ROWS = torch.tensor(

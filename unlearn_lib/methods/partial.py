@@ -49,7 +49,7 @@ from torch import Tensor, nn
 
 from unlearn_lib import check
 from unlearn_lib.data import Batch, Examples, Split, keyed_order, mix
-from unlearn_lib.layers import Group, Keep, Layers, random_scores
+from unlearn_lib.methods.layers import Group, Keep, Layers, random_scores
 from unlearn_lib.outputs import accuracy, answer, device_of, dtype_of, evaluating
 from unlearn_lib.params import Params, clone, gradients, snapshot
 from unlearn_lib.train import Recipe, Step, Unlearned, cross_entropy, train

@@ -1,8 +1,9 @@
 """Geometry of retained and forgotten inputs: what a projected update can still do, for every rank at once.
 
 All functions take arrays and are cheap: one eigendecomposition M_r = U diag(lambda) U^T a layer (see
-`unlearn_lib.projection`) answers for every retention level, so that a slider only reads an entry. Arrays over
-the rank k have length D + 1: entry k is the value when the first k directions are protected.
+`unlearn_lib.methods.pgu.projection`) answers for every retention level, so that a slider only reads an
+entry. Arrays over the rank k have length D + 1: entry k is the value when the first k directions are
+protected.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unlearn_lib import check
-from unlearn_lib.projection import Rule, cumulative, rank
+from unlearn_lib.methods.pgu.projection import Rule, cumulative, rank
 
 __all__ = [
     "Drift",

@@ -1,1 +1,0 @@
-"""What only notebooks use: session, plots, panels, checks."""

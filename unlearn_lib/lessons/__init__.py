@@ -1,0 +1,1 @@
+"""The lessons: sizes, and one shelf each."""

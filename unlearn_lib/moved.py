@@ -1,0 +1,66 @@
+"""Import paths of version 0.1 that still work, with a `DeprecationWarning` that names the new one.
+
+They go with version 0.3.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+__all__ = ["MOVED"]
+
+MOVED = {
+    "chain": "methods.deepobliviate.chain",
+    "decay": "methods.deepobliviate.decay",
+    "layers": "methods.layers",
+    "moments": "methods.pgu.moments",
+    "noise": "methods.unsir.noise",
+    "partition": "methods.sisa.partition",
+    "projection": "methods.pgu.projection",
+    "stages": "methods.stages",
+    "stopping": "methods.pgu.stopping",
+    "update_log": "methods.amnesiac.log",
+    "updates": "methods.amnesiac.updates",
+    "lesson": "classroom",
+    "lesson.charts": "classroom.charts",
+    "lesson.contest": "contest.task",
+    "lesson.controls": "classroom.panels.controls",
+    "lesson.league": "contest.arena",
+    "lesson.panels": "classroom.panels.unlearn",
+    "lesson.pickers": "classroom.panels.pickers",
+    "lesson.presets": "lessons.sizes",
+    "lesson.session": "classroom.session",
+}
+
+
+class _Forward(MetaPathFinder, Loader):
+    """Finds a module under its old name, and hands out the one of the new name."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A spec, where this is an old name."""
+        if fullname.removeprefix("unlearn_lib.") not in MOVED:
+            return None
+        return ModuleSpec(fullname, self, is_package=fullname == "unlearn_lib.lesson")
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """An empty one, to be replaced."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Import the new module, and let it stand under both names."""
+        old = module.__name__
+        new = f"unlearn_lib.{MOVED[old.removeprefix('unlearn_lib.')]}"
+        warnings.warn(f"{old} has moved to {new}.", DeprecationWarning, stacklevel=2)
+        found = importlib.import_module(new)
+        if module.__spec__ is not None and module.__spec__.submodule_search_locations is None:
+            sys.modules[old] = found
+
+
+sys.meta_path.append(_Forward())
