@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,11 @@ SYSTEMS = {
     "macOS": {"sys_platform": "darwin", "os_name": "posix", "platform_machine": "arm64"},
     "Windows": {"sys_platform": "win32", "os_name": "nt", "platform_machine": "AMD64"},
 }
+
+
+OURS = {"unlearn_lib", "ci", "campaigns"}
+NAMES = {"PIL": "pillow", "sklearn": "scikit-learn"}  # packages that are imported under another name
+RUN = {"ipykernel", "jupyterlab", "kaleido"}  # needed, but never imported: programs, and what plotly calls
 
 
 @cache
@@ -51,6 +59,34 @@ def pins(name: str) -> list[Requirement]:
 def pinned(pin: Requirement) -> Version:
     (clause,) = pin.specifier
     return Version(clause.version)
+
+
+def imports(folder: str) -> Iterator[tuple[str, str]]:
+    """Every package that is imported below a folder, as pip names it, with the file that imports it."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                modules = [node.module or ""]
+            else:
+                modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in {module.partition(".")[0] for module in modules}:
+                if name not in sys.stdlib_module_names | OURS:
+                    yield canonicalize_name(NAMES.get(name, name)), str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("folder", ["unlearn_lib", "ci"])
+def test_what_is_imported_is_declared(folder: str) -> None:
+    declared = {Requirement(line).name for line in project()["dependencies"]}
+    if folder == "ci":  # some of it serves those who test and develop
+        declared = {requirement.name for requirement in wanted()}
+    missing = {name: path for name, path in imports(folder) if canonicalize_name(name) not in declared}
+    assert not missing, f"imported, but not in pyproject.toml: {missing}"
+
+
+def test_what_is_declared_is_needed() -> None:
+    used = {name for folder in ("unlearn_lib", "ci") for name, _ in imports(folder)}
+    idle = {Requirement(line).name for line in project()["dependencies"]} - used - RUN
+    assert not idle, f"in pyproject.toml, but nothing imports it: {idle}"
 
 
 @pytest.mark.parametrize("requirement", wanted(), ids=lambda r: r.name)
