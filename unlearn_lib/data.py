@@ -22,6 +22,7 @@ from torch import Tensor
 from unlearn_lib import check, files, pictures
 from unlearn_lib.check import Ids
 from unlearn_lib.files import DataError
+from unlearn_lib.gather import gathered
 
 __all__ = [
     "Batch",
@@ -156,6 +157,28 @@ class Examples:
         inputs = check.as_tensor("x", x)
         return cls(inputs, check.labels(y), torch.arange(inputs.shape[0] if inputs.ndim else 0), scale)
 
+    @classmethod
+    def of_dataset(cls, source: Any, scale: Scale | None = None) -> Examples:
+        """Your own data set, read once from its first sample to its last, and numbered 0, 1, 2, ...
+
+        What its transforms give at that moment is kept. Random augmentation would be frozen into the samples,
+        and is warned of: hand over the data set without it.
+
+        Args:
+            source: a `torch.utils.data.Dataset` of pairs (input, label), or of mappings with such a pair; a
+                `DataLoader`, of which the data set counts and not the order; or a pair of tensors, arrays or
+                lists. Inputs are tensors, arrays or PIL images, all of one shape.
+            scale: of uint8 inputs; by default the one that gives each channel mean 0 and deviation 1.
+
+        Raises:
+            TypeError: `source` is no data set, or its samples are no pairs.
+            ValueError: it is empty, its inputs differ in shape, or a label is no class.
+        """
+        x, y = gathered(source)
+        if x.dtype == torch.uint8 and scale is None:
+            scale = Scale.of(x)
+        return cls.of(x, y, scale)
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -271,9 +294,13 @@ def check_examples(name: str, value: Any, *, least: int = 1) -> Examples:
         TypeError: something else.
         ValueError: fewer samples.
     """
-    found = check.instance(
-        name, value, Examples, remedy="`Examples.of(x, y)` makes them from inputs [n, ...] and labels [n]."
+    foreign = isinstance(value, torch.utils.data.Dataset | torch.utils.data.DataLoader)
+    remedy = (
+        f"`Examples.of_dataset({name})` makes them from your own data set."
+        if foreign
+        else "`Examples.of(x, y)` makes them from inputs [n, ...] and labels [n]."
     )
+    found = check.instance(name, value, Examples, remedy=remedy)
     if len(found) < least:
         wanted = "one sample" if least == 1 else f"{least} samples"
         raise ValueError(f"`{name}` must hold at least {wanted}; got {len(found) or 'none'}.")

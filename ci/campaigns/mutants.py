@@ -36,7 +36,18 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 GOAL = 0.9
 
-PRIMITIVES = ("check", "data", "files", "models", "outputs", "params", "pictures", "store", "synthetic")
+PRIMITIVES = (
+    "check",
+    "data",
+    "files",
+    "gather",
+    "models",
+    "outputs",
+    "params",
+    "pictures",
+    "store",
+    "synthetic",
+)
 PRIMITIVES += ("tombstones", "train")
 
 # Whose tests a module's mutants meet, after those of its own name; where it has none, these are its own.

@@ -18,6 +18,7 @@ HEAVY = {"matplotlib", "plotly", "ipywidgets", "anywidget", "IPython", "kaleido"
 RANKS = {
     "check": 0,
     "files": 0,
+    "gather": 0,
     "pictures": 0,
     "data": 0,
     "params": 0,

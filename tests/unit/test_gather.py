@@ -1,0 +1,127 @@
+"""Somebody else's data set becomes `Examples`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+import unlearn_lib as ul
+from tests.toys import blobs, tiny_net
+from unlearn_lib.data import Scale, check_examples
+
+X = torch.arange(24, dtype=torch.float32).reshape(6, 4)
+Y = torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+class Mine(Dataset):
+    """A data set that gives what it is told to."""
+
+    def __init__(self, *samples: Any) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, place: int) -> Any:
+        return self.samples[place]
+
+
+class Stream(IterableDataset):
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
+        return zip(X, Y.tolist(), strict=True)
+
+
+class Jittered(Mine):
+    def __getitem__(self, place: int) -> Any:
+        return torch.randn(4), place
+
+
+PAIRS = [(x, int(y)) for x, y in zip(X, Y, strict=True)]
+SOURCES = {
+    "a data set of pairs": Mine(*PAIRS),
+    "labels as tensors": Mine(*zip(X, Y, strict=True)),
+    "lists of numbers": Mine(*[(x.tolist(), y) for x, y in PAIRS]),
+    "arrays": Mine(*[(x.numpy(), np.int64(y)) for x, y in PAIRS]),
+    "mappings": Mine(*[{"image": x, "label": y} for x, y in PAIRS]),
+    "more than a pair": Mine(*[(x, y, "name of the file") for x, y in PAIRS]),
+    "a tensor data set": TensorDataset(X, Y),
+    "a shuffled loader": DataLoader(TensorDataset(X, Y), batch_size=4, shuffle=True),
+    "a stream": Stream(),
+    "two tensors": (X, Y),
+    "two arrays": (X.numpy(), Y.numpy()),
+    "two lists": [X.tolist(), Y.tolist()],
+    "a list of pairs": PAIRS,
+}
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_any_data_set_becomes_the_same_examples(source: Any) -> None:
+    found = ul.Examples.of_dataset(source)
+    assert torch.equal(found.x, X)
+    assert torch.equal(found.y, Y)
+    assert found.ids.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("mode", "shape"), [("L", [1, 2, 3]), ("RGB", [3, 2, 3]), ("RGBA", [3, 2, 3])])
+def test_pictures_become_bytes_with_a_scale(mode: str, shape: list[int]) -> None:
+    picture = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3)).convert(mode)
+    found = ul.Examples.of_dataset(Mine((picture, 0), (picture, 1)))
+    assert (found.x.dtype, list(found.x.shape[1:])) == (torch.uint8, shape)
+    assert found.x[0, 0].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert found.scale == Scale.of(found.x)
+
+
+def test_a_scale_of_ones_own_is_kept() -> None:
+    scale = Scale((128.0,), (64.0,))
+    found = ul.Examples.of_dataset((torch.zeros(2, 1, 3, 3, dtype=torch.uint8), [0, 1]), scale)
+    assert found.scale == scale
+
+
+def test_random_augmentation_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match="gives another input each time it is read"):
+        ul.Examples.of_dataset(Jittered(1, 2))
+
+
+REFUSED = {
+    "nothing": (Mine(), ValueError, "must hold at least one sample; got none"),
+    "a number": (3, TypeError, "must be a torch Dataset, a DataLoader or a pair"),
+    "a word": ("mnist", TypeError, "must be a torch Dataset"),
+    "one tensor": (X, TypeError, "must be a torch Dataset"),
+    "inputs without labels": (Mine(*X), TypeError, r"pairs \(input, label\); sample 0 is Tensor"),
+    "unequal shapes": (Mine((X[0], 0), (X[0, :2], 1)), ValueError, "sample 1 is .* Resize them"),
+    "a vector as label": (Mine((X[0], [0, 1])), ValueError, "one label a sample.*sample 0"),
+    "names as labels": (Mine((X[0], "cat")), TypeError, "`label`|labels"),
+    "fractions as labels": (Mine((X[0], 0.5)), ValueError, "whole"),
+    "strange keys": (Mine({"a": X[0], "b": 0}), TypeError, "sample 0 has a, b"),
+}
+
+
+@pytest.mark.parametrize(("source", "error", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_data_set_is_refused_by_name(source: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        ul.Examples.of_dataset(source)
+
+
+@pytest.mark.parametrize("source", [Mine(*PAIRS), DataLoader(Mine(*PAIRS))], ids=["data set", "loader"])
+def test_a_data_set_where_examples_belong_is_told_the_way(source: Any) -> None:
+    with pytest.raises(TypeError, match=r"Examples\.of_dataset\(retain\)"):
+        check_examples("retain", source)
+
+
+def test_ten_lines_are_enough_for_a_net_and_data_of_ones_own() -> None:
+    every = blobs(90)
+    theirs = Mine(*zip(every.x.float(), every.y.tolist(), strict=True))
+    data = ul.Examples.of_dataset(theirs)
+    test, train = data.head(30), data.without(data.head(30).ids)
+    model, twin = tiny_net().float(), tiny_net(seed=1).float()
+    split = ul.Split.by_class(train, 1)
+    retrained = ul.run(ul.retrain(twin, split, ul.Recipe(lr=0.1, epochs=3))).model
+    result = ul.run(ul.unsir(model, [1], ul.retain_subset(train, [1], per_class=5)))
+    card = ul.evaluate(result.model, split=split, test=test, original=model, retrained=retrained)
+    assert card["accuracy", "forget"].unlearned <= 1

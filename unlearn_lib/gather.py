@@ -1,0 +1,99 @@
+"""Somebody else's data set, whatever its samples look like, as a tensor of inputs and one of labels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from unlearn_lib import check
+
+__all__ = ["gathered"]
+
+# What data sets that give mappings call an input and its label.
+PAIRS = (("x", "y"), ("image", "label"), ("img", "label"), ("pixel_values", "labels"), ("input", "target"))
+
+
+def gathered(source: Any) -> tuple[Tensor, Tensor]:
+    """The inputs [n, ...] and labels [n] of a data set, read once, in its order.
+
+    Args:
+        source: a torch `Dataset` of pairs or of mappings, a `DataLoader`, or a pair (x, y).
+
+    Raises:
+        TypeError: no data set, or samples that are no pairs.
+        ValueError: no sample, or inputs of several shapes.
+    """
+    if isinstance(source, DataLoader):
+        source = source.dataset
+    if isinstance(source, TensorDataset):
+        source = source.tensors[:2]
+    if isinstance(source, tuple | list) and len(source) == 2 and not isinstance(source[0], tuple):
+        return check.as_tensor("x", source[0]), check.labels(check.as_tensor("y", source[1]))
+    if not isinstance(source, Dataset | Iterable) or isinstance(source, str | bytes | Mapping | Tensor):
+        raise TypeError(
+            f"`source` must be a torch Dataset, a DataLoader or a pair (x, y); got {check.brief(source)}."
+        )
+    pairs = [_pair(place, sample) for place, sample in enumerate(_samples(source))]
+    if not pairs:
+        raise ValueError("`source` must hold at least one sample; got none.")
+    inputs, labels = zip(*pairs, strict=True)
+    for place, one in enumerate(inputs):
+        if one.shape != inputs[0].shape or one.dtype != inputs[0].dtype:
+            raise ValueError(
+                f"`source` must give inputs of one shape and dtype; sample 0 is {check.brief(inputs[0])}, "
+                f"sample {place} is {check.brief(one)}. Resize them in the data set's transform."
+            )
+    _warn_if_random(source, inputs[0])
+    return torch.stack(inputs), check.labels(torch.stack(labels))
+
+
+def _samples(source: Any) -> Iterator[Any]:
+    """Every sample, by number where the data set has a length: not all data sets end when iterated."""
+    if isinstance(source, Sized) and hasattr(source, "__getitem__"):
+        return (source[place] for place in range(len(source)))
+    return iter(source)
+
+
+def _pair(place: int, sample: Any) -> tuple[Tensor, Tensor]:
+    if isinstance(sample, Mapping):
+        names = next((pair for pair in PAIRS if set(pair) <= sample.keys()), None)
+        if names is None:
+            raise TypeError(
+                f"`source` must give an input and a label; sample {place} has {', '.join(map(str, sample))}. "
+                "Wrap it: Examples.of(x, y) takes the two columns."
+            )
+        sample = tuple(sample[name] for name in names)
+    if not isinstance(sample, tuple | list) or len(sample) < 2:
+        raise TypeError(f"`source` must give pairs (input, label); sample {place} is {check.brief(sample)}.")
+    label = check.as_tensor("label", sample[1])
+    if label.numel() != 1:
+        raise ValueError(
+            f"`source` must give one label a sample, a class; that of sample {place} is {check.brief(label)}."
+        )
+    return _input(sample[0]), label.reshape(())
+
+
+def _input(value: Any) -> Tensor:
+    """An input as a tensor; a picture as uint8 [channels, height, width]."""
+    if hasattr(value, "getbands"):  # a PIL image
+        pixels = torch.from_numpy(np.array(value.convert("L" if len(value.getbands()) == 1 else "RGB")))
+        return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+    return check.as_tensor("x", value)
+
+
+def _warn_if_random(source: Any, first: Tensor) -> None:
+    """A random transform shows when the first sample is read a second time."""
+    if isinstance(source, Sized) and hasattr(source, "__getitem__"):
+        again = _pair(0, source[0])[0]
+        if again.shape != first.shape or not torch.equal(again, first):
+            warnings.warn(
+                "`source` gives another input each time it is read, as random augmentation does; what was "
+                "read now is kept. Hand over the data set without augmentation.",
+                stacklevel=4,
+            )
