@@ -3,7 +3,8 @@
 Every method gets a grid of a few settings, judged by the average gap to the retrained model: mean over the
 requests that it applies to, over seeds and samples to forget that the lesson does not use. No test sample is
 read: of a part of the training set one half decides when methods stop, the other half judges. Prints every
-setting, the best one marked; the winners stand in `lesson/presets.py` as `knobs`.
+setting, the best one marked. The winners stand in the entries as defaults, and for other data than the digits
+in `unlearn_lib/lessons/side_by_side/sizes.py` as `settings`.
 """
 
 from __future__ import annotations
@@ -23,23 +24,16 @@ import torch
 
 from unlearn_lib.classroom import session as lesson
 from unlearn_lib.contest.arena import Arena
-from unlearn_lib.contest.task import METHODS, Knobs, Task, noisy, three_requests
+from unlearn_lib.contest.entries import METHODS
+from unlearn_lib.contest.method import Method
+from unlearn_lib.contest.task import Task, noisy, three_requests
+from unlearn_lib.lessons.side_by_side.knobs import methods as methods_of
 
 SEEDS = (100, 101)  # the lesson begins at 0
-GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
-    "fine-tune": {"tune_epochs": (1, 2, 5)},
-    "gradient ascent": {"climb_lr": (0.001, 0.005, 0.02, 0.05), "climb_steps": (4, 12)},
-    "DeepObliviate": {"block_epochs": (4, 8, 15), "epsilon": (0.02, 0.1)},
-    "UNSIR": {"penalty": (0.01, 0.1), "impair_lr": (5e-4, 2e-3, 5e-3)},
-    "partial amnesiac": {"keep": (0.1, 0.3, 0.5)},
-    "partial label-flip": {"flip_lr": (0.001, 0.005, 0.02, 0.1), "flip_share": (0.05, 0.2)},
-    "partial optimization": {"ascent_lr": (0.001, 0.005, 0.02, 0.1), "ascent_share": (0.05, 0.2)},
-    "PGU class": {"class_lr": (0.03, 0.3), "class_energy": (0.5, 0.9, 0.98)},
-    "PGU samples": {"samples_lr": (0.03, 0.3), "samples_energy": (0.5, 0.9, 0.98)},
-}
+TUNED = tuple(name for name, method in METHODS.items() if method.grid)
 
 
-def arenas(dataset: str, preset: str, folder: Path) -> list[Arena]:
+def contest(dataset: str, preset: str, folder: Path) -> tuple[list[Arena], dict[str, Method[Any]]]:
     """The lesson's three requests, with other seeds and samples to forget, judged without test samples."""
     session = lesson.start("side_by_side", preset=preset, dataset=dataset, seed=SEEDS[0])
     settings, seed = session.settings, SEEDS[0]
@@ -47,12 +41,18 @@ def arenas(dataset: str, preset: str, folder: Path) -> list[Arena]:
     held = known.head(settings.validation, seed=seed)
     stop = held.head(len(held) // 2)
     requests = three_requests(known.without(held.ids), 5, settings.forget, settings.poisoned, seed=seed)
-    return [
+    arenas = [
         Arena.of(
             [
                 Task(
-                    *(kind, request.data, request.ids, stop, session.recipe.but(seed=s), session.build(s)),
-                    *(folder / f"{kind} {s}", Knobs(**settings.knobs), request.backdoor),
+                    kind=kind,
+                    data=request.data,
+                    ids=request.ids,
+                    validation=stop,
+                    recipe=session.recipe.but(seed=s),
+                    initial=session.build(s),
+                    folder=folder / f"{kind} {s}",
+                    backdoor=request.backdoor,
                 )
                 for s in SEEDS
             ],
@@ -60,21 +60,21 @@ def arenas(dataset: str, preset: str, folder: Path) -> list[Arena]:
         )
         for kind, request in requests.items()
     ]
+    return arenas, methods_of(settings.knobs)
 
 
-def settings_of(name: str) -> Iterator[dict[str, Any]]:
+def settings_of(method: Method[Any]) -> Iterator[dict[str, Any]]:
     """Every combination of a method's grid."""
-    grid = GRIDS[name]
-    for values in itertools.product(*grid.values()):
-        yield dict(zip(grid, values, strict=True))
+    for values in itertools.product(*method.grid.values()):
+        yield dict(zip(method.grid, values, strict=True))
 
 
-def gap(name: str, arena: Arena, changes: dict[str, Any], folder: Path) -> float:
-    """Mean over the seeds of the gap that a method leaves with these settings; infinite if they diverge."""
-    tasks = tuple(task.again(folder / f"{place}", **changes) for place, task in enumerate(arena.tasks))
+def gap(method: Method[Any], arena: Arena, folder: Path) -> float:
+    """Mean over the seeds of the gap that a method leaves; infinite if it diverges."""
+    tasks = tuple(task.again(folder / f"{place}") for place, task in enumerate(arena.tasks))
     tried = replace(arena, tasks=tasks)
     try:
-        return fmean(tried.gap(tried.enter(name, METHODS[name], place)) for place in range(len(tried.tasks)))
+        return fmean(tried.gap(tried.enter(method, place)) for place in range(len(tried.tasks)))
     except FloatingPointError:  # these settings ruin the model
         return math.inf
 
@@ -84,23 +84,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("methods", nargs="*", help="all of: " + ", ".join(GRIDS))
+    parser.add_argument("methods", nargs="*", help="all of: " + ", ".join(TUNED))
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--preset", default="lesson")
     chosen = parser.parse_args()
-    if wrong := [name for name in chosen.methods if name not in GRIDS]:
-        parser.error(f"no such method: {', '.join(wrong)}; choose from {', '.join(GRIDS)}")
+    if wrong := [name for name in chosen.methods if name not in TUNED]:
+        parser.error(f"no such method: {', '.join(wrong)}; choose from {', '.join(TUNED)}")
     with tempfile.TemporaryDirectory(prefix="unlearn-") as top:
-        every = arenas(chosen.dataset, chosen.preset, Path(top) / "originals")
-        print("retrain, the floor:", *(f"{a.kind} {gap('retrain', a, {}, Path(top)):.3f}" for a in every))
-        for name in chosen.methods or GRIDS:
+        arenas, methods = contest(chosen.dataset, chosen.preset, Path(top) / "originals")
+        floor = (f"{arena.kind} {gap(METHODS['retrain'], arena, Path(top)):.3f}" for arena in arenas)
+        print("retrain, the floor:", *floor)
+        for name in chosen.methods or TUNED:
             rows = []
-            for changes in settings_of(name):
+            for changes in settings_of(methods[name]):
                 with tempfile.TemporaryDirectory(dir=top) as folder:
                     gaps = {
-                        a.kind: gap(name, a, changes, Path(folder) / a.kind)
-                        for a in every
-                        if a.kind not in METHODS[name].refuses
+                        arena.kind: gap(methods[name].but(**changes), arena, Path(folder) / arena.kind)
+                        for arena in arenas
+                        if arena.kind not in methods[name].refuses
                     }
                 rows.append((fmean(gaps.values()), changes, gaps))
             best = min(row[0] for row in rows)

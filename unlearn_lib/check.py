@@ -149,7 +149,7 @@ def choice(name: str, value: T, among: Collection[T], *, remedy: str = "") -> T:
     except (TypeError, RuntimeError, ValueError):  # not hashable, or many values
         known = False
     if not known:
-        *most, last = [f'"{one}"' if isinstance(one, str) else f"{one}" for one in among]
+        *most, last = [f'"{one}"' if isinstance(one, str) else f"{one}" for one in among] or ["left out"]
         listed = f"{', '.join(most)} or {last}" if most else last
         raise ValueError(f"`{name}` must be {listed}; got {brief(value)}.{remedy and f' {remedy}'}")
     return value

@@ -48,6 +48,8 @@ CALLS, _, FINE = Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").
 APART = {
     "check": "what the others are checked with; its own tests call it with everything",
     "classroom.environment": "takes what it finds, and reports it",
+    "contest.entries.chart_of_methods": "takes nothing",
+    "contest.method.Settings": "those of a method that has none",
     "data.names": "takes nothing",
     "data.is_path": "asked of anything, it says yes or no",
     "files": "readers that `load` calls; hostile files are a matter of their own",
@@ -66,7 +68,7 @@ APART = {
 RESULTS = (  # what the library makes and hands out; where one is handed back, that function has its bad call
     *("UndoTrace", "ResidualTrace", "MaskTrace", "ProjectionTrace", "SisaTrace", "NoiseTrace", "Unlearned"),
     *("Probe", "Recalibration", "Cost", "WeightDistance", "Calls", "Klom", "Lira", "Auc", "LossAttack"),
-    *("Roc", "AnamnesisIndex", "Noise", "Spectra", "Row", "Scorecard", "Trend", "Entry"),
+    *("Roc", "AnamnesisIndex", "Noise", "Spectra", "Row", "Scorecard", "Trend", "Entry", "Outcome", "Trial"),
 )
 
 
@@ -78,6 +80,7 @@ def prepared(W: Path) -> dict[str, Any]:
     from unlearn_lib.classroom.panels.progress import Progress
     from unlearn_lib.classroom.session import Session
     from unlearn_lib.contest.arena import Arena
+    from unlearn_lib.contest.method import Failure
     from unlearn_lib.contest.task import Task
     from unlearn_lib.data import Dataset, Examples, Scale, Split
     from unlearn_lib.methods.amnesiac import record
@@ -116,6 +119,7 @@ def prepared(W: Path) -> dict[str, Any]:
     J, TR, MG = Judged(P, X.y), corner_trigger((5,), 1.0), Margins(torch.randn(4, 6), plan(4, 6))
     UR, FIG, VIEW = UnsirRecipe(images=4, noise_steps=2), Figure(), View(Figure(), "nothing at all to see")
     TASK = Task("samples", X, SP.forget.ids, TEST, R, build("mlp", (5,), 3), W / "task")
+    FAILS = Failure("nothing", "no reason", str)
     CARD = evaluate(N, original=NL, retrained=N2, split=SP, test=TEST)
     ARENA, PG = Arena.of([TASK], TEST), Progress(SimpleNamespace(), SP, DATASET, N)
     SES = Session("unsir", "quick", SimpleNamespace(model="mlp"), R, DATASET, torch.device("cpu"), 0, W)
@@ -160,6 +164,10 @@ def modules() -> dict[str, Any]:
         short = name.rpartition(".")[2]
         if name.startswith("lessons.") and name.count(".") == 2:  # figures_unsir
             short = "_".join(reversed(name.split(".")[1:]))
+        elif name.startswith("contest.entries."):  # entries_unsir
+            short = f"entries_{short}"
+        elif name == "contest.method":
+            short = "contest_method"
         found[SHORT.get(short, short) if name.startswith("metrics.") else short] = importlib.import_module(
             module.name
         )
@@ -187,8 +195,15 @@ def listed(text: str) -> list[str]:
 
 
 def calls_of(names: dict[str, Any]) -> list[str]:
-    """The bad calls, and one of every chart and sentence of the lessons, with an object for all it takes."""
+    """The bad calls, and such as are made here: of an entry's settings, a lesson's charts and sentences.
+
+    A method gets an object for all that it takes, and so does every chart and sentence.
+    """
     written = listed(CALLS)
+    for short in [name for name in names if name.startswith("entries_")]:
+        for name in [name for name in names[short].__all__ if inspect.isclass(getattr(names[short], name))]:
+            given = inspect.signature(getattr(names[short], name)).parameters
+            written.append(f"{short}.{name}({', '.join(f'{one}=object()' for one in given)})")
     for short in [name for name in names if name.startswith(("figures_", "findings_"))]:
         module = names[short]
         for name in getattr(module, "__all__", ()):

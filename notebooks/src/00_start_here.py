@@ -52,6 +52,7 @@ from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
 from unlearn_lib.classroom.panels.slider import Slider
 from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel
 from unlearn_lib.classroom.session import record, show, tell
+from unlearn_lib.contest.entries import chart_of_methods
 from unlearn_lib.data import Split
 from unlearn_lib.lessons import exercises
 from unlearn_lib.lessons.start import figures, findings
@@ -356,20 +357,16 @@ row = card["accuracy", "forget"]
 tell(findings.scorecard(abs(row.unlearned - row.retrained), row.floor))
 
 # %% [markdown]
-# ## A map of the four papers
+# ## A map of the methods
 # Each lesson teaches a way to come close to the retrained model without its price. They differ in what has to
 # be stored before anybody asks, in what is read when somebody does, and in what that costs.
-#
-# | lesson | forgets | stores in advance | reads at the request | costs |
-# |---|---|---|---|---|
-# | retraining | anything, exactly | nothing | all of $D_r$ | the whole training |
-# | **01** DeepObliviate | samples | a model for every block of data | $D_r$, from the block of the sample on, until its trace has faded | training on those blocks; exact only if it goes on to the end |
-# | **02** UNSIR | a class | nothing | a part of $D_r$, never $D_f$ | learning a noise, then two short epochs |
-# | **03** partial amnesiac | the samples of some batches | the largest entries of every update, and who was in it | only that log | a few subtractions |
-# | **03** partial steps: label flipping, ascent | samples or a class | nothing | $D_f$ | some steps on $D_f$ |
-# | **04** PGU | samples or a class | second moments of every layer's inputs | $D_f$, not $D_r$; some validation data to know when to stop | one eigendecomposition a layer, a few epochs on $D_f$ |
-#
-# None of the four gives a certificate. That is why each is held against the retrained model.
+
+# %%
+tell(chart_of_methods())
+
+# %% [markdown]
+# Only retraining is exact; no other row comes with a certificate. That is why each is held against the retrained
+# model.
 
 # %% [markdown]
 # ## Checkpoint

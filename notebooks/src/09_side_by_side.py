@@ -49,9 +49,10 @@ from unlearn_lib.contest import cards as audit_cards
 from unlearn_lib.contest.arena import NOTHING, Arena, Grid, Table, ulira
 from unlearn_lib.contest.cards import CARDS, CONTEST, COSTS
 from unlearn_lib.contest.failures import failures
-from unlearn_lib.contest.task import KINDS, METHODS, Knobs, Task, learner, noisy, three_requests
+from unlearn_lib.contest.method import learner
+from unlearn_lib.contest.task import KINDS, Task, noisy, three_requests
 from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.side_by_side import figures, findings
+from unlearn_lib.lessons.side_by_side import figures, findings, knobs
 from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir
@@ -67,6 +68,7 @@ session = lesson.start("side_by_side", preset=preset, dataset=dataset, seed=seed
 workers = check.whole("workers", workers, 0)
 where = session.output(export, "export")
 settings, recipe = session.settings, session.recipe
+methods = knobs.methods(settings.knobs)
 
 # %% [markdown]
 # ### One data set, three requests
@@ -113,11 +115,11 @@ for kind, (part, ids, _) in requests.items():
 # together in batches only: a shard that holds all of a class leaves the others without it.)
 
 # %%
-applies = [[name, *(method.refuses.get(kind, "✓") for kind in KINDS)] for name, method in METHODS.items()]
+applies = [[name, *(method.refuses.get(kind, "✓") for kind in KINDS)] for name, method in methods.items()]
 Grid("Which method applies to which request, or why it does not", ["method", *KINDS], applies)
 
 # %%
-Grid("What each does", ["method", "in a sentence"], [[name, m.sentence] for name, m in METHODS.items()])
+Grid("What each does", ["method", "in a sentence"], [[name, m.sentence] for name, m in methods.items()])
 
 # %% [markdown]
 # ## Predict
@@ -144,19 +146,17 @@ caught = checks.predict(
 
 # %%
 seeds = range(seed, seed + settings.seeds)
-knobs = Knobs(**settings.knobs)
 arenas = {}
 for kind, (part, ids, backdoor) in requests.items():
     tasks = [
         Task(
-            kind,
-            part,
-            ids,
-            validation,
-            recipe.but(seed=s),
-            session.build(s),
-            session.folder / f"{kind} {s}",
-            knobs=knobs,
+            kind=kind,
+            data=part,
+            ids=ids,
+            validation=validation,
+            recipe=recipe.but(seed=s),
+            initial=session.build(s),
+            folder=session.folder / f"{kind} {s}",
             backdoor=backdoor,
         )
         for s in seeds
@@ -169,23 +169,23 @@ for kind, (part, ids, backdoor) in requests.items():
 # audit. "Do nothing" enters too, for some audits like it.
 
 # %%
-entries, table, counter = {}, Table(()), lesson.Counter()
+outcomes, table, counter = {}, Table(()), lesson.Counter()
 places = range(len(seeds))
 jobs = [
     (kind, name, place)
     for kind in KINDS
     for place in places
-    for name in (NOTHING, *METHODS)
-    if name == NOTHING or kind not in METHODS[name].refuses
+    for name in (NOTHING, *methods)
+    if name == NOTHING or kind not in methods[name].refuses
 ]
 for done, (kind, name, place) in enumerate(jobs):
     counter(done, len(jobs), f"{kind}, {name}")
     arena = arenas[kind]
-    entry = arena.nothing(place) if name == NOTHING else arena.enter(name, METHODS[name], place)
-    entries[kind, name, place] = entry
-    table += Table(tuple(arena.scores(entry)))
+    outcome = arena.nothing(place) if name == NOTHING else arena.enter(methods[name], place)
+    outcomes[kind, name, place] = outcome
+    table += Table(tuple(arena.scores(outcome)))
 counter(len(jobs), len(jobs))
-print(f"{len(entries)} entries, {len(table.scores)} numbers")
+print(f"{len(outcomes)} outcomes, {len(table.scores)} numbers")
 
 # %% [markdown]
 # ### What it gave
@@ -194,7 +194,7 @@ print(f"{len(entries)} entries, {len(table.scores)} numbers")
 # %%
 def results(kind):
     """The main audits of a request, mean and interval."""
-    refused = {name: m.refuses[kind] for name, m in METHODS.items() if kind in m.refuses}
+    refused = {name: m.refuses[kind] for name, m in methods.items() if kind in m.refuses}
     return table.grid(kind, {a: CARDS[a].how for a in CONTEST if a in table.audits(kind)}, refused)
 
 
@@ -254,8 +254,8 @@ plain_sgd = replace(
     recipe=Recipe("sgd", lr=0.1, batch_size=16, epochs=recipe.epochs, seed=seed),
     folder=session.folder / "sgd",
 )
-kit = METHODS["amnesiac"].prepare(plain_sgd)
-undone = run(METHODS["amnesiac"].begin(plain_sgd, kit)).model
+kit = methods["amnesiac"].kit(plain_sgd)
+undone = run(methods["amnesiac"].begin(plain_sgd, kit)).model
 by_sgd = [
     (backdoor_success(model, test, trigger, target), accuracy(model, test))
     for model in (kit.original, undone)
@@ -383,11 +383,11 @@ kits = {}
 
 
 def kit_of(kind, name):
-    """What a method prepared for the first seed; made once."""
+    """The first task, and what a method prepared for it; made once."""
     if (kind, name) not in kits:
         task = arenas[kind].tasks[0]
         fresh = task.again(session.folder / f"panel {kind} {name}")
-        kits[kind, name] = (fresh, METHODS[name].prepare(fresh))
+        kits[kind, name] = (fresh, methods[name].kit(fresh))
     return kits[kind, name]
 
 
@@ -398,8 +398,8 @@ def original_of(v):
 
 def request_of(v):
     """The request, or why the method does not apply."""
-    if v.kind in METHODS[v.name].refuses:
-        raise ValueError(f"{v.name} does not apply: {METHODS[v.name].refuses[v.kind]}")
+    if v.kind in methods[v.name].refuses:
+        raise ValueError(f"{v.name} does not apply: {methods[v.name].refuses[v.kind]}")
     return arenas[v.kind].tasks[0].split
 
 
@@ -409,10 +409,10 @@ panel = UnlearnPanel(
     original_of,
     controls={
         "kind": choice("Request", KINDS, "samples"),
-        "name": choice("Method", [name for name in METHODS if name != "retrain"], "PGU samples"),
+        "name": choice("Method", [name for name in methods if name != "retrain"], "PGU samples"),
     },
     split=request_of,
-    start=lambda v, split: METHODS[v.name].begin(*kit_of(v.kind, v.name)),
+    start=lambda v, split: methods[v.name].begin(*kit_of(v.kind, v.name)),
     retrain=lambda split: retrain(session.build(), split, recipe),
 )
 panel
@@ -442,7 +442,8 @@ two
 pool = base.without(single)
 shadow_base = pool.head(settings.base, seed=3)
 candidates = pool.without(shadow_base.ids).head(settings.candidates, seed=4)
-judged = [NOTHING, *(name for name, m in METHODS.items() if "samples" not in m.refuses)]
+judged = {name: method for name, method in methods.items() if "samples" not in method.refuses}
+judged["DeepObliviate"] = judged["DeepObliviate"].but(blocks=6)
 exposed = ulira(
     judged,
     shadow_base,
@@ -450,7 +451,6 @@ exposed = ulira(
     validation,
     partial(models.build, settings.model, data.shape, len(data.classes)),
     recipe,
-    replace(knobs, blocks=6, batches=1),
     shadows=settings.shadows,
     seed=seed,
     workers=workers,
@@ -471,7 +471,7 @@ Grid(
 
 # %%
 gold = exposed["retrain"]
-passes = {n for n in judged if abs(exposed[n].population.value - gold.population.value) < 0.08} - {"retrain"}
+passes = {n for n in exposed if abs(exposed[n].population.value - gold.population.value) < 0.08} - {"retrain"}
 caught_ones = {
     n
     for n in passes
@@ -493,7 +493,7 @@ audit_cards.grid(["loss MIA", "mini U-LiRA"])
 gaussians = Explorer(
     "gaussians",
     controls={
-        "name": choice("Method", judged, "PGU samples"),
+        "name": choice("Method", exposed, "PGU samples"),
         "example": whole("Sample", 0, 0, len(candidates) - 1),
     },
     view=lambda v: figures.gaussians_chart(v.name, exposed[v.name], v.example),
@@ -508,11 +508,11 @@ gaussians
 
 # %%
 arena = arenas["class"]
-one_shape = [name for name in METHODS if ("class", name, 0) in entries and name != "SISA"]
+one_shape = [name for name in methods if ("class", name, 0) in outcomes and name != "SISA"]
 layered = {
-    "two retrained (floor)": arena.layers(entries["class", "retrain", 0]),
-    NOTHING: arena.layers(entries["class", NOTHING, 0]),
-    **{name: arena.layers(entries["class", name, 0]) for name in one_shape if name != "retrain"},
+    "two retrained (floor)": arena.layers(outcomes["class", "retrain", 0]),
+    NOTHING: arena.layers(outcomes["class", NOTHING, 0]),
+    **{name: arena.layers(outcomes["class", name, 0]) for name in one_shape if name != "retrain"},
 }
 show(figures.layers_chart(*({name: pair[i] for name, pair in layered.items()} for i in (0, 1))))
 
@@ -551,11 +551,11 @@ audit_cards.grid(["batch-norm recalibration"])
 
 # %%
 original = arena.originals[0].model
-impostors = {
-    "masked logit": learner(lambda model, split: mask_logits(model, forget_class)),
-    "uniform output": learner(lambda model, split: uniform_output(model)),
-}
-fooled = Table(tuple(s for name, m in impostors.items() for s in arena.scores(arena.enter(name, m, 0))))
+impostors = [
+    learner(lambda model, split: mask_logits(model, forget_class), "masked logit"),
+    learner(lambda model, split: uniform_output(model), "uniform output"),
+]
+fooled = Table(tuple(s for method in impostors for s in arena.scores(arena.enter(method, 0))))
 few = ["forget accuracy, train", "retain accuracy, test", "ZRF", "linear probe", "relearn batches"]
 fools = Table(tuple(s for s in table.scores if s.method in (NOTHING, "retrain"))) + fooled
 fools.grid("class", {a: CARDS[a].how for a in few}, {})
@@ -573,7 +573,7 @@ tell(findings.impostors(*shine.values()))
 # why that can go wrong; the third, whether it did.
 
 # %%
-rows = failures(arenas, test, mean("class", "retrain", "seconds at request"), exposed)
+rows = failures(methods, arenas, test, mean("class", "retrain", "seconds at request"), exposed)
 Grid("How each method can fail", ["method", "changed", "measured now", "why it can fail"], rows)
 
 # %% [markdown]
@@ -649,12 +649,12 @@ MINE = "your own"
 
 def enter(function, kind="class"):
     """Your function in the same arena, with every seed."""
-    return [arenas[kind].enter(MINE, learner(function), place) for place in range(len(seeds))]
+    return [arenas[kind].enter(learner(function, MINE), place) for place in range(len(seeds))]
 
 
 def scored(mine):
-    """All numbers of these entries."""
-    return Table(tuple(s for entry in mine for s in arenas["class"].scores(entry)))
+    """All numbers of these outcomes."""
+    return Table(tuple(s for outcome in mine for s in arenas["class"].scores(outcome)))
 
 
 def check_mine(function):

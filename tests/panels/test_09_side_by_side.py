@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.toys import blobs
-from tests.unit.test_methods_table import KNOBS, task_of
+from tests.unit.test_methods_table import SMALL, task_of
 from unlearn_lib.classroom.charts import View
 from unlearn_lib.classroom.panels.controls import picture_of
 from unlearn_lib.contest.arena import (
@@ -29,10 +29,12 @@ from unlearn_lib.contest.arena import (
     ulira,
 )
 from unlearn_lib.contest.cards import CARDS, COSTS
-from unlearn_lib.contest.failures import CASES, _Requests
-from unlearn_lib.contest.task import KINDS, METHODS, Knobs, _blocks, noisy, three_requests
+from unlearn_lib.contest.entries import METHODS
+from unlearn_lib.contest.entries.deepobliviate import blocks_of
+from unlearn_lib.contest.failures import Trial
+from unlearn_lib.contest.task import KINDS, noisy, three_requests
 from unlearn_lib.data import Examples
-from unlearn_lib.lessons.side_by_side import figures
+from unlearn_lib.lessons.side_by_side import figures, knobs
 from unlearn_lib.lessons.sizes import PRESETS
 from unlearn_lib.methods.deepobliviate import train_chain
 from unlearn_lib.metrics.cost import priced
@@ -60,16 +62,16 @@ POINTS = {
 
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
-    tasks = [task_of("class", tmp_path_factory.mktemp("arena")) for _ in range(2)]
-    object.__setattr__(tasks[1], "recipe", tasks[1].recipe.but(seed=1))
-    return Arena.of(tasks, blobs(60, seed=2))
+    one, other = (task_of("class", tmp_path_factory.mktemp("arena")) for _ in range(2))
+    other = replace(other, recipe=other.recipe.but(seed=1))
+    return Arena.of([one, other], blobs(60, seed=2))
 
 
 @pytest.fixture(scope="module")
 def table(arena: Arena) -> Table:
-    entries = [arena.nothing(0), arena.enter("retrain", METHODS["retrain"], 0)]
-    entries += [arena.enter("fine-tune", METHODS["fine-tune"], place) for place in (0, 1)]
-    return Table(tuple(s for entry in entries for s in arena.scores(entry)))
+    outcomes = [arena.nothing(0), arena.enter(METHODS["retrain"], 0)]
+    outcomes += [arena.enter(METHODS["fine-tune"], place) for place in (0, 1)]
+    return Table(tuple(s for outcome in outcomes for s in arena.scores(outcome)))
 
 
 def digits_like() -> Examples:
@@ -125,53 +127,53 @@ def test_the_interval_of_a_share_ends_where_shares_do() -> None:
 
 
 def test_no_entry_is_compared_with_the_retrained_model_that_shares_its_first_weights(arena: Arena) -> None:
-    entry = arena.enter("fine-tune", METHODS["fine-tune"], 0)
+    outcome = arena.enter(METHODS["fine-tune"], 0)
     own, other = (arena.retrained[place].outputs for place in (0, 1))
-    found = {s.audit: s.value for s in arena.scores(entry)}
-    p = entry.outputs.p("forget")
+    found = {s.audit: s.value for s in arena.scores(outcome)}
+    p = outcome.outputs.p("forget")
     assert found["JS to retrained"] == pytest.approx(js(p, other.p("forget")))
     assert found["JS to retrained"] != pytest.approx(js(p, own.p("forget")))
 
 
 def test_reads_of_validation_samples_are_on_the_bill(arena: Arena) -> None:
-    entry = arena.enter("partial label-flip", METHODS["partial label-flip"], 0)
-    assert entry.cost.retain_reads == 0
+    outcome = arena.enter(METHODS["partial label-flip"], 0)
+    assert outcome.cost.retain_reads == 0
     task = replace(arena.tasks[0], kind="samples", ids=arena.tasks[0].data.ids[:5])
     method = METHODS["partial label-flip"]
-    _, cost = priced(method.begin(task, method.prepare(task)), task.split)
+    _, cost = priced(method.begin(task, method.kit(task)), task.split)
     assert cost.other_reads >= len(task.validation), "the goal is the accuracy of samples never seen"
 
 
 def test_blocks_and_shards_that_are_small_or_lack_a_class_do_not_warn(arena: Arena, tmp_path: Path) -> None:
-    knobs = replace(KNOBS, blocks=20, shards=6, slices=2)
     recipe = arena.tasks[0].recipe.but(batch_size=8)
-    task = replace(arena.tasks[0], recipe=recipe, knobs=knobs, folder=tmp_path)
+    task = replace(arena.tasks[0], recipe=recipe, folder=tmp_path)
+    methods = (SMALL["DeepObliviate"].but(blocks=20), SMALL["SISA"].but(shards=6))
     small, lacking = "smaller than one mini-batch", "lack a class"
     with pytest.warns(UserWarning, match=small), pytest.warns(UserWarning, match=lacking):
-        run(train_chain(task.initial, task.data, task.recipe, _blocks(task), Folder(tmp_path / "loud")))
-    for name in ("DeepObliviate", "SISA"):  # a warning is an error in these tests
-        run(METHODS[name].begin(task, METHODS[name].prepare(task)))
+        run(train_chain(task.initial, task.data, task.recipe, blocks_of(task, 20), Folder(tmp_path / "loud")))
+    for method in methods:  # a warning is an error in these tests
+        method.unlearn(task)
 
 
 def test_a_log_of_the_sensitive_batches_alone_is_smaller_and_forgets_to_the_same_bits(
     arena: Arena, tmp_path: Path
 ) -> None:
-    method, found = METHODS["amnesiac"], []
+    found = []
     for sensitive in (False, True):
-        knobs = replace(KNOBS, sensitive=sensitive)
-        task = replace(arena.tasks[0], knobs=knobs, folder=tmp_path / str(sensitive))
-        kit = method.prepare(task)
+        method = METHODS["amnesiac"].but(sensitive=sensitive)
+        task = arena.tasks[0].again(tmp_path / str(sensitive))
+        kit = method.kit(task)
         found.append((kit.stored, state(run(method.begin(task, kit)).model)))
     (whole, one), (part, other) = found
     assert part < whole
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_each_method_that_applies_has_one_failure_in_words(arena: Arena) -> None:
-    assert set(CASES) | {"retrain", "PGU samples"} == set(METHODS)
-    requests = _Requests({"class": arena}, blobs(60, seed=2))
+def test_a_failure_is_told_in_words(arena: Arena) -> None:
+    tasks = {"class": arena.tasks[0]}
     for name in ("gradient ascent", "SISA", "UNSIR", "partial amnesiac", "partial optimization"):
-        assert "%" in (said := CASES[name].measure(requests)) or "overflow" in said or "shards" in said
+        said = SMALL[name].failure.measure(Trial(SMALL[name], tasks, blobs(60, seed=2), 1.0, {}))
+        assert "%" in said or "overflow" in said or "shards" in said
 
 
 def test_every_number_has_a_card_or_is_a_cost(table: Table) -> None:
@@ -208,7 +210,7 @@ def test_a_grid_spans_the_reason_and_escapes(table: Table) -> None:
 
 def test_a_method_that_does_not_apply_is_refused_in_the_arena(arena: Arena) -> None:
     with pytest.raises(ValueError, match="must not be 'class'"):
-        arena.enter("PGU samples", METHODS["PGU samples"], 0)
+        arena.enter(METHODS["PGU samples"], 0)
 
 
 def small(seed: int) -> torch.nn.Module:
@@ -219,15 +221,21 @@ def test_ulira_trains_a_shadow_once_for_all_methods() -> None:
     data: Examples = blobs(60)
     base, candidates = data.where(data.ids < 48), data.where(data.ids >= 48)
     recipe = Recipe("adam", lr=0.01, batch_size=8, epochs=3)
-    names = [NOTHING, "retrain", "fine-tune"]
+    methods = {name: METHODS[name] for name in ("retrain", "fine-tune")}
     told = []
     found = ulira(
-        *(names, base, candidates, base, small, recipe, KNOBS),
+        methods,
+        base,
+        candidates,
+        base,
+        small,
+        recipe,
+        batches=3,
         shadows=4,
         targets=2,
         watch=lambda done, total: told.append((done, total)),
     )
-    assert list(found) == names
+    assert list(found) == [NOTHING, "retrain", "fine-tune"]
     assert told == [(k, 6) for k in range(1, 7)]
     for exposure in found.values():
         every = exposure.margins
@@ -243,7 +251,7 @@ def test_the_population_attack_is_made_on_the_targets_of_ulira() -> None:
     data: Examples = blobs(60)
     base, candidates = data.where(data.ids < 48), data.where(data.ids >= 48)
     recipe = Recipe("adam", lr=0.01, batch_size=8, epochs=3)
-    found = ulira([NOTHING], base, candidates, base, small, recipe, KNOBS, shadows=4, targets=2)[NOTHING]
+    found = ulira({}, base, candidates, base, small, recipe, batches=3, shadows=4, targets=2)[NOTHING]
     target = found.margins[4:]
     members, others = target.phi[target.inside], target.phi[~target.inside]
     wins = (members[:, None] > others).double() + (members[:, None] == others).double() / 2
@@ -274,10 +282,9 @@ def test_a_task_again_keeps_its_original_unless_the_samples_to_forget_stand_else
     arena: Arena, tmp_path: Path
 ) -> None:
     task = arena.tasks[0]
-    same, moved = task.again(tmp_path, keep=0.2), task.again(tmp_path, batches=task.knobs.batches + 1)
-    assert same.knobs.keep == 0.2
-    assert same.original() is task.original()
-    assert moved.original() is not task.original()
+    same, moved = task.again(tmp_path), task.again(tmp_path, batches=task.batches + 1)
+    assert same.original is task.original
+    assert moved.original is not task.original
 
 
 def test_noise_repeats_with_its_stream_and_leaves_ids_and_labels() -> None:
@@ -289,17 +296,16 @@ def test_noise_repeats_with_its_stream_and_leaves_ids_and_labels() -> None:
     assert torch.equal(noisy(data, 0.0, torch.Generator()).x, data.batch(slice(None)).x)
 
 
-def test_every_grid_of_the_tuning_script_names_a_method_and_its_knobs() -> None:
+def test_the_tuning_script_tries_every_combination_of_a_grid() -> None:
     spec = importlib.util.spec_from_file_location("tune_contest", ROOT / "ci" / "tune_contest.py")
     tune = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tune)
-    for name, grid in tune.GRIDS.items():
-        assert name in METHODS
-        replace(Knobs(), **{knob: values[0] for knob, values in grid.items()})
-    assert len(list(tune.settings_of("fine-tune"))) == 3
+    assert set(tune.TUNED) <= set(METHODS)
+    assert len(list(tune.settings_of(METHODS["fine-tune"]))) == 3
+    assert len(list(tune.settings_of(METHODS["UNSIR"]))) == 6
 
 
-def test_every_preset_of_lesson_09_has_knobs_that_exist() -> None:
+def test_every_preset_of_lesson_09_has_settings_that_exist() -> None:
     for by_preset in PRESETS["side_by_side"].values():
         for sizes in by_preset.values():
-            Knobs(**sizes["knobs"])
+            knobs.methods(sizes["knobs"])

@@ -10,7 +10,11 @@ import pytest
 import torch
 
 from tests.toys import blobs, tiny_net
-from unlearn_lib.contest.task import KINDS, METHODS, Kind, Knobs, Method, Task, learner, plain
+from unlearn_lib.contest.entries import METHODS, configured, sisa
+from unlearn_lib.contest.entries import deepobliviate as chain
+from unlearn_lib.contest.entries import unsir as noise
+from unlearn_lib.contest.method import Method, Settings, learner, plain
+from unlearn_lib.contest.task import KINDS, Kind, Task
 from unlearn_lib.data import Examples, Split
 from unlearn_lib.metrics.backdoor import corner_trigger, poison
 from unlearn_lib.params import clone, state
@@ -20,7 +24,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:the model has not learned")
 
 ROWS = [(kind, name) for kind in KINDS for name, method in METHODS.items() if kind not in method.refuses]
 REFUSED = [(kind, name) for kind in KINDS for name, method in METHODS.items() if kind in method.refuses]
-KNOBS = Knobs(batches=3, blocks=4, block_epochs=2, shards=2, slices=2, images=8)
+SMALL = configured(
+    {
+        "SISA": sisa.Settings(shards=2, slices=2),
+        "DeepObliviate": chain.Settings(blocks=4, epochs=2),
+        "UNSIR": noise.Settings(images=8),
+    }
+)
 rows = pytest.mark.parametrize(("kind", "name"), ROWS)
 
 
@@ -38,14 +48,21 @@ def task_of(kind: Kind, folder: Path, dtype: torch.dtype = torch.float64) -> Tas
     unseen = replace(seen, x=seen.x.to(dtype), ids=seen.ids + 1_000)
     recipe = Recipe("adam", lr=0.01, batch_size=10, epochs=4)
     return Task(
-        *(kind, data, ids, unseen, recipe, tiny_net().to(dtype), folder, KNOBS),
+        kind=kind,
+        data=data,
+        ids=ids,
+        validation=unseen,
+        recipe=recipe,
+        initial=tiny_net().to(dtype),
+        folder=folder,
         backdoor=backdoor,
+        batches=3,
     )
 
 
-def drive(method: Method, task: Task) -> tuple[Any, list[Step], dict[str, torch.Tensor], Any]:
+def drive(method: Method[Any], task: Task) -> tuple[Any, list[Step], dict[str, torch.Tensor], Any]:
     """Result, steps, the state before, and the kit."""
-    kit = method.prepare(task)
+    kit = method.kit(task)
     before, steps = {k: v.clone() for k, v in state(kit.original).items()}, []
     result = run(method.begin(task, kit), [steps.append])
     return result, steps, before, kit
@@ -57,7 +74,7 @@ def test_every_method_leaves_its_arguments_as_they_are_and_takes_a_step(
 ) -> None:
     task = task_of(kind, tmp_path)
     first, x = clone(task.initial), task.data.x.clone()
-    _, steps, before, kit = drive(METHODS[name], task)
+    _, steps, before, kit = drive(SMALL[name], task)
     assert steps
     assert all(torch.equal(before[key], value) for key, value in state(kit.original).items())
     assert all(torch.equal(state(first)[key], value) for key, value in state(task.initial).items())
@@ -66,9 +83,7 @@ def test_every_method_leaves_its_arguments_as_they_are_and_takes_a_step(
 
 @rows
 def test_every_method_gives_the_same_bits_twice(kind: Kind, name: str, tmp_path: Path) -> None:
-    one, two = (
-        state(drive(METHODS[name], task_of(kind, tmp_path / folder))[0].model) for folder in ("a", "b")
-    )
+    one, two = (state(drive(SMALL[name], task_of(kind, tmp_path / folder))[0].model) for folder in ("a", "b"))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
 
@@ -79,7 +94,7 @@ def test_every_method_keeps_type_and_device(
     kind: Kind, name: str, dtype: torch.dtype, tmp_path: Path
 ) -> None:
     task = task_of(kind, tmp_path, dtype)
-    model = drive(METHODS[name], task)[0].model
+    model = drive(SMALL[name], task)[0].model
     assert not model.training
     assert {(p.dtype, p.device) for p in model.parameters()} == {(dtype, torch.device("cpu"))}
 
@@ -87,8 +102,8 @@ def test_every_method_keeps_type_and_device(
 @pytest.mark.parametrize(("kind", "name"), REFUSED)
 def test_a_method_that_does_not_apply_says_why(kind: Kind, name: str, tmp_path: Path) -> None:
     task = task_of(kind, tmp_path)
-    with pytest.raises(ValueError, match=f"`kind` must not be '{kind}' for this method: .{{20}}"):
-        METHODS[name].begin(task, plain(task))
+    with pytest.raises(ValueError, match=f"`kind` must not be '{kind}' for {name}: .{{20}}"):
+        SMALL[name].begin(task, plain(task))
     assert METHODS[name].refuses[kind].endswith(".")
 
 
@@ -102,18 +117,18 @@ def test_a_bad_request_is_refused_before_any_method_sees_it(tmp_path: Path) -> N
 
 def test_what_stores_by_batch_has_the_plain_original_to_the_last_bit(tmp_path: Path) -> None:
     task = task_of("samples", tmp_path)
-    plain = state(task.original()[0])
+    plain = state(task.original)
     for name in ("amnesiac", "partial amnesiac", "PGU samples"):
-        own = state(METHODS[name].prepare(task).original)
+        own = state(SMALL[name].kit(task).original)
         assert all(torch.equal(plain[key], own[key]) for key in plain), name
 
 
 def test_exact_methods_never_read_the_forget_set_at_request_time(tmp_path: Path) -> None:
     for name in ("retrain", "SISA", "DeepObliviate", "fine-tune"):
         task = task_of("samples", tmp_path / name)
-        kit = METHODS[name].prepare(task)
+        kit = SMALL[name].kit(task)
         task.data.reads.clear()  # type: ignore[attr-defined]
-        run(METHODS[name].begin(task, kit))
+        run(SMALL[name].begin(task, kit))
         assert task.data.reads, name  # type: ignore[attr-defined]
         assert not set(task.data.reads) & set(task.ids.tolist()), name  # type: ignore[attr-defined]
 
@@ -131,3 +146,40 @@ def test_a_learners_function_gets_a_copy_and_must_return_a_model(tmp_path: Path)
     assert all((p == 0).all() for p in result.model.parameters())
     with pytest.raises(TypeError, match="must return the unlearned model; got int"):
         drive(learner(lambda model, split: 1), task)  # type: ignore[arg-type,return-value]
+
+
+ALL = pytest.mark.parametrize("name", METHODS)
+
+
+@ALL
+def test_every_grid_holds_settings_that_its_method_takes(name: str) -> None:
+    method = METHODS[name]
+    for setting, values in method.grid.items():
+        for value in values:
+            assert getattr(method.but(**{setting: value}).settings, setting) == value
+
+
+@ALL
+def test_a_setting_that_does_not_exist_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"`changes` must be .*; got 'nonsense'"):
+        METHODS[name].but(nonsense=1)
+
+
+def test_settings_are_checked_when_they_are_made() -> None:
+    with pytest.raises(ValueError, match="`images` must be at least 1; got 0"):
+        noise.Settings(images=0)
+    with pytest.raises(ValueError, match="`penalty` must be zero or more, and finite; got -1"):
+        noise.Settings(penalty=-1)
+    with pytest.raises(ValueError, match=r"`energy` must be in \[0, 1\]; got 2"):
+        METHODS["PGU class"].but(energy=2)
+
+
+def test_methods_that_are_not_named_keep_their_settings() -> None:
+    found = configured({"UNSIR": noise.Settings(images=3)})
+    assert list(found) == list(METHODS)
+    assert found["UNSIR"].settings.images == 3
+    assert all(found[name] == METHODS[name] for name in METHODS if name != "UNSIR")
+    with pytest.raises(ValueError, match='`settings` must be "retrain"'):
+        configured({"nobody": Settings()})
+    with pytest.raises(TypeError, match=r"`settings\['UNSIR'\]`"):
+        configured({"UNSIR": Settings()})

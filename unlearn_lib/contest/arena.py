@@ -1,8 +1,8 @@
 """All methods on one request, in one table: run, priced, audited; with intervals, as JSON and CSV.
 
     arena = Arena.of(tasks, test)                                 # one task a seed: originals and references
-    entry = arena.enter("amnesiac", METHODS["amnesiac"], 0)       # prepared, run, priced
-    table = Table(tuple(arena.scores(entry)))                     # every audit of it
+    outcome = arena.enter(METHODS["amnesiac"], 0)                # prepared, run, priced
+    table = Table(tuple(arena.scores(outcome)))                  # every audit of it
 
 Costs count with preparation. Every distance is one to the retrained models of all *other* seeds: the row of
 retraining is the noise floor of its column, and nobody gains by sharing first weights with a reference.
@@ -15,19 +15,21 @@ import io
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from unlearn_lib import check
-from unlearn_lib.contest.task import METHODS, Kind, Knobs, Method, Task, plain
+from unlearn_lib.contest.method import Method
+from unlearn_lib.contest.task import Kind, Task
 from unlearn_lib.data import Examples, check_examples, mix
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics import divergence as div
@@ -46,10 +48,10 @@ from unlearn_lib.train import Recipe, run
 __all__ = [
     "NOTHING",
     "Arena",
-    "Entry",
     "Estimate",
     "Exposure",
     "Grid",
+    "Outcome",
     "Score",
     "Table",
     "estimate",
@@ -57,7 +59,7 @@ __all__ = [
     "ulira",
 ]
 
-NOTHING = "do nothing"  # the original as an entry: an impostor that wins some columns
+NOTHING = "do nothing"  # the original as it is: an impostor that wins some columns
 RELEARN = Recipe("adam", lr=3e-3, batch_size=32)
 RELEARN_CAP = 400  # batches
 ALPHA = 0.05
@@ -232,7 +234,7 @@ def _cell(found: Estimate | None, how: str) -> str:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Outcome:
     """What a method made of one request with one seed (its place in the list of tasks), and its price."""
 
     method: str
@@ -248,7 +250,7 @@ class Entry:
         return self.outputs.model
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Arena:
     """One request with several seeds: the tasks, and their originals and retrained models.
 
@@ -263,8 +265,11 @@ class Arena:
     tasks: tuple[Task, ...]
     test: Examples = field(repr=False)
     originals: tuple[Outputs, ...] = field(repr=False)
-    retrained: tuple[Entry, ...] = field(repr=False)
+    retrained: tuple[Outcome, ...] = field(repr=False)
     teachers: tuple[nn.Module, ...] = field(repr=False)
+    _relearned: WeakKeyDictionary[nn.Module, float] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False
+    )
 
     @classmethod
     def of(cls, tasks: Sequence[Task], test: Examples) -> Arena:
@@ -276,12 +281,12 @@ class Arena:
         check.fit("tasks", tasks, Sequence[Task]), check_examples("test", test)
         if not tasks:
             raise ValueError("`tasks` must hold at least one; got none.")
-        originals = tuple(Outputs.of(task.original()[0], task.split, test) for task in tasks)
+        originals = tuple(Outputs.of(task.original, task.split, test) for task in tasks)
         references = []
         for place, (task, original) in enumerate(zip(tasks, originals, strict=True)):
             result, cost = priced(retrain(task.initial, task.split, task.recipe), task.split)
             outputs = Outputs.of(result.model, task.split, test)
-            references.append(Entry("retrain", place, outputs, original, cost))
+            references.append(Outcome("retrain", place, outputs, original, cost))
         teachers = tuple(div.untrained_twin(tasks[0].initial, seed) for seed in range(3))
         return cls(tuple(tasks), test, originals, tuple(references), teachers)
 
@@ -290,76 +295,80 @@ class Arena:
         """Of the request."""
         return self.tasks[0].kind
 
-    def enter(self, name: str, method: Method, place: int) -> Entry:
+    def enter(self, method: Method[Any], place: int) -> Outcome:
         """Prepare, run and price a method; "retrain" is the reference itself.
 
         Raises:
             ValueError: it does not apply to this request, or there is no such place.
         """
         check.instance("method", method, Method), check.whole("place", place, 0, len(self.tasks) - 1)
-        if name == "retrain":
+        if method.name == "retrain":
             return self.retrained[place]
         task = self.tasks[place]
-        kit = method.prepare(task) if task.kind not in method.refuses else plain(task)
+        kit = method.kit(task)
         result, cost = priced(
             method.begin(task, kit), task.split, stored=kit.stored, seconds_before=kit.seconds
         )
-        own = kit.original is not task.original()[0]
-        original = Outputs.of(kit.original, task.split, self.test) if own else self.originals[place]
-        return Entry(
-            name, place, Outputs.of(result.model, task.split, self.test), original, cost, result.trace
+        own = kit.original is not task.original
+        return Outcome(
+            method=method.name,
+            place=place,
+            outputs=Outputs.of(result.model, task.split, self.test),
+            original=Outputs.of(kit.original, task.split, self.test) if own else self.originals[place],
+            cost=cost,
+            trace=result.trace,
         )
 
-    def nothing(self, place: int) -> Entry:
-        """The original as an entry."""
+    def nothing(self, place: int) -> Outcome:
+        """The original, as if that were an answer."""
         check.whole("place", place, 0, len(self.tasks) - 1)
         original = self.originals[place]
         hardware = self.retrained[place].cost.hardware
-        return Entry(NOTHING, place, original, original, Cost(0.0, 0, 0, 0, 0, 0.0, hardware))
+        return Outcome(NOTHING, place, original, original, Cost(0.0, 0, 0, 0, 0, 0.0, hardware))
 
-    def scores(self, entry: Entry) -> Iterator[Score]:
-        """Every audit of an entry, and its bill."""
-        check.instance("entry", entry, Entry)
-        seed = self.tasks[entry.place].recipe.seed
-        for audit, value in {**self._audits(entry), **self._bill(entry)}.items():
-            yield Score(self.kind, entry.method, seed, audit, value)
+    def scores(self, outcome: Outcome) -> Iterator[Score]:
+        """Every audit of an outcome, and its bill."""
+        check.instance("outcome", outcome, Outcome)
+        seed = self.tasks[outcome.place].recipe.seed
+        for audit, value in {**self._audits(outcome), **self._bill(outcome)}.items():
+            yield Score(self.kind, outcome.method, seed, audit, value)
 
-    def layers(self, entry: Entry) -> tuple[dict[str, float], dict[str, float]]:
+    def layers(self, outcome: Outcome) -> tuple[dict[str, float], dict[str, float]]:
         """Weight distance and CKA by layer, against the retrained model of the *next* seed."""
-        check.instance("entry", entry, Entry)
-        other = self._next(entry)
-        return dict(div.weight_distance(entry.model, other).layers), cka(entry.model, other, self.test)
+        check.instance("outcome", outcome, Outcome)
+        other = self._next(outcome)
+        return dict(div.weight_distance(outcome.model, other).layers), cka(outcome.model, other, self.test)
 
-    def _next(self, entry: Entry) -> nn.Module:
-        return self.retrained[(entry.place + 1) % len(self.retrained)].model
+    def _next(self, outcome: Outcome) -> nn.Module:
+        return self.retrained[(outcome.place + 1) % len(self.retrained)].model
 
-    def gap(self, entry: Entry) -> float:
+    def gap(self, outcome: Outcome) -> float:
         """Mean difference of forget, retain and test accuracy to the other retrained models."""
-        kept = _kept(check.instance("entry", entry, Entry).outputs)
+        kept = _kept(check.instance("outcome", outcome, Outcome).outputs)
         parts = ("forget", "retain", kept)
         return self._distance(
-            entry, lambda a, b: fmean(abs(_accuracy(a, p) - _accuracy(b, p)) for p in parts)
+            outcome, lambda a, b: fmean(abs(_accuracy(a, p) - _accuracy(b, p)) for p in parts)
         )
 
-    def _distance(self, entry: Entry, between: Callable[[Outputs, Outputs], float]) -> float:
-        return fmean(between(entry.outputs, other) for other in self._others(entry))
+    def _distance(self, outcome: Outcome, between: Callable[[Outputs, Outputs], float]) -> float:
+        return fmean(between(outcome.outputs, other) for other in self._others(outcome))
 
-    def _others(self, entry: Entry) -> list[Outputs]:
-        """The references of an entry: the retrained models of all other seeds, for they share no weights."""
-        others = [r.outputs for r in self.retrained if r.place != entry.place]
-        return others or [self.retrained[entry.place].outputs]
+    def _others(self, outcome: Outcome) -> list[Outputs]:
+        """The retrained models of all other seeds: they share no first weights with it."""
+        others = [r.outputs for r in self.retrained if r.place != outcome.place]
+        return others or [self.retrained[outcome.place].outputs]
 
-    def _audits(self, entry: Entry) -> dict[str, float]:
-        task, out = self.tasks[entry.place], entry.outputs
-        distance = partial(self._distance, entry)
+    def _audits(self, outcome: Outcome) -> dict[str, float]:
+        task, out = self.tasks[outcome.place], outcome.outputs
+        distance = partial(self._distance, outcome)
         kept = _kept(out)
 
         found = {
             "forget accuracy, train": _accuracy(out, "forget"),
             "retain accuracy, train": _accuracy(out, "retain"),
             "retain accuracy, test": _accuracy(out, kept),
-            "own original, test": _accuracy(entry.original, kept),
-            "average gap": self.gap(entry),
+            "own original, test": _accuracy(outcome.original, kept),
+            "average gap": self.gap(outcome),
             "loss MIA": auc(-_losses(out, "forget"), -_losses(out, out.unseen)).value,
             "JS to retrained": distance(lambda a, b: div.js(a.p("forget"), b.p("forget"))),
             "agreement": distance(lambda a, b: div.agreement(a.p("forget"), b.p("forget"))),
@@ -373,43 +382,42 @@ class Arena:
         found["ZRF"] = div.zrf(out.p("forget"), untrained)
         if _alike(out.model, self.retrained[0].model):
             found["weight distance"] = distance(lambda a, b: div.weight_distance(a.model, b.model).total)
-            found["CKA"] = feature_cka(out.model, self._next(entry), self.test)
+            found["CKA"] = feature_cka(out.model, self._next(outcome), self.test)
         if self.kind == "class":
             found["forget accuracy, test"] = _accuracy(out, "forget test")
             found["linear probe"] = list(probe_scores(out.model, task.split, self.test).values())[-1]
         if task.backdoor is not None:
             found["backdoor success"] = backdoor_success(out.model, self.test, *task.backdoor)
-        found["relearn batches"] = batches = self._relearn(entry)
-        reference = self._relearn(self.retrained[entry.place])
+        found["relearn batches"] = batches = self._relearn(outcome)
+        reference = self._relearn(self.retrained[outcome.place])
         if math.isfinite(reference):
             found["anamnesis index"] = batches / reference
         return found
 
-    def _prediction_time(self, entry: Entry) -> float:
+    def _prediction_time(self, outcome: Outcome) -> float:
         """Against one model of its own shape it is 1, and not measured."""
-        single = self.retrained[entry.place].model
-        return 1.0 if _alike(entry.model, single) else prediction_ratio(entry.model, single, self.test)
+        single = self.retrained[outcome.place].model
+        return 1.0 if _alike(outcome.model, single) else prediction_ratio(outcome.model, single, self.test)
 
-    def _relearn(self, entry: Entry) -> float:
+    def _relearn(self, outcome: Outcome) -> float:
         """r_t on the forget set's test images, or on the forget set; infinite where not within the cap."""
-        known: dict[int, float] = self.__dict__.setdefault("_relearned", {})
-        if id(entry.model) not in known:
-            task, unseen = self.tasks[entry.place], entry.outputs.unseen
+        if outcome.model not in self._relearned:
+            task, unseen = self.tasks[outcome.place], outcome.outputs.unseen
             part = unseen if unseen == "forget test" else "forget"
-            probe = entry.outputs.data[part]
-            start = accuracy(self.originals[entry.place].logits[part], probe)
+            probe = outcome.outputs.data[part]
+            start = accuracy(self.originals[outcome.place].logits[part], probe)
 
             def there(value: float) -> bool:
                 return value >= (1 - ALPHA) * start
 
             epochs = min(8, max(1, RELEARN_CAP * RELEARN.batch_size // len(task.data)))
-            curve = run(relearn(entry.model, task.data, probe, RELEARN.but(epochs=epochs), until=there))
+            curve = run(relearn(outcome.model, task.data, probe, RELEARN.but(epochs=epochs), until=there))
             time = curve.time(start, ALPHA)
-            known[id(entry.model)] = math.inf if time.censored else time.batches
-        return known[id(entry.model)]
+            self._relearned[outcome.model] = math.inf if time.censored else time.batches
+        return self._relearned[outcome.model]
 
-    def _bill(self, entry: Entry) -> dict[str, float]:
-        cost, full = entry.cost, self.retrained[entry.place].cost.seconds
+    def _bill(self, outcome: Outcome) -> dict[str, float]:
+        cost, full = outcome.cost, self.retrained[outcome.place].cost.seconds
         whole = cost.seconds + cost.seconds_before
         return {
             "seconds before": cost.seconds_before,
@@ -421,7 +429,7 @@ class Arena:
             "retain samples read": cost.retain_reads,
             "validation samples read": cost.other_reads,
             "bytes stored": cost.stored,
-            "prediction time": self._prediction_time(entry),
+            "prediction time": self._prediction_time(outcome),
         }
 
 
@@ -471,14 +479,14 @@ class Exposure(NamedTuple):
 
 
 def ulira(
-    names: Iterable[str],
+    methods: Mapping[str, Method[Any]],
     base: Examples,
     candidates: Examples,
     validation: Examples,
     build: Callable[..., nn.Module],
     recipe: Recipe,
-    knobs: Knobs,
     *,
+    batches: int = 1,
     shadows: int = 32,
     targets: int = 4,
     seed: int = 0,
@@ -488,13 +496,13 @@ def ulira(
     """`mini_ulira` for many methods: every shadow model is trained once and unlearned by each of them.
 
     Args:
-        names: methods of the table that apply to samples, or "do nothing".
+        methods: by name; they must apply to samples. "Do nothing" is always among them.
         base: what every model is trained on.
         candidates: every one is in half of the models, at random, and then forgotten.
         validation: for stop rules.
         build: ``build(seed=...)`` makes an untrained net; importable, for other processes.
         recipe: of training.
-        knobs: of the methods.
+        batches: how many of every epoch hold the candidates.
         shadows: models, even; each candidate is inside half of them. 32 are 16 a side.
         targets: models that are attacked, even.
         seed: of the plan and the models.
@@ -502,19 +510,18 @@ def ulira(
         watch: told after every model how many are done, and of how many.
 
     Raises:
-        ValueError: unknown names, no samples, or numbers of models that are not even.
+        ValueError: a method does not apply to samples, no samples, or numbers of models that are not even.
     """
-    if not (names := list(check.fit("names", names, Iterable[str]))):
-        raise ValueError("`names` must hold at least one method; got none.")
-    rows = [NOTHING, *(name for name, method in METHODS.items() if "samples" not in method.refuses)]
-    names = [check.choice("names", name, rows) for name in names]
+    for name, method in check.fit("methods", methods, Mapping[str, Method[Any]]).items():
+        if "samples" in method.refuses:
+            raise ValueError(f"`methods` must apply to samples; got {name!r}: {method.refuses['samples']}")
     for part, given in (("base", base), ("candidates", candidates), ("validation", validation)):
         check_examples(part, given)
     check.function("build", build), check.instance("recipe", recipe, Recipe)
-    check.instance("knobs", knobs, Knobs)
+    check.whole("batches", batches, 1)
     inside = torch.cat([plan(shadows, len(candidates), seed), plan(targets, len(candidates), mix(seed, 1))])
     seeds = [mix(seed, 2, t) % 2**31 for t in range(len(inside))]
-    job = partial(shadow, tuple(names), base, candidates, validation, build, recipe, knobs)
+    job = partial(shadow, dict(methods), base, candidates, validation, build, recipe, batches)
     models = in_processes(job, inside, seeds, workers=workers, watch=watch)
     found = {}
     for name in models[0]:
@@ -537,13 +544,13 @@ class Shadow(NamedTuple):
 
 
 def shadow(
-    names: Sequence[str],
+    methods: Mapping[str, Method[Any]],
     base: Examples,
     candidates: Examples,
     validation: Examples,
     build: Callable[..., nn.Module],
     recipe: Recipe,
-    knobs: Knobs,
+    batches: int,
     inside: Tensor,
     seed: int,
 ) -> dict[str, Shadow]:
@@ -551,17 +558,18 @@ def shadow(
     ours = candidates.where(inside)
     with tempfile.TemporaryDirectory(prefix="unlearn-") as folder:
         task = Task(
-            *("samples", base + ours, ours.ids, validation, recipe.but(seed=seed), build(seed=seed)),
-            *(Path(folder), knobs),
+            kind="samples",
+            data=base + ours,
+            ids=ours.ids,
+            validation=validation,
+            recipe=recipe.but(seed=seed),
+            initial=build(seed=seed),
+            folder=Path(folder),
+            batches=batches,
         )
-        models = {
-            name: task.original()[0] if name == NOTHING else _forget(METHODS[name], task) for name in names
-        }
+        models = {NOTHING: task.original}
+        models |= {name: method.unlearn(task).model for name, method in methods.items()}
     return {
         name: Shadow(margins(logits(model, candidates), candidates.y), accuracy(model, validation))
         for name, model in models.items()
     }
-
-
-def _forget(method: Method, task: Task) -> nn.Module:
-    return run(method.begin(task, method.prepare(task))).model
