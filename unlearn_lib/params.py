@@ -23,6 +23,7 @@ __all__ = [
     "Params",
     "add",
     "assign",
+    "batch_norms",
     "clone",
     "frozen_copy",
     "gradients",
@@ -129,6 +130,12 @@ def clone(model: nn.Module) -> nn.Module:
         for name in (first, *(n for n, whole in shared.items() if whole == first)):
             copies[name].data = _lay(entries, own[name].detach())
     return twin
+
+
+def batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The batch norm layers of a model, of any number of dimensions."""
+    modules = check.instance("model", model, nn.Module).modules()
+    return [module for module in modules if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
 def frozen_copy(model: nn.Module) -> nn.Module:

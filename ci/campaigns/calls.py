@@ -162,6 +162,8 @@ def modules() -> dict[str, Any]:
     for module in pkgutil.walk_packages(unlearn_lib.__path__, "unlearn_lib."):
         name = module.name.removeprefix("unlearn_lib.")
         short = name.rpartition(".")[2]
+        if name.startswith("methods.") and short in ("method", "controls"):  # unsir_controls
+            short = "_".join(name.split(".")[1:])
         if name.startswith("lessons.") and name.count(".") == 2:  # figures_unsir
             short = "_".join(reversed(name.split(".")[1:]))
         elif name.startswith("contest.entries."):  # entries_unsir

@@ -69,6 +69,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "files": ("data", "pictures"),
     "pictures": ("data",),
     "qualify": ("pgu",),
+    "recipe": ("unsir",),
     "retrain": ("cost", "finetune"),
     "stages": ("chain", "sisa", "deepobliviate"),
     "stopping": ("pgu",),
@@ -122,7 +123,7 @@ SKIP: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("torch.empty(max(1, _PRUNE_BYTES", "max // *", "how many updates are held before they are pruned"),
     ),
     "unsir": (
-        ("like = retain.to(device_of(frozen)).x[0]", "0", "any image has the shape"),
+        ("dtype_of(frozen)).x[0]", "0", "any image has the shape"),
         (".x[:1]).shape[1]", "1", "any number of images has the classes"),
     ),
     "subspaces": (
@@ -208,8 +209,8 @@ def files_of(tree: Path) -> list[Path]:
 
 
 def name_of(path: Path) -> str:
-    """What the tests of a module are named after: its shelf, where it is the method itself."""
-    return path.parent.name if path.stem == "method" else path.stem
+    """What the tests of a module are named after: its shelf, where it is the method or its controls."""
+    return path.parent.name if path.stem in ("method", "controls") else path.stem
 
 
 def tests_of(tree: Path, module: str) -> list[str]:

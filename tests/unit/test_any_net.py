@@ -20,7 +20,7 @@ from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.partial import ascent, first_reaching, label_flip, wrong_labels
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.sisa import partition, sisa, train_sisa
-from unlearn_lib.methods.unsir import UnsirRecipe, gaussian_noise, retain_subset, unsir
+from unlearn_lib.methods.unsir import UnsirRecipe, gaussian_noise, retain_subset, unsir, unsir_but
 from unlearn_lib.methods.unsir.noise import balanced_penalty, gaussian, learn_noise, norm_matched
 from unlearn_lib.metrics import audits
 from unlearn_lib.metrics.baselines import mask_logits
@@ -173,8 +173,8 @@ REASONS: dict[str, tuple[Callable[[], Any], str]] = {
     "a tuple for UNSIR": (lambda: unsir(TUPLE(*net()), [3], SPLIT.retain), "one tensor of logits"),
     "a tuple to flip": (lambda: label_flip(TUPLE(*net()), SPLIT, RECIPE, keep=1), "one tensor of logits"),
     "one noise image, C": (
-        lambda: unsir(NORMED, [3], SPLIT.retain, NOISY.but(images=1, mode="C")),
-        "`images` must be at least 2 for batch norm",
+        lambda: unsir_but(NORMED, [3], SPLIT.retain, NOISY.but(images=1), defects="C"),
+        "`images` must be at least 2 to learn noise in train mode",
     ),
     "one sample to ascend on": (
         lambda: gradient_ascent(NORMED, DATA.select([0]), RECIPE),
@@ -185,7 +185,7 @@ REASONS: dict[str, tuple[Callable[[], Any], str]] = {
     "noise_lr=nan": (lambda: UnsirRecipe(noise_lr=math.nan), "`noise_lr` must be positive and finite"),
     "penalty=inf": (lambda: UnsirRecipe(penalty=math.inf), "`penalty` must be zero or more"),
     "seed=x": (lambda: UnsirRecipe(seed="x"), "`seed` must be a whole number"),
-    "mode=D": (lambda: UnsirRecipe(mode="D"), '`mode` must be "corrected"'),
+    "defects=D": (lambda: unsir_but(NORMED, [3], SPLIT.retain, defects="D"), '`defects` must be "A"'),
     "retain_subset of one class": (lambda: retain_subset(DATA, 1, 2), r"`classes` must be several .* \[1\]"),
     "retain_subset of halves": (lambda: retain_subset(DATA, [1], 2.5), "`per_class` must be a whole number"),
     "target=5": (lambda: label_flip(net(), SPLIT, RECIPE, keep=1, target=5), r"`target` must be in \[0, 1\]"),
