@@ -154,7 +154,7 @@ def pgu() -> None:
     from threadpoolctl import threadpool_limits
 
     from unlearn_lib import data, models
-    from unlearn_lib.methods.pgu import CLASS, Score, StopRule, forget_loss
+    from unlearn_lib.methods.pgu import CLASS, GoalRule, Watched, forget_loss
     from unlearn_lib.methods.pgu import pgu as unlearn
     from unlearn_lib.methods.pgu.moments import moments
     from unlearn_lib.methods.pgu.projection import spectra
@@ -162,7 +162,7 @@ def pgu() -> None:
 
     found = data.load("digits")
     forget = found.train.where(found.train.y == 3)
-    never = StopRule(lambda model, forget: Score(1.0, 0.0), "never")
+    never = GoalRule(lambda model, forget: Watched(1.0, 0.0), "never")
     for net in ("mlp", "small_cnn", "small_cnn_bn"):
         model = models.build(net, found.shape, 10)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 __all__ = ["MOVED"]
 
@@ -37,6 +38,15 @@ MOVED = {
     "lesson.presets": "lessons.sizes",
     "lesson.session": "classroom.session",
 }
+
+
+def renamed(module: str, name: str, names: Mapping[str, Any]) -> Any:
+    """What a module once knew under this name, with a warning: for its `__getattr__`."""
+    if name not in names:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    new = names[name]
+    warnings.warn(f"{module}.{name} is now {new.__qualname__}.", DeprecationWarning, stacklevel=3)
+    return new
 
 
 class _Forward(MetaPathFinder, Loader):

@@ -61,6 +61,7 @@ APART = {
     "metrics.table.escaped": "writes anything",
     "classroom.charts.literal": "writes anything",
     "methods.pgu.qualify": "listens to a pass for `moments` and `pgu`, which take the calls",
+    "methods.pgu.guard": "keeps the promise of `pgu`, which takes the calls",
     "classroom.session.Session": "what `start` makes",
     "tombstones": "takes ids that have been checked",
     "methods.stages.Stages": "abstract: `Chain` and `Ensemble` are called",

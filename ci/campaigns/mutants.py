@@ -60,6 +60,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "layers": ("partial", "amnesiac"),
     "moments": ("qualify", "pgu"),
     "pgu": ("qualify",),
+    "guard": ("pgu",),
+    "loss": ("pgu",),
     "noise": ("unsir",),
     "outputs": ("accuracy",),
     "params": ("tied", "deepobliviate"),

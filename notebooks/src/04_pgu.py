@@ -52,16 +52,17 @@ from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.pgu import (
     CLASS,
     SAMPLES,
-    Score,
-    StopRule,
+    GoalRule,
+    Watched,
     ascent_loss,
     forget_loss,
     forgotten,
     matched,
     overtaken,
     pgu,
+    pgu_but,
 )
-from unlearn_lib.methods.pgu.moments import layers, moments, save_moments
+from unlearn_lib.methods.pgu.moments import moments, save_moments, weighted_layers
 from unlearn_lib.methods.pgu.projection import cumulative, rank, spectra
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics.accuracy import accuracy, logits, parts_of_test
@@ -204,9 +205,9 @@ run(train(original, data.train, recipe))
 original.eval()
 stored = moments(original, data.train)
 stored_bytes = save_moments(session.folder / "moments.safetensors", stored)
-names = list(layers(original))
+names = list(weighted_layers(original))
 shown = figures.a_few(names)
-for name, layer in layers(original).items():
+for name, layer in weighted_layers(original).items():
     print(f"{name:>22}  D = {layer.weight[0].numel():5}  {stored.nbytes[name] / 1e6:6.2f} MB  {layer}")
 
 # %% [markdown]
@@ -270,7 +271,7 @@ show(figures.loss_chart(offset=0.05))
 steps = CLASS.but(lr=settings.step, seed=seed)
 stop = forgotten(0.05)
 unlearned = run(pgu(original, retained, split.forget, steps, stop=stop, energy=energy, rule=rule))
-unprojected = run(pgu(original, retained, split.forget, steps, stop=stop, directions="none"))
+unprojected = run(pgu_but(original, retained, split.forget, steps, stop=stop, directions="none"))
 retrained = run(retrain(session.build(), split, recipe))
 trace = unlearned.trace
 models = {"original": original, "retrained": retrained.model, "unlearned": unlearned.model}
@@ -339,7 +340,7 @@ show(figures.angles_chart({name: angles(name, energy, rule) for name in shown}))
 
 # %%
 before = logits(original, split.retain)
-never = StopRule(lambda model, forget: Score(1.0, 0.0), "never")
+never = GoalRule(lambda model, forget: Watched(1.0, 0.0), "never")
 epochs = max(12, trace.epoch + 3)
 
 
@@ -353,7 +354,7 @@ def measured(model):
 def curve(**options):
     """`measured` after every epoch, the original first."""
     rows = [measured(original)]
-    for step in pgu(original, retained, split.forget, steps, stop=never, **options):
+    for step in pgu_but(original, retained, split.forget, steps, stop=never, **options):
         if step.number == step.steps:
             rows.append(measured(step.model))
         if len(rows) > epochs:
@@ -393,7 +394,7 @@ def outcome(run_of_a_method):
 
 
 def forget_with(recipe, **options):
-    return outcome(pgu(original, retained, split.forget, recipe, stop=stop, **options))
+    return outcome(pgu_but(original, retained, split.forget, recipe, stop=stop, **options))
 
 
 def known(role):
@@ -437,7 +438,7 @@ variants = {"nothing": {}, "statistics": {"loose": ["statistics"]}, "affine": {"
 variants |= {"biases": {"loose": ["bias"]}, "no projection": {"directions": "none"}}
 drifts = {}
 for name, options in variants.items():
-    moved = run(pgu(precise, protected, gone, brief, stop=never, energy=1.0, **options)).model
+    moved = run(pgu_but(precise, protected, gone, brief, stop=never, energy=1.0, **options)).model
     drifts[name] = {
         part: drift(logits(precise, examples), logits(moved, examples)).max
         for part, examples in (("protected", few), ("forget", gone))
@@ -472,7 +473,7 @@ toy_explorer
 
 # %%
 twin = clone(original)
-weights = [layer.weight for layer in layers(twin).values()]
+weights = [layer.weight for layer in weighted_layers(twin).values()]
 whole_loss = forget_loss(twin, split.forget.to(session.device).batch(slice(None)))
 gradients = dict(zip(names, torch.autograd.grad(whole_loss, weights), strict=True))
 
@@ -542,7 +543,7 @@ def without_effect(v):
 
 def unlearn(v, split):
     of_class = v.target == "a class"
-    return pgu(
+    return pgu_but(
         original,
         what_remains(split),
         split.forget,
@@ -718,7 +719,7 @@ left = what_remains(single)
 
 
 def forget_single(recipe, stop, **options):
-    return run(pgu(original, left, single.forget, recipe, stop=stop, **options)).model
+    return run(pgu_but(original, left, single.forget, recipe, stop=stop, **options)).model
 
 
 asked = {

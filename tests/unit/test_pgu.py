@@ -18,20 +18,20 @@ from unlearn_lib.data import Batch, Examples, Split
 from unlearn_lib.methods.pgu import (
     CLASS,
     SAMPLES,
-    Score,
-    StopRule,
+    GoalRule,
+    Watched,
     ascent_loss,
     bounded,
     forget_loss,
     forgotten,
     matched,
-    method,
     moments,
     overtaken,
     pgu,
+    pgu_but,
     retain_dropped,
 )
-from unlearn_lib.methods.pgu.moments import UnsupportedModule, layers, load_moments, save_moments
+from unlearn_lib.methods.pgu.moments import UnsupportedModule, load_moments, save_moments, weighted_layers
 from unlearn_lib.methods.pgu.projection import Projector, cumulative, rank, spectra, spectrum
 from unlearn_lib.methods.pgu.qualify import patches
 from unlearn_lib.methods.retrain import retrain
@@ -39,7 +39,7 @@ from unlearn_lib.outputs import losses
 from unlearn_lib.store import StoreError
 from unlearn_lib.train import Recipe, run, train
 
-NEVER = StopRule(lambda model, forget: Score(1.0, 0.0), "never")
+NEVER = GoalRule(lambda model, forget: Watched(1.0, 0.0), "never")
 SHORT = Recipe(lr=0.1, batch_size=16, epochs=3)
 
 
@@ -350,7 +350,7 @@ def test_p6_rank_by_hand_and_non_decreasing_in_energy():
 
 def test_p6_no_direction_is_plain_sgd_and_all_directions_stand_still():
     net, data, split, retained = simple()
-    free = run(pgu(net, retained, split.forget, SHORT, stop=NEVER, directions="none"))
+    free = run(pgu_but(net, retained, split.forget, SHORT, stop=NEVER, directions="none"))
     plain = params.clone(net)
     for name, p in plain.named_parameters():
         p.requires_grad_(name.endswith("weight"))
@@ -468,7 +468,7 @@ def test_p8_truncated_the_leak_stays_below_its_bound(energy):
 def unlearn_deep(deep, **options):
     model, retain, forget, retained = deep
     recipe = Recipe(lr=2, batch_size=16, epochs=20)
-    result = run(pgu(model, retained, forget, recipe, stop=NEVER, last_lr=0.4, energy=1, **options))
+    result = run(pgu_but(model, retained, forget, recipe, stop=NEVER, last_lr=0.4, energy=1, **options))
     return result, *((outputs(result.model, d) - outputs(model, d)).abs().max() for d in (retain, forget))
 
 
@@ -478,7 +478,7 @@ def test_p9_p11_a_deep_net_with_batch_norm_keeps_every_retained_logit_and_all_th
     result, on_retained, on_forgotten = unlearn_deep(deep)
     assert on_retained < 1e-9
     assert on_forgotten > 1
-    after, moving = params.state(result.model), layers(model).keys()
+    after, moving = params.state(result.model), weighted_layers(model).keys()
     assert all(torch.equal(before[n], value) for n, value in params.state(model).items())
     assert all(torch.equal(before[n], after[n]) for n in before if n not in moving)
     assert any(not torch.equal(before[n], after[n]) for n in moving)
@@ -604,9 +604,9 @@ def test_p16_the_rate_decays_geometrically_and_epoch_0_only_measures():
     ],
 )
 def test_p16_stop_rules_on_synthetic_gaps(gaps, plain, strict, closest):
-    scores = [Score(1 + gap, 1.0) for gap in gaps]
+    scores = [Watched(1 + gap, 1.0) for gap in gaps]
     variants = [{}, {"strict": True}, {"closest": True}]
-    rules = [StopRule(NEVER.measure, "", **options) for options in variants]
+    rules = [GoalRule(NEVER.measure, "", **options) for options in variants]
     assert [rule.decide(scores) for rule in rules] == [plain, strict, closest]
 
 
@@ -621,7 +621,7 @@ def test_p16_a_request_that_is_already_met_returns_the_unchanged_model():
 def test_p16_the_closer_of_the_last_two_epochs_is_returned():
     net, _, split, retained = simple()
     gaps = iter([1.0, 0.1, -0.9])
-    rule = StopRule(lambda model, forget: Score(next(gaps), 0.0), "script", closest=True)
+    rule = GoalRule(lambda model, forget: Watched(next(gaps), 0.0), "script", closest=True)
     result = run(pgu(net, retained, split.forget, SHORT, stop=rule))
     one = run(pgu(net, retained, split.forget, SHORT, stop=NEVER), watch=[])
     assert result.trace.epoch == 1
@@ -633,7 +633,7 @@ def test_p16_the_closer_of_the_last_two_epochs_is_returned():
 def after(epochs):
     """Stop after so many epochs."""
     left = iter([1.0] * epochs + [0.0])
-    return StopRule(lambda model, forget: Score(next(left), 0.0), "after")
+    return GoalRule(lambda model, forget: Watched(next(left), 0.0), "after")
 
 
 def weights(result):
@@ -651,10 +651,10 @@ def test_the_loss_auc_of_a_stop_rule_equals_counting_pairs():
 
 def test_the_published_rules_measure_what_they_say():
     net, _, split, _ = simple()
-    assert overtaken(split.retain).measure(net, split.forget) == Score(
+    assert overtaken(split.retain).measure(net, split.forget) == Watched(
         accuracy(net, split.forget), accuracy(net, split.retain)
     )
-    assert retain_dropped(split.retain, 0.9).measure(net, split.forget) == Score(
+    assert retain_dropped(split.retain, 0.9).measure(net, split.forget) == Watched(
         accuracy(net, split.retain), pytest.approx(0.85)
     )
 
@@ -696,7 +696,7 @@ def test_a_second_request_keeps_the_original_for_moments_and_says_so():
         ({"energy": {"1.weight": 0.5}}, r"`energy` must name exactly 1.weight, 3.weight; got 1.weight"),
         ({"directions": "all"}, "`directions` must be"),
         ({"freeze": ["4.weight"]}, r"`freeze` must name weights among 1.weight, 3.weight; got '4.weight'"),
-        ({"loose": ["batch norm"]}, "`loose` must be among"),
+        ({"loose": ["batch norm"]}, "`loose.*must be"),
         ({"last_lr": 0.0}, "`last_lr` must be positive"),
         ({"loss_fn": partial(forget_loss, offset=-1)}, r"`offset` must be in \[0, 1\)"),
     ],
@@ -704,7 +704,7 @@ def test_a_second_request_keeps_the_original_for_moments_and_says_so():
 def test_bad_arguments_are_refused(options, message):
     net, _, split, retained = simple()
     with pytest.raises(ValueError, match=message):
-        run(method.pgu.__wrapped__(net, retained, split.forget, SHORT, **{"stop": NEVER, **options}))
+        run(pgu_but(net, retained, split.forget, SHORT, **{"stop": NEVER, **options}))
 
 
 def test_forget_samples_still_in_the_moments_are_refused():
@@ -720,7 +720,9 @@ def test_p17_a_class_goes_and_the_rest_stays_only_with_projection(classes):
     for model, split, retained in classes:
         kept = accuracy(model, split.retain)
         with_it, without = (
-            run(pgu(model, retained, split.forget, CLASS, stop=forgotten(0.05), directions=directions)).model
+            run(
+                pgu_but(model, retained, split.forget, CLASS, stop=forgotten(0.05), directions=directions)
+            ).model
             for directions in ("retained", "none")
         )
         assert accuracy(with_it, split.forget) <= 0.05
@@ -766,7 +768,7 @@ def test_p17_samples_are_forgotten_as_far_as_retraining_would_and_no_further(dig
         return matched(test).measure(model, split.forget).value
 
     def unlearned(stop, **options):
-        return run(pgu(model, retained, split.forget, SAMPLES, stop=stop, **options)).model
+        return run(pgu_but(model, retained, split.forget, SAMPLES, stop=stop, **options)).model
 
     noise = 2 * math.sqrt((40 + len(test) + 1) / (12 * 40 * len(test)))  # two standard errors
     reference = membership(retrained)
@@ -827,7 +829,6 @@ def test_a_run_protects_four_fifths_of_sigma_and_ends_at_a_hundredth_unless_told
         "last_lr": 0.01,
         "energy": 0.8,
         "rule": "sigma",
-        "directions": "retained",
         "loss_fn": forget_loss,
     }
     plain, told = (run(pgu(net, retained, split.forget, SHORT, stop=NEVER, **o)) for o in ({}, spelt))
@@ -863,7 +864,7 @@ def test_survival_is_the_share_of_the_norm_of_each_step_that_is_left():
     net, _, split, retained = simple()
     one = Recipe(lr=0.1, batch_size=40, epochs=1)
     done = run(pgu(net, retained, split.forget, one, stop=NEVER))
-    free = run(pgu(net, retained, split.forget, one, stop=NEVER, directions="none")).model
+    free = run(pgu_but(net, retained, split.forget, one, stop=NEVER, directions="none")).model
     for name in ("1.weight", "3.weight"):
         taken, whole = (m.get_parameter(name) - net.get_parameter(name) for m in (done.model, free))
         assert done.trace.survival[name] == [pytest.approx(float((taken.norm() / whole.norm()).detach()))]
@@ -897,7 +898,9 @@ def test_the_controls_protect_a_random_subspace_of_the_same_rank_or_nothing():
 
     def survival(directions, seed=0):
         recipe = SHORT.but(seed=seed, batch_size=40, epochs=1)
-        done = run(pgu(net, retained, split.forget, recipe, stop=NEVER, directions=directions, energy=0.5))
+        done = run(
+            pgu_but(net, retained, split.forget, recipe, stop=NEVER, directions=directions, energy=0.5)
+        )
         return done.trace.survival["3.weight"][0], done.trace.layers["3.weight"]
 
     (random, cost), (other, _), (none, _), (kept, same) = (

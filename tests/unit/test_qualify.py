@@ -20,14 +20,23 @@ from torchvision.models.mobilenetv3 import MobileNetV3, _mobilenet_v3_conf
 
 from tests.toys import blobs, tiny_net
 from unlearn_lib.data import Examples, Scale, Split
-from unlearn_lib.methods.pgu import Score, StopRule, forgotten, matched, overtaken, pgu, retain_dropped
+from unlearn_lib.methods.pgu import (
+    GoalRule,
+    Watched,
+    forgotten,
+    matched,
+    overtaken,
+    pgu,
+    pgu_but,
+    retain_dropped,
+)
 from unlearn_lib.methods.pgu.moments import UnsupportedModule, load_moments, moments, save_moments
 from unlearn_lib.methods.pgu.projection import Projector, cumulative, rank, ranks, spectra, spectrum
 from unlearn_lib.methods.pgu.qualify import patches, qualify
 from unlearn_lib.store import save_tensors
 from unlearn_lib.train import Recipe, run
 
-NEVER = StopRule(lambda model, forget: Score(1.0, 0.0), "never")
+NEVER = GoalRule(lambda model, forget: Watched(1.0, 0.0), "never")
 STEPS = Recipe(lr=0.5, batch_size=2, epochs=5)
 
 
@@ -625,7 +634,7 @@ def bad_calls():
 
     def unlearn(**options):
         arguments = {"model": net, "retained": kept, "forget": split.forget, "recipe": STEPS, "stop": NEVER}
-        return run(pgu(**(arguments | options)))
+        return run(pgu_but(**(arguments | options)))
 
     return [
         *(lambda n=n: moments(net, data, batch_size=n) for n in (0, -1, 1.5, "x", True)),
@@ -656,15 +665,15 @@ def bad_calls():
         lambda: retain_dropped(split.retain, 5, -3),
         lambda: retain_dropped(split.retain, 0.9, -3),
         lambda: retain_dropped(None, 0.9),
-        lambda: StopRule(None, "never"),
+        lambda: GoalRule(None, "never"),
         lambda: NEVER.decide([]),
-        lambda: NEVER.decide([Score(math.nan, 0.0)]),
+        lambda: NEVER.decide([Watched(math.nan, 0.0)]),
         lambda: unlearn(retained=full),
         lambda: unlearn(model="net"),
         lambda: unlearn(forget=split.forget.x),
         lambda: unlearn(recipe="sgd"),
         lambda: unlearn(stop=0.05),
-        lambda: unlearn(stop=StopRule(lambda m, f: Score(math.nan, 0.0), "NaN")),
+        lambda: unlearn(stop=GoalRule(lambda m, f: Watched(math.nan, 0.0), "NaN")),
         *(lambda e=e: unlearn(energy=e) for e in (0, math.nan, "x", None, {"1.weight": 0.5})),
         *(lambda r=r: unlearn(last_lr=r) for r in (0, math.inf, math.nan, "x")),
         lambda: unlearn(rule="sigma3"),

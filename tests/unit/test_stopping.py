@@ -8,16 +8,16 @@ from torch import nn
 
 from tests.oracles import pair_counting_auc
 from tests.toys import blobs, tiny_net
-from unlearn_lib.methods.pgu import Score, StopRule, forgotten, matched, overtaken, retain_dropped
+from unlearn_lib.methods.pgu import GoalRule, Watched, forgotten, matched, overtaken, retain_dropped
 from unlearn_lib.outputs import accuracy, losses
 
 
-def rule(**settings: bool) -> StopRule:
-    return StopRule(lambda model, forget: Score(0.0, 0.0), "it is done", **settings)
+def rule(**settings: bool) -> GoalRule:
+    return GoalRule(lambda model, forget: Watched(0.0, 0.0), "it is done", **settings)
 
 
-def scores(*values: float, goal: float = 0.5) -> list[Score]:
-    return [Score(value, goal) for value in values]
+def scores(*values: float, goal: float = 0.5) -> list[Watched]:
+    return [Watched(value, goal) for value in values]
 
 
 def test_a_run_stops_at_the_first_epoch_that_has_come_down_to_its_goal() -> None:
@@ -25,7 +25,7 @@ def test_a_run_stops_at_the_first_epoch_that_has_come_down_to_its_goal() -> None
     assert rule().decide(scores(0.9, 0.6)) is None
     assert rule().decide(scores(0.9, 0.5)) == 1
     assert rule().decide(scores(0.4)) == 0
-    assert rule().decide([Score(0.4, 0.1), Score(0.3, 0.35)]) == 1, "the goal may move"
+    assert rule().decide([Watched(0.4, 0.1), Watched(0.3, 0.35)]) == 1, "the goal may move"
 
 
 def test_a_strict_rule_wants_the_goal_passed() -> None:

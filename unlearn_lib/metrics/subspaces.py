@@ -15,11 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unlearn_lib import check
-from unlearn_lib.methods.pgu.projection import Rule, cumulative, rank
+from unlearn_lib.methods.pgu.projection import RankRule, cumulative, rank
 
 __all__ = [
     "Drift",
-    "Rule",
+    "RankRule",
     "along",
     "cumulative",
     "drift",

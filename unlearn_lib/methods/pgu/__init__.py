@@ -1,29 +1,24 @@
 """PGU: unlearning with projected gradients."""
 
-from unlearn_lib.methods.pgu.method import (
-    CLASS,
-    SAMPLES,
-    ProjectedLayer,
-    ProjectionTrace,
-    Score,
-    StopRule,
-    ascent_loss,
-    bounded,
-    forget_loss,
+from unlearn_lib.methods.pgu.controls import ascent_loss, pgu_but
+from unlearn_lib.methods.pgu.loss import bounded, forget_loss
+from unlearn_lib.methods.pgu.method import CLASS, SAMPLES, ProjectedLayer, ProjectionTrace, pgu
+from unlearn_lib.methods.pgu.stopping import (
+    GoalRule,
+    Watched,
     forgotten,
     matched,
     overtaken,
-    pgu,
     retain_dropped,
 )
 
 __all__ = [
     "CLASS",
     "SAMPLES",
+    "GoalRule",
     "ProjectedLayer",
     "ProjectionTrace",
-    "Score",
-    "StopRule",
+    "Watched",
     "ascent_loss",
     "bounded",
     "forget_loss",
@@ -31,5 +26,6 @@ __all__ = [
     "matched",
     "overtaken",
     "pgu",
+    "pgu_but",
     "retain_dropped",
 ]

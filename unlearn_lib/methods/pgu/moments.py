@@ -48,10 +48,10 @@ __all__ = [
     "Moments",
     "UnsupportedModule",
     "fingerprint",
-    "layers",
     "load_moments",
     "moments",
     "save_moments",
+    "weighted_layers",
 ]
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -59,7 +59,7 @@ CHUNK = 2**25  # bytes of float64 patches at a time
 PROBE = 8  # samples that are kept to check the guarantee with
 
 
-def layers(model: nn.Module) -> dict[str, Layer]:
+def weighted_layers(model: nn.Module) -> dict[str, Layer]:
     """Every linear and convolution layer with a weight that takes gradients, by the name of the weight."""
     return {
         f"{path}.weight".lstrip("."): module

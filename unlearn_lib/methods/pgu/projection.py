@@ -31,7 +31,7 @@ from unlearn_lib.params import clone
 
 __all__ = [
     "Projector",
-    "Rule",
+    "RankRule",
     "Spectra",
     "Spectrum",
     "cumulative",
@@ -42,7 +42,7 @@ __all__ = [
     "spectrum",
 ]
 
-Rule = Literal["sigma", "sigma2"]
+RankRule = Literal["sigma", "sigma2"]
 SLACK = 1e-10  # relative: eigenvalues below it are rounding, of float64 inputs
 ROUNDINGS = 8  # of the inputs' own precision: that far below zero rounding may take an eigenvalue
 STILL = 1e-2  # a protected step may move outputs by this share of what a free step of its size does
@@ -121,7 +121,7 @@ def spectrum(M: Any, name: str = "M", rounding: float = 0.0) -> Spectrum:
     return Spectrum(values.clamp(min=0), vectors, time.perf_counter() - begun)
 
 
-def cumulative(values: Any, rule: Rule = "sigma") -> Float[Tensor, " D"]:
+def cumulative(values: Any, rule: RankRule = "sigma") -> Float[Tensor, " D"]:
     """Share of the first k directions, k = 1 ... D: of the sum of sigma = sqrt(lambda), or of sigma^2.
 
     `sigma` weighs the tail more: .95 of it is 99.7 to 99.9 % of the energy in most layers of a small net.
@@ -139,7 +139,7 @@ def cumulative(values: Any, rule: Rule = "sigma") -> Float[Tensor, " D"]:
     return v.cumsum(0) / v.sum().clamp(min=torch.finfo(v.dtype).tiny)
 
 
-def rank(values: Any, energy: Any, rule: Rule = "sigma") -> int:
+def rank(values: Any, energy: Any, rule: RankRule = "sigma") -> int:
     """The smallest k whose directions hold the share `energy`; 0 at 0, the numerical rank at 1.
 
     Args:
@@ -156,7 +156,7 @@ def rank(values: Any, energy: Any, rule: Rule = "sigma") -> int:
 
 
 @check.arguments
-def ranks(spectrum: Spectrum, energy: float, rule: Rule = "sigma") -> list[int]:
+def ranks(spectrum: Spectrum, energy: float, rule: RankRule = "sigma") -> list[int]:
     """`rank` of each group of a weight; of one without groups, of the one that there is."""
     D = spectrum.values.shape[-1]
     return [rank(values, energy, rule) for values in spectrum.values.reshape(-1, D)]
@@ -187,6 +187,11 @@ class Projector:
         inside = torch.arange(D) < torch.tensor(each)[:, None, None]
         basis = vectors * (inside == protects).to(vectors)
         return cls((basis[..., :most] if protects else basis[..., least:]).contiguous(), protects)
+
+    @property
+    def removes(self) -> bool:
+        """Whether it changes anything: not, where there is nothing to protect."""
+        return not self.protects or self.basis.shape[-1] > 0
 
     def to(self, like: Tensor) -> Projector:
         """On the device and in the precision of `like`."""

@@ -11,11 +11,12 @@ from torch import nn
 
 from unlearn_lib import check, outputs
 from unlearn_lib.data import Examples, check_examples
+from unlearn_lib.moved import renamed
 
-__all__ = ["Score", "StopRule", "forgotten", "matched", "overtaken", "retain_dropped"]
+__all__ = ["GoalRule", "Watched", "forgotten", "matched", "overtaken", "retain_dropped"]
 
 
-class Score(NamedTuple):
+class Watched(NamedTuple):
     """What a stop rule watches: `value` falls from epoch to epoch until it reaches `goal`."""
 
     value: float
@@ -23,7 +24,7 @@ class Score(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StopRule:
+class GoalRule:
     """Stop at the first epoch whose value has come down to its goal.
 
     Args:
@@ -33,7 +34,7 @@ class StopRule:
         closest: return the better of the last two epochs, by the distance to the goal.
     """
 
-    measure: Callable[[nn.Module, Examples], Score]
+    measure: Callable[[nn.Module, Examples], Watched]
     reason: str
     strict: bool = False
     closest: bool = False
@@ -44,7 +45,7 @@ class StopRule:
         check.flag("strict", self.strict)
         check.flag("closest", self.closest)
 
-    def decide(self, scores: Sequence[Score]) -> int | None:
+    def decide(self, scores: Sequence[Watched]) -> int | None:
         """The epoch whose model to return, given the scores of epochs 0, 1, 2, ...; None to go on."""
         if not check.fit("scores", scores, Sequence[Any]):
             raise ValueError("`scores` must hold at least one score, that of epoch 0; got none.")
@@ -54,23 +55,23 @@ class StopRule:
             return None
         return last - int(self.closest and last > 0 and abs(gaps[last - 1]) < abs(gaps[last]))
 
-    def why(self, scores: Sequence[Score]) -> str:
+    def why(self, scores: Sequence[Watched]) -> str:
         """Why a run with these scores ended."""
         if self.decide(scores) is None:
             return f"all {len(scores) - 1} epochs done; not reached: {self.reason}"
         return self.reason if len(scores) > 1 else f"already closed at epoch 0: {self.reason}"
 
 
-def forgotten(accuracy: Any = 0.05) -> StopRule:
+def forgotten(accuracy: Any = 0.05) -> GoalRule:
     """Forget accuracy at most `accuracy`, in [0, 1]: for classes and swapped labels (our decision)."""
     check.number("accuracy", accuracy, "[0, 1]")
-    return StopRule(
-        lambda model, forget: Score(outputs.accuracy(model, forget), accuracy),
+    return GoalRule(
+        lambda model, forget: Watched(outputs.accuracy(model, forget), accuracy),
         f"forget accuracy <= {accuracy}",
     )
 
 
-def overtaken(validation: Examples) -> StopRule:
+def overtaken(validation: Examples) -> GoalRule:
     """Validation accuracy above forget accuracy: the published rule for samples.
 
     It assumes a clean i.i.d. forget set. Where accuracies agree losses need not: on a few hundred noisy
@@ -78,15 +79,15 @@ def overtaken(validation: Examples) -> StopRule:
     Report results on test data disjoint from `validation`.
     """
     check_examples("validation", validation)
-    return StopRule(
-        lambda model, forget: Score(outputs.accuracy(model, forget), outputs.accuracy(model, validation)),
+    return GoalRule(
+        lambda model, forget: Watched(outputs.accuracy(model, forget), outputs.accuracy(model, validation)),
         "validation accuracy > forget accuracy",
         strict=True,
         closest=True,
     )
 
 
-def matched(validation: Examples, auc: Any = 0.5) -> StopRule:
+def matched(validation: Examples, auc: Any = 0.5) -> GoalRule:
     """Losses of forget and validation samples can no longer be told apart (our decision).
 
     The value is the share of (forget, validation) pairs in which the forget sample has the lower loss, ties
@@ -100,17 +101,17 @@ def matched(validation: Examples, auc: Any = 0.5) -> StopRule:
     check_examples("validation", validation)
     check.number("auc", auc, "[0, 1]")
 
-    def measure(model: nn.Module, forget: Examples) -> Score:
+    def measure(model: nn.Module, forget: Examples) -> Watched:
         ours, theirs = outputs.losses(model, forget), outputs.losses(model, validation).sort().values
         below, up_to = (
             torch.searchsorted(theirs, ours, right=ties).double().mean() for ties in (False, True)
         )
-        return Score(1 - float(below + up_to) / (2 * len(theirs)), auc)
+        return Watched(1 - float(below + up_to) / (2 * len(theirs)), auc)
 
-    return StopRule(measure, f"share of lower forget losses <= {auc}", closest=True)
+    return GoalRule(measure, f"share of lower forget losses <= {auc}", closest=True)
 
 
-def retain_dropped(retain: Examples, accuracy: Any, points: Any = 0.05) -> StopRule:
+def retain_dropped(retain: Examples, accuracy: Any, points: Any = 0.05) -> GoalRule:
     """Retain accuracy more than `points` below `accuracy`, the original's: the published rule for classes.
 
     For study: it **reads the retained data**, and has no criterion on the forget side.
@@ -123,8 +124,12 @@ def retain_dropped(retain: Examples, accuracy: Any, points: Any = 0.05) -> StopR
     check_examples("retain", retain)
     check.number("accuracy", accuracy, "[0, 1]")
     check.number("points", points, "[0, 1]")
-    return StopRule(
-        lambda model, forget: Score(outputs.accuracy(model, retain), accuracy - points),
+    return GoalRule(
+        lambda model, forget: Watched(outputs.accuracy(model, retain), accuracy - points),
         f"retain accuracy < {accuracy:.4g} - {points:.4g}",
         strict=True,
     )
+
+
+def __getattr__(name: str) -> Any:
+    return renamed(__name__, name, {"StopRule": GoalRule, "Score": Watched})
