@@ -22,7 +22,6 @@ import json
 import math
 import multiprocessing
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -32,7 +31,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +42,12 @@ from nbconvert import HTMLExporter
 from traitlets.config import Config
 
 from unlearn_lib.classroom.formulas import POLICY, render
+from unlearn_lib.classroom.versions import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = "python3"
 RESULT_MIME = "application/vnd.unlearn.result+json"
 TIMEOUT = {"quick": 300, "lesson": 1_200, "full": 7_200}  # seconds a cell, with slack; never an assertion
-PACKAGES = "torch torchvision numpy scikit-learn matplotlib plotly ipywidgets anywidget ipykernel jupyterlab"
-PACKAGES += " papermill nbclient nbconvert unlearn-lib"
 ENVIRONMENT = {
     "UNLEARN_HEADLESS": "1",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -292,24 +289,14 @@ def prepare(threads: str) -> None:
     os.environ.update(ENVIRONMENT, OMP_NUM_THREADS=threads)
 
 
-def versions() -> dict[str, str | None]:
-    """Python, system, commit and the packages that the numbers depend on."""
-    found: dict[str, str | None] = {
-        "python": platform.python_version(),
-        "system": platform.platform(terse=True),
-    }
+def commit() -> str | None:
+    """The commit of the tree that is run, where git knows one."""
     git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     try:
         done = subprocess.run(git, capture_output=True, text=True, check=False)
-        found["commit"] = done.stdout.strip() or None
     except OSError:
-        found["commit"] = None
-    for name in PACKAGES.split():
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
+        return None
+    return done.stdout.strip() or None
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -416,7 +403,10 @@ def run_all(
             print(f": {row['error']}" if row["error"] else f", {len(row['results'])} results", flush=True)
 
     report = {"schema": 1, "preset": args.preset, "parameters": dict(args.given), "solutions": args.solutions}
-    report |= {"versions": versions(), "notebooks": [rows[source] for source in sources]}
+    report |= {
+        "versions": {**versions(), "commit": commit()},
+        "notebooks": [rows[source] for source in sources],
+    }
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     good = sum(row["status"] == "ok" for row in rows.values())
     print(f"{good} of {len(sources)} notebooks ok in {time.perf_counter() - begun:.1f} s")

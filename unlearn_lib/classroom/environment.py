@@ -17,6 +17,8 @@ from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unlearn_lib.classroom.versions import versions_in_words
+
 __all__ = ["Line", "Report", "WidgetCheck", "check"]
 
 DISK = 200e6  # bytes: a lesson stores a few megabytes, a chain of large models more
@@ -118,8 +120,7 @@ def _versions() -> str:
             wrong.append(f"{asked.name} must be {asked.specifier}, is {there}")
     if wrong:
         raise RuntimeError("; ".join(wrong))
-    shown = ("torch", "numpy", "jupyterlab", "ipywidgets", "plotly")
-    return f"unlearn_lib {version('unlearn-lib')}, " + ", ".join(f"{name} {version(name)}" for name in shown)
+    return versions_in_words()
 
 
 def _torch() -> str:

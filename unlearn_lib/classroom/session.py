@@ -13,7 +13,6 @@ import io
 import json
 import math
 import os
-import platform
 import shutil
 import stat
 import sys
@@ -22,7 +21,6 @@ from collections import namedtuple
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +32,7 @@ from torch import nn
 
 from unlearn_lib import check, data, models
 from unlearn_lib.classroom.charts import STILL_TYPES, View, still
+from unlearn_lib.classroom.versions import versions_in_words
 from unlearn_lib.data import Dataset
 from unlearn_lib.lessons.fitting import FOLDER_PIXELS, fitted, measured
 from unlearn_lib.lessons.sizes import PRESETS
@@ -249,14 +248,12 @@ def _choose(name: str, value: Any, table: Mapping[str, Any], more: str = "") -> 
 
 def _summary(session: Session) -> str:
     found, recipe = session.dataset, session.recipe
-    versions = [f"{name} {version(name)}" for name in ("torch", "numpy", "plotly", "ipywidgets")]
     sizes = [f"{k} {v}" for k, v in session.settings._asdict().items() if k not in ("train", "test", "knobs")]
     shape = "x".join(map(str, found.shape))
     counts = f"{len(found.train):,} training and {len(found.test):,} test samples of {shape}"
     return "\n".join(
         [
-            f"versions: unlearn_lib {version('unlearn-lib')}, Python {platform.python_version()}, "
-            + ", ".join(versions),
+            f"versions: {versions_in_words()}",
             f"device:   {session.device}, {torch.get_num_threads()} thread(s), seed {session.seed}",
             f"preset:   {session.preset}{'' if session.measured else ', fitted to these data'}: "
             f"{', '.join(sizes)}; "
