@@ -47,7 +47,7 @@ from unlearn_lib.classroom.words import relearned
 from unlearn_lib.data import Split
 from unlearn_lib.lessons import exercises
 from unlearn_lib.lessons.unsir import figures, findings
-from unlearn_lib.lessons.unsir.figures import Point, Scores, scores
+from unlearn_lib.lessons.unsir.figures import Scores, Snapshot, scores
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import (
@@ -248,7 +248,7 @@ def follow(steps, every=1):
         last = step.number == step.steps
         if step.phase != "noise" and (last or step.number % every == 0):  # in "noise" no weight changes
             epoch = step.number / step.steps + (step.epoch if step.phase == "repair" else 0)
-            curve.append(Point(epoch, tested(step.model)))
+            curve.append(Snapshot(epoch, tested(step.model)))
 
     return run(steps, [look]), curve
 

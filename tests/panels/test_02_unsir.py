@@ -14,7 +14,7 @@ from unlearn_lib.classroom.panels.controls import picture_of
 from unlearn_lib.classroom.panels.progress import Progress
 from unlearn_lib.data import Examples, Scale
 from unlearn_lib.lessons.unsir import figures
-from unlearn_lib.lessons.unsir.figures import Point, Scores, scores
+from unlearn_lib.lessons.unsir.figures import Scores, Snapshot, scores
 from unlearn_lib.methods.unsir.noise import Noise
 from unlearn_lib.metrics.relearn import RelearnCurve
 from unlearn_lib.params import snapshot
@@ -24,7 +24,7 @@ LESSON = "02_unsir"  # read by the fixture `lesson`
 
 TABLE = np.array([[8, 1, 1], [0, 9, 1], [5, 3, 2]])
 KNOWN = np.diag([10, 10, 10])
-CURVE = [Point(0.5, KNOWN), Point(1.0, TABLE), Point(2.0, TABLE)]
+CURVE = [Snapshot(0.5, KNOWN), Snapshot(1.0, TABLE), Snapshot(2.0, TABLE)]
 FOUND = {"original": [Scores(1.0, 1.0)] * 2, "unlearned": [Scores(0.0, 0.9), Scores(0.1, 0.8)]}
 RUNS = (RelearnCurve((0.1, 0.9), (2.0, 0.1)), RelearnCurve((0.0, 0.2), (2.0, 1.5)))
 

@@ -18,12 +18,12 @@ from plotly.subplots import make_subplots
 
 from unlearn_lib import check
 from unlearn_lib.classroom.look import ROLES
+from unlearn_lib.classroom.words import amount
 
 __all__ = [
     "View",
     "accuracy_chart",
     "class_chart",
-    "counted",
     "dollars",
     "literal",
     "matrix_chart",
@@ -51,12 +51,6 @@ class View(NamedTuple):
     figure: go.Figure | Figure
     alt: str
     numbers: Mapping[str, object] = {}
-
-
-@check.arguments
-def counted(n: int, noun: str) -> str:
-    """A number and its noun: 1 sample, 2 samples."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 @check.arguments
@@ -125,7 +119,7 @@ def accuracy_chart(
     figure.update_yaxes(range=[-0.05, 1.35], tickformat=".0%", tickvals=[0, 0.2, 0.4, 0.6, 0.8, 1])
     last = rows[-1] if rows else {}
     words = ", ".join(f"{m} {last[m]:.0%}" for m in MEASURES if m in last)
-    steps = counted(round(last.get("step", 0)), "step")
+    steps = amount(round(last.get("step", 0)), "step")
     alt = f"Forget, retain and test accuracy over {steps}, at the end {words}."
     return View(styled(figure, 300), alt)
 

@@ -1,14 +1,19 @@
-"""Pure figure functions, and the one palette of the package: Okabe and Ito's, safe for the color-blind.
+"""How every figure looks. One palette for the whole package: Okabe and Ito's, safe for the color-blind.
 
-One color per role in every lesson, and never color alone: marker and line style differ too. Figures are
-opaque white, so that they are legible in JupyterLab's dark theme as well.
+A role has one color in every lesson, and never color alone: marker and line style differ too. Figures are
+opaque white, so that they stay legible in JupyterLab's dark theme.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["ROLES", "Role"]
+import numpy as np
+
+from unlearn_lib import check
+
+__all__ = ["ROLES", "Role", "accuracy_range", "log_ticks", "style"]
 
 
 class Role(NamedTuple):
@@ -22,7 +27,7 @@ class Role(NamedTuple):
 
 
 class Roles(dict[str, Role]):
-    """Roles by name; one that nobody knows is refused with those that there are."""
+    """Roles by name; an unknown one is refused, with the list of those there are."""
 
     def __missing__(self, name: str) -> Role:
         raise ValueError(f"`role` must be one of {', '.join(self)}; got {name!r}.")
@@ -39,3 +44,39 @@ ROLES = Roles(
         "neutral": Role("#000000", "x", "x", "-", "solid"),
     }
 )
+
+
+@check.arguments
+def style(role: str, mode: str, *, dash: str | None = None) -> dict[str, object]:
+    """Color, marker and dash of a role, for a scatter trace."""
+    look = ROLES[role]
+    return {
+        "mode": mode,
+        "line": {"color": look.color, "dash": dash or look.dash, "width": 2},
+        "marker": {"color": look.color, "symbol": look.symbol, "size": 7},
+    }
+
+
+@check.arguments
+def log_ticks(values: Sequence[float]) -> list[float]:
+    """Powers of ten among the values, or 1, 2, 5 and their like where that gives fewer than two."""
+    found = [v for v in values if 0 < v < np.inf]  # nor NaN
+    if not found:
+        return []
+    low, high = min(found), max(found)
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for steps in ([1], [1, 2, 5]):
+        ticks = [float(f"{m}e{k}") for k in decades for m in steps if low <= float(f"{m}e{k}") <= high]
+        if len(ticks) >= 2:
+            break
+    return ticks or [low]
+
+
+@check.arguments
+def accuracy_range(values: Sequence[float]) -> list[float]:
+    """The ends of an axis that shows differences of a point, and never makes small ones look large."""
+    if not values:
+        raise ValueError("`values` must hold at least one accuracy; got none.")
+    low, high = min(values), max(values)
+    room = max(0.02, 0.4 * (high - low))
+    return [max(0.0, low - room), min(1.02, high + room)]

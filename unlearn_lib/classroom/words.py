@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from unlearn_lib import check
 from unlearn_lib.metrics.relearn import RelearnTime
 
-__all__ = ["listed", "many", "percent", "points", "relearned"]
+__all__ = ["amount", "listed", "many", "percent", "points", "relearned"]
 
 
 @check.arguments
@@ -20,6 +20,12 @@ def percent(share: float) -> str:
 def points(difference: float) -> str:
     """The size of a difference of two shares: 0.031 is "3.1 points"."""
     return f"{100 * abs(difference):.1f} points"
+
+
+@check.arguments
+def amount(count: int, noun: str) -> str:
+    """A number and its noun: "1 sample", "1,437 samples"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @check.arguments

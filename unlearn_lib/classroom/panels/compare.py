@@ -12,9 +12,10 @@ from torch import nn
 from unlearn_lib import check
 from unlearn_lib.classroom import charts
 from unlearn_lib.classroom.charts import View
-from unlearn_lib.classroom.panels.controls import choice, counted, draw_into, switch, table
+from unlearn_lib.classroom.panels.controls import choice, draw_into, switch, table
 from unlearn_lib.classroom.panels.thumbnails import Thumbnails, image_url, top_of
-from unlearn_lib.classroom.panels.unlearn import Panel, UnlearnPanel, row
+from unlearn_lib.classroom.panels.unlearn import Panel, UnlearnPanel, beside
+from unlearn_lib.classroom.words import amount
 from unlearn_lib.data import Examples, check_examples
 from unlearn_lib.metrics.accuracy import logits
 
@@ -59,7 +60,7 @@ class ComparePanel(Panel):
         )
         self.classes, self.chart = list(classes), w.Output()
         self.chart.add_class("unlearn-chart")
-        self.answer = row([self.numbers, self.chart], "unlearn-row")
+        self.answer = beside([self.numbers, self.chart], "unlearn-row")
         self._assemble(self.status, self.answer)
         self.renew(models, samples)
         for control in ("left", "right", "which", "differ"):
@@ -120,10 +121,10 @@ class ComparePanel(Panel):
         if rows:
             found = f"The two disagree on {rows:,} of " if self.differ.value else ""
             some = f"; the first {SHOWN} are shown." if rows > SHOWN else "."
-            return f"{found}{counted(samples, 'sample')}{some}"
+            return f"{found}{amount(samples, 'sample')}{some}"
         if self.left.value == self.right.value:
             return "A model never disagrees with itself: choose two."
-        return f"The two agree on all of the {counted(samples, 'sample')}: there is none to show."
+        return f"The two agree on all of the {amount(samples, 'sample')}: there is none to show."
 
     def view(self) -> View:
         """The chosen sample: its picture, label, and the two models' answers."""

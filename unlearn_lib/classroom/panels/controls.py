@@ -14,14 +14,13 @@ import plotly.graph_objects as go
 
 from unlearn_lib import check
 from unlearn_lib.classroom import session
-from unlearn_lib.classroom.charts import View, counted, still
+from unlearn_lib.classroom.charts import View, still
 from unlearn_lib.metrics.table import escaped
 
 __all__ = [
     "KeyGuard",
     "button",
     "choice",
-    "counted",
     "draw_into",
     "either",
     "number",

@@ -18,9 +18,10 @@ from matplotlib.figure import Figure
 from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.classroom import session
-from unlearn_lib.classroom.charts import MARKERS, View, counted, dollars, literal
+from unlearn_lib.classroom.charts import MARKERS, View, dollars, literal
 from unlearn_lib.classroom.look import ROLES
 from unlearn_lib.classroom.panels.controls import NAMED, KeyGuard, button, picture_of
+from unlearn_lib.classroom.words import amount
 from unlearn_lib.data import Examples, check_examples
 
 COLORS = tuple(role.color for role in ROLES.values())
@@ -197,7 +198,7 @@ class EmbeddingPicker(w.VBox):
     def _chosen(self) -> None:
         y = self.examples.select(self.value).y.bincount(minlength=len(self.classes)).tolist()
         split = ", ".join(f"{n} of class {k}" for k, n in zip(self.classes, y, strict=True) if n)
-        chosen = counted(len(self.value), "sample")
+        chosen = amount(len(self.value), "sample")
         self.count.value = f"{chosen} chosen" + (f": {split}" if split else "")
         self.field.value = ids_text(self.value)
         with self.figure.batch_update():

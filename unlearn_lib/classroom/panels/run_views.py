@@ -10,8 +10,9 @@ import numpy as np
 from unlearn_lib import check
 from unlearn_lib.classroom import charts
 from unlearn_lib.classroom.charts import View
-from unlearn_lib.classroom.panels.controls import counted, table
+from unlearn_lib.classroom.panels.controls import table
 from unlearn_lib.classroom.panels.progress import Progress
+from unlearn_lib.classroom.words import amount
 from unlearn_lib.metrics.accuracy import forgotten_classes
 
 __all__ = ["classes", "curves", "predictions", "scoreboard", "scores", "seconds"]
@@ -67,7 +68,7 @@ def scoreboard(progress: Progress) -> str:
         if progress.steps:
             now = {k: v for k, v in progress.rows[-1].items() if k != "step"}
             rows[f"unlearned, at step {progress.rows[-1]['step']:.0f}"] = _words(now)
-    forgotten, retained = counted(len(progress.split.forget), "sample"), len(progress.split.retain)
+    forgotten, retained = amount(len(progress.split.forget), "sample"), len(progress.split.retain)
     return table(rows, f"Accuracy {when} forgetting {forgotten}; {retained:,} retained")
 
 

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from unlearn_lib import check
 from unlearn_lib.check import Ids
-from unlearn_lib.classroom.charts import View, counted, dollars
+from unlearn_lib.classroom.charts import View, dollars
+from unlearn_lib.classroom.words import amount
 from unlearn_lib.data import Examples, check_examples
 
 __all__ = ["Thumbnails", "image_array", "image_url", "top_of"]
@@ -209,5 +210,5 @@ class Thumbnails(anywidget.AnyWidget):
             ax.text(x, y - 0.32, dollars(mark + self.labels[place]), fontsize=7, ha="center", va="bottom")
         ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.55, -0.65))
         chosen = [name for i, name in zip(self.ids, self.names, strict=True) if i in self.value]
-        alt = f"{self.description}: {counted(shown, 'picture')}, {len(chosen)} of them chosen."
+        alt = f"{self.description}: {amount(shown, 'picture')}, {len(chosen)} of them chosen."
         return View(figure, alt, {"chosen": "; ".join(chosen) or "none"})

@@ -27,7 +27,6 @@ from unlearn_lib.classroom.panels.controls import (
     NAMED,
     KeyGuard,
     button,
-    counted,
     draw_into,
     either,
     picture_of,
@@ -36,6 +35,7 @@ from unlearn_lib.classroom.panels.controls import (
 from unlearn_lib.classroom.panels.progress import Progress
 from unlearn_lib.classroom.panels.thumbnails import Thumbnails
 from unlearn_lib.classroom.panels.worker import Stopped, Worker
+from unlearn_lib.classroom.words import amount
 from unlearn_lib.data import Dataset, Split
 from unlearn_lib.metrics.table import escaped
 from unlearn_lib.train import Step, Unlearned
@@ -100,8 +100,8 @@ class Panel:
     def _assemble(self, *below: Any, buttons: Sequence[Any] = ()) -> None:
         small = [c for c in self.controls.values() if not isinstance(c, LARGE)]
         large = [c for c in self.controls.values() if isinstance(c, LARGE)]
-        rows = [row(small, "unlearn-controls")] if small else []
-        rows += [*large, *([row(buttons, "unlearn-controls")] if buttons else [])]
+        rows = [beside(small, "unlearn-controls")] if small else []
+        rows += [*large, *([beside(buttons, "unlearn-controls")] if buttons else [])]
         self.box = w.VBox([KeyGuard(), *rows, *below])
         self.box.add_class("unlearn-panel")
 
@@ -224,7 +224,7 @@ class UnlearnPanel(Panel):
             out.add_class("unlearn-chart")
         parts = [[self.curves, self.numbers], [self.detail, self.picture, self.caption]]
         self._assemble(
-            row([self.bar, self.clock], "unlearn-controls"),
+            beside([self.bar, self.clock], "unlearn-controls"),
             self.status,
             *(part for group in (parts[::-1] if picture_first else parts) for part in group),
             buttons=[self.run, self.halt, self.back, self.asked],
@@ -310,7 +310,7 @@ class UnlearnPanel(Panel):
             self.asked.value = str(error)
             return
         self.run.disabled = False
-        self.asked.value = f"these choices forget {counted(len(split.forget), 'sample')}"
+        self.asked.value = f"these choices forget {amount(len(split.forget), 'sample')}"
 
     def _new_progress(self, values: SimpleNamespace, split: Split) -> Progress:
         progress = Progress(values, split, self.data, self.original(values))
@@ -328,7 +328,7 @@ class UnlearnPanel(Panel):
             for listener in self.listeners:
                 listener()
         except Stopped:
-            said = f"stopped after {counted(self.progress.steps, 'step')}; " + (
+            said = f"stopped after {amount(self.progress.steps, 'step')}; " + (
                 "only the curves show it: all else is of the last finished run"
                 if self.outcome.result
                 else "no run has finished yet"
@@ -355,7 +355,7 @@ class UnlearnPanel(Panel):
 
         progress.resume()
         progress.finish(self.worker.drive(self.generator(progress.values, progress.split), [watch]))
-        said = f"finished after {counted(progress.steps, 'step')} in {progress.seconds:.2f} s"
+        said = f"finished after {amount(progress.steps, 'step')} in {progress.seconds:.2f} s"
         if self.retrain is None or "retrained" in progress.models:
             return said
         self.status.value = f"running: {said}; now retraining the reference"
@@ -400,7 +400,7 @@ class UnlearnPanel(Panel):
         self.bar.max = max(self.progress.steps, 1)
         self.bar.value = self.progress.steps
         spent = f"{self.progress.seconds:.2f} s of computing"
-        self.clock.value = f"{counted(self.progress.steps, 'step')}, {spent}"
+        self.clock.value = f"{amount(self.progress.steps, 'step')}, {spent}"
         self._draw_detail()
 
     def _draw_detail(self, progress: Progress | None = None) -> None:
@@ -421,7 +421,7 @@ class UnlearnPanel(Panel):
             listener()
 
 
-def row(children: Sequence[Any], style: str) -> w.HBox:
+def beside(children: Sequence[Any], style: str) -> w.HBox:
     """Widgets side by side."""
     box = w.HBox(list(children))
     box.add_class(style)

@@ -10,9 +10,9 @@ from plotly.subplots import make_subplots
 
 from unlearn_lib import check
 from unlearn_lib.classroom.charts import View, styled
-from unlearn_lib.classroom.look import ROLES
-from unlearn_lib.classroom.panels.controls import counted
+from unlearn_lib.classroom.look import ROLES, accuracy_range, log_ticks, style
 from unlearn_lib.classroom.panels.progress import Progress
+from unlearn_lib.classroom.words import amount
 from unlearn_lib.methods.deepobliviate.decay import StopRule, dfa, dfa_points
 
 __all__ = [
@@ -145,7 +145,7 @@ def progress_view(progress: Progress, rule: StopRule) -> View:
     known = [info for _, info in progress.infos if "residual" in info]
     if not known or not known[-1]["window"]:
         done = len(known)
-        alt = f"No residual to test yet; {counted(done, 'block')} retrained."
+        alt = f"No residual to test yet; {amount(done, 'block')} retrained."
         return View(_bare(done), alt, {"blocks retrained": done})
     window, B = known[-1]["window"], known[-1]["blocks"]
     gaps = [info["gap"] for info in known][-len(window) :]
@@ -292,7 +292,7 @@ def dfa_chart(window: Sequence[float]) -> View:
         )
     figure.update_xaxes(title="window size s", type="log", tickvals=sizes.tolist())
     figure.update_yaxes(title="fluctuation F(s)", type="log", exponentformat="power")
-    seen = counted(len(window), "residual")
+    seen = amount(len(window), "residual")
     alt = f"Fluctuation against window size for {seen}; the slope gives h = {h:.2f}."
     return View(styled(figure, 310), alt, {"residuals": len(window), "h by DFA": h})
 
@@ -305,34 +305,3 @@ def _bare(done: int) -> go.Figure:
     figure.update_xaxes(title="blocks retrained")
     figure.update_yaxes(title="residual memory Δ", range=[0, 1])
     return styled(figure, 330)
-
-
-def style(role: str, mode: str, *, dash: str | None = None) -> dict[str, object]:
-    """Color, marker and dash of a role, for a scatter trace."""
-    look = ROLES[role]
-    return {
-        "mode": mode,
-        "line": {"color": look.color, "dash": dash or look.dash, "width": 2},
-        "marker": {"color": look.color, "symbol": look.symbol, "size": 7},
-    }
-
-
-def log_ticks(values: Sequence[float]) -> list[float]:
-    """Powers of ten among the values, or 1, 2, 5 and their like where that gives fewer than two."""
-    found = [v for v in values if 0 < v < np.inf]  # nor NaN
-    if not found:
-        return []
-    low, high = min(found), max(found)
-    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    for steps in ([1], [1, 2, 5]):
-        ticks = [float(f"{m}e{k}") for k in decades for m in steps if low <= float(f"{m}e{k}") <= high]
-        if len(ticks) >= 2:
-            break
-    return ticks or [low]
-
-
-def accuracy_range(values: Sequence[float]) -> list[float]:
-    """An axis that shows differences of a point, and never pretends that small ones are large."""
-    low, high = min(values), max(values)
-    room = max(0.02, 0.4 * (high - low))
-    return [max(0.0, low - room), min(1.02, high + room)]

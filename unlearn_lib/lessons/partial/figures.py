@@ -16,8 +16,8 @@ from torch import Tensor
 
 from unlearn_lib import check
 from unlearn_lib.classroom.charts import View, styled
+from unlearn_lib.classroom.look import accuracy_range, style
 from unlearn_lib.classroom.panels.progress import Progress
-from unlearn_lib.lessons.deepobliviate.figures import accuracy_range, style
 from unlearn_lib.methods.amnesiac.method import UndoTrace
 from unlearn_lib.methods.layers import Layers
 from unlearn_lib.methods.partial import MaskTrace

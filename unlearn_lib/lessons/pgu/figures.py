@@ -11,9 +11,8 @@ from plotly.subplots import make_subplots
 
 from unlearn_lib import check
 from unlearn_lib.classroom.charts import View, styled
-from unlearn_lib.classroom.look import ROLES
+from unlearn_lib.classroom.look import ROLES, style
 from unlearn_lib.classroom.panels.progress import Progress
-from unlearn_lib.lessons.deepobliviate.figures import style
 from unlearn_lib.lessons.pgu.layers import (
     a_few,
     angles_chart,

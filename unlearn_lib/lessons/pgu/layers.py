@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from unlearn_lib import check
 from unlearn_lib.classroom.charts import View, styled
-from unlearn_lib.lessons.deepobliviate.figures import log_ticks, style
+from unlearn_lib.classroom.look import log_ticks, style
 
 __all__ = ["a_few", "angles_chart", "cumulative_chart", "layer_chart", "spectra_chart", "survival_chart"]
 

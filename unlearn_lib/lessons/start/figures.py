@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.classroom.charts import View, literal, styled
-from unlearn_lib.classroom.look import ROLES
+from unlearn_lib.classroom.look import ROLES, style
 from unlearn_lib.classroom.panels.progress import Progress
 from unlearn_lib.data import Examples
-from unlearn_lib.lessons.deepobliviate.figures import style
 from unlearn_lib.metrics.accuracy import accuracy, logits
 from unlearn_lib.metrics.membership import LossAttack
 

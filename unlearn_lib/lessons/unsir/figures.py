@@ -13,17 +13,16 @@ from plotly.subplots import make_subplots
 
 from unlearn_lib import check
 from unlearn_lib.classroom.charts import View, literal, plain, styled
-from unlearn_lib.classroom.look import ROLES
+from unlearn_lib.classroom.look import ROLES, style
 from unlearn_lib.classroom.panels.progress import Progress
 from unlearn_lib.classroom.panels.thumbnails import image_array
 from unlearn_lib.data import Scale
-from unlearn_lib.lessons.deepobliviate.figures import style
 from unlearn_lib.methods.unsir.noise import Noise
 from unlearn_lib.metrics.relearn import RelearnCurve
 
 __all__ = [
-    "Point",
     "Scores",
+    "Snapshot",
     "bug_chart",
     "destination_chart",
     "distance_chart",
@@ -62,7 +61,7 @@ ACCURACIES = ("forget accuracy (test)", "retain accuracy (test)")
 STAGES = "epoch (impair: 0 to 1, repair: from 1 on)"
 
 
-class Point(NamedTuple):
+class Snapshot(NamedTuple):
     """The test predictions after one mini-batch.
 
     Args:
@@ -189,7 +188,7 @@ def noise_chart(noises: Mapping[str, Noise], chosen: str | None = None) -> View:
 
 @check.arguments
 def steps_chart(
-    curves: Mapping[str, Sequence[Point]],
+    curves: Mapping[str, Sequence[Snapshot]],
     references: Mapping[str, np.ndarray],
     classes: Collection[int],
 ) -> View:
@@ -210,7 +209,7 @@ def steps_chart(
 
 @check.arguments
 def replay_chart(
-    curve: Sequence[Point],
+    curve: Sequence[Snapshot],
     at: float,
     references: Mapping[str, np.ndarray],
     classes: Collection[int],
@@ -367,7 +366,7 @@ def seeds_chart(found: Mapping[str, Mapping[str, Sequence[Scores]]]) -> View:
 
 
 @check.arguments
-def rebound_chart(curves: Mapping[str, Sequence[Point]], classes: Collection[int]) -> View:
+def rebound_chart(curves: Mapping[str, Sequence[Snapshot]], classes: Collection[int]) -> View:
     """Forget and retain accuracy while repair goes on and on, for several nets."""
     figure = _columns(*ACCURACIES)
     looks = dict(zip(curves, (LOOKS["unlearned"], LOOKS["Gaussian noise"]), strict=False))
@@ -464,7 +463,7 @@ def progress_view(progress: Progress) -> View:
 
 def _add_steps(
     figure: go.Figure,
-    curves: Mapping[str, Sequence[Point]],
+    curves: Mapping[str, Sequence[Snapshot]],
     references: Mapping[str, np.ndarray],
     classes: Collection[int],
     looks: Mapping[str, tuple[str, str, str]] = LOOKS,
