@@ -102,7 +102,7 @@ def chain(folder: Path, drive: Drive) -> str:
         found = opened()
         if not set(ids) <= set(found.forgotten):
             done = drive(chains.deepobliviate(found, ids, stop_block=STOP.get(ids[0], 8)))
-            chains.commit(found, done.trace)
+            found.commit(done.trace)
     return _of_stages(opened())
 
 
@@ -116,7 +116,7 @@ def ensemble(folder: Path, drive: Drive) -> str:
     for ids in REQUESTS:
         found = opened()
         if not set(ids) <= set(found.forgotten):
-            shards.commit(found, drive(shards.sisa(found, ids)).trace)
+            found.commit(drive(shards.sisa(found, ids)).trace)
     return _of_stages(opened())
 
 

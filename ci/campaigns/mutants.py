@@ -56,6 +56,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "baselines": ("audits",),
     "card": ("scorecard",),
     "chain": ("deepobliviate",),
+    "ensemble": ("sisa",),
+    "vote": ("sisa",),
     "check": ("data",),
     "layers": ("partial", "amnesiac"),
     "moments": ("qualify", "pgu"),

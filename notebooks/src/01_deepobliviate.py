@@ -48,9 +48,9 @@ from unlearn_lib.classroom.session import record, show, tell
 from unlearn_lib.data import Split
 from unlearn_lib.lessons import exercises
 from unlearn_lib.lessons.deepobliviate import figures, findings
-from unlearn_lib.methods.deepobliviate import commit, deepobliviate, stitched, train_chain
+from unlearn_lib.methods.deepobliviate import deepobliviate, deepobliviate_but, stitched, train_chain
 from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks
-from unlearn_lib.methods.deepobliviate.decay import StopRule
+from unlearn_lib.methods.deepobliviate.decay import TrendRule
 from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.metrics.backdoor import backdoor_success, edge_trigger, poison
 from unlearn_lib.metrics.scorecard import evaluate
@@ -61,7 +61,7 @@ from unlearn_lib.train import run, train
 session = lesson.start("deepobliviate", preset=preset, dataset=dataset, seed=seed)
 n_min = check.whole("n_min", n_min, 0, 40)
 estimator = check.choice("estimator", estimator, ("fit", "dfa", "fixed"))
-rule = StopRule(check.number("epsilon", epsilon, "[0, 1]"), estimator, n_min=n_min or None)
+rule = TrendRule(check.number("epsilon", epsilon, "[0, 1]"), estimator, n_min=n_min or None)
 data, recipe, B = session.dataset, session.recipe, session.settings.blocks
 
 # %% [markdown]
@@ -207,7 +207,7 @@ tell(findings.epsilon([stitched_accuracy[T] for T in stops]))
 # ordinary reshuffle does to the curve.
 
 # %%
-shuffled = run(deepobliviate(chain, ids, stop_block=B, order_seed=seed + 1))
+shuffled = run(deepobliviate_but(chain, ids, stop_block=B, order_seed=seed + 1))
 reshuffled = figures.reshuffle_chart(full.trace.window, shuffled.trace.window)
 show(reshuffled)
 tell(findings.order(*reshuffled.numbers.values()))
@@ -222,7 +222,7 @@ tell(findings.order(*reshuffled.numbers.values()))
 show(figures.dfa_chart(full.trace.window[:30]))
 for n in (8, 15, 30):
     first = full.trace.window[:n]
-    dfa, fit = (StopRule(estimator=e, n_min=2).trend(first) for e in ("dfa", "fit"))
+    dfa, fit = (TrendRule(estimator=e, n_min=2).trend(first) for e in ("dfa", "fit"))
     print(
         f"first {len(first):2} residuals: h = {dfa.h if dfa else float('nan'):.2f} by DFA, {fit.h if fit else float('nan'):.2f} by fit"
     )
@@ -236,7 +236,7 @@ for n in (8, 15, 30):
 # %%
 def rule_of(v):
     """The stop rule that the controls describe."""
-    return StopRule(v.epsilon, v.estimator, n_min=max(v.n_min, 2) if v.n_min else None)
+    return TrendRule(v.epsilon, v.estimator, n_min=max(v.n_min, 2) if v.n_min else None)
 
 
 def rule_controls():
@@ -486,7 +486,7 @@ card
 
 # %%
 copy = Folder(shutil.copytree(chain.folder.root, session.folder / "copy", dirs_exist_ok=True))
-new = commit(replace(chain, folder=copy), unlearned.trace)
+new = replace(chain, folder=copy).commit(unlearned.trace)
 print(f"{len(new.data)} samples left; stored models are stitched from block {new.stitched_from} on")
 
 # %% [markdown]

@@ -15,23 +15,23 @@ from unlearn_lib.classroom.panels.progress import Progress
 from unlearn_lib.data import Dataset, Examples, Split
 from unlearn_lib.lessons.deepobliviate import figures
 from unlearn_lib.methods.deepobliviate import deepobliviate, train_chain
-from unlearn_lib.methods.deepobliviate.decay import StopRule
+from unlearn_lib.methods.deepobliviate.decay import TrendRule
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Recipe, run
 
 WINDOW = [8 * n**-1.5 + 0.5 for n in range(1, 31)]
 GAP = list(np.linspace(9, 6, 30))
-RULE = StopRule(0.003)
+RULE = TrendRule(0.003)
 STOP = RULE.first_stop(WINDOW)
 REFERENCES = {"original": 0.95, "retrained": 0.9}
 VIEWS = {
     "timeline": lambda: figures.timeline_chart(20, 4, 6, 9),
     "timeline to the end": lambda: figures.timeline_chart(20, 1, 1, 20),
     "residual": lambda: figures.residual_chart(WINDOW, GAP, RULE),
-    "residual, dfa": lambda: figures.residual_chart(WINDOW, GAP, StopRule(0.003, "dfa")),
-    "residual, fixed": lambda: figures.residual_chart(WINDOW, GAP, StopRule(0.003, "fixed")),
-    "residual, no stop": lambda: figures.residual_chart(WINDOW, GAP, StopRule(0.0)),
-    "residual, any stop": lambda: figures.residual_chart(WINDOW, GAP, StopRule(math.inf)),
+    "residual, dfa": lambda: figures.residual_chart(WINDOW, GAP, TrendRule(0.003, "dfa")),
+    "residual, fixed": lambda: figures.residual_chart(WINDOW, GAP, TrendRule(0.003, "fixed")),
+    "residual, no stop": lambda: figures.residual_chart(WINDOW, GAP, TrendRule(0.0)),
+    "residual, any stop": lambda: figures.residual_chart(WINDOW, GAP, TrendRule(math.inf)),
     "residual, one": lambda: figures.residual_chart(WINDOW[:1], GAP[:1], RULE),
     "residual, all zero": lambda: figures.residual_chart([0.0] * 9, [0.0] * 9, RULE),
     "tradeoff": lambda: figures.tradeoff_chart(
@@ -87,7 +87,7 @@ def test_the_numbers_of_the_residual_chart_are_those_of_the_rule() -> None:
     assert numbers["stop at n"] == STOP
     assert numbers["exponent h"] == pytest.approx(1.5, rel=1e-3)
     assert numbers["floor b"] == pytest.approx(0.5, rel=1e-3)
-    assert figures.residual_chart(WINDOW, GAP, StopRule(0.0)).numbers["stop at n"] == "never"
+    assert figures.residual_chart(WINDOW, GAP, TrendRule(0.0)).numbers["stop at n"] == "never"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_the_numbers_of_the_residual_chart_are_those_of_the_rule() -> None:
     ],
 )
 def test_a_residual_chart_without_a_trend_says_why(window: list[float], estimator: str, says: str) -> None:
-    figure = figures.residual_chart(window, GAP[: len(window)], StopRule(0.003, estimator)).figure
+    figure = figures.residual_chart(window, GAP[: len(window)], TrendRule(0.003, estimator)).figure
     assert [trace.text[0] for trace in figure.data if trace.text] == [says] * bool(says)
     written = [text.get_text().strip() for text in charts.still(figure).axes[0].texts]
     assert written == [says] * bool(says)
@@ -134,7 +134,8 @@ def test_the_progress_view_answers_before_during_and_after_a_run(tmp_path) -> No
     ids = torch.stack(
         [chain.members[0][0], chain.members[1][0]]
     )  # so the first block has no residual to test
-    progress, rule = Progress(SimpleNamespace(), Split.by_ids(train, ids), data, chain.model()), StopRule(0.0)
+    progress = Progress(SimpleNamespace(), Split.by_ids(train, ids), data, chain.model())
+    rule = TrendRule(0.0)
     views = [figures.progress_view(progress, rule)]
 
     def watch(step) -> None:

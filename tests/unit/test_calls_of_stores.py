@@ -20,11 +20,11 @@ from torch import nn
 from tests.toys import CHAIN_RECIPE as R, blobs, tiny_net
 from unlearn_lib.methods.deepobliviate import decay
 from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks, train_chain
-from unlearn_lib.methods.deepobliviate.decay import StopRule, dfa, dfa_points, fit_trend
+from unlearn_lib.methods.deepobliviate.decay import TrendRule, dfa, dfa_points, fit_trend
 from unlearn_lib.methods.layers import Layers, top
 from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo
-from unlearn_lib.methods.deepobliviate import commit, deepobliviate, stitched
-from unlearn_lib.methods.sisa import SisaModel, aggregate, commit as sisa_commit, sisa, train_sisa
+from unlearn_lib.methods.deepobliviate import deepobliviate, deepobliviate_but, stitched
+from unlearn_lib.methods.sisa import SisaModel, aggregate, sisa, train_sisa
 from unlearn_lib.params import snapshot
 from unlearn_lib.methods.sisa import Partition, partition
 from unlearn_lib.methods.sisa.partition import expected_shards, expected_visits, stage_epochs
@@ -82,22 +82,21 @@ CALLS = {
     "run(deepobliviate(CH, [1], stop_block=3.5))": "`stop_block` must be a whole number; got 3.5",
     "run(deepobliviate(CH, [1], stop_block=nan))": "`stop_block` must be a whole number",
     "run(deepobliviate(CH, [1], restart='1'))": "`restart` must be a whole number",
-    "run(deepobliviate(CH, [1], order_seed='x'))": "`order_seed` must be a whole number",
-    "run(deepobliviate(CH, [1], order_seed=1.5))": "`order_seed` must be a whole number",
-    "run(deepobliviate(CH, [1], 0.01))": "`rule` must be of class StopRule",
-    "commit(CH, None)": "`trace` must be of class ResidualTrace",
-    "commit(EN, TRACE)": "`chain` must be of class Chain",
+    "run(deepobliviate_but(CH, [1], order_seed='x'))": "`order_seed` must be a whole number",
+    "run(deepobliviate_but(CH, [1], order_seed=1.5))": "`order_seed` must be a whole number",
+    "run(deepobliviate(CH, [1], 0.01))": "`rule` must be of class TrendRule",
+    "CH.commit(None)": "`trace` must be of class ResidualTrace",
     "stitched(CH, TRACE, 9)": "`T` must be in 2 ... 3; got 9",
     "stitched(CH, TRACE, 2.5)": "`T` must be a whole number",
     "stitched(CH, None)": "`trace` must be of class ResidualTrace",
-    "StopRule('a')": "`epsilon` must be a number",
-    "StopRule(nan)": "`epsilon` must be zero or more; got nan",
-    "StopRule(-1)": "`epsilon` must be zero or more; got -1",
-    "StopRule(n_min=2.5)": "`n_min` must be a whole number",
-    "StopRule(n_min=1)": "`n_min` must be at least 2",
-    "StopRule(estimator='x')": "`estimator` must be",
-    "StopRule(h=nan)": "`h` must be positive and finite",
-    "StopRule(normalize=1)": "`normalize` must be True or False",
+    "TrendRule('a')": "`epsilon` must be a number",
+    "TrendRule(nan)": "`epsilon` must be zero or more; got nan",
+    "TrendRule(-1)": "`epsilon` must be zero or more; got -1",
+    "TrendRule(n_min=2.5)": "`n_min` must be a whole number",
+    "TrendRule(n_min=1)": "`n_min` must be at least 2",
+    "TrendRule(estimator='x')": "`estimator` must be",
+    "TrendRule(h=nan)": "`h` must be positive and finite",
+    "TrendRule(normalize=1)": "`normalize` must be True or False",
     "fit_trend([3.0, 2.0, 1.5], 'x')": "`estimator` must be",
     "fit_trend([[1], [2], [3]])": "`window` must be numbers in one row",
     "fit_trend('abc')": "`window` must be",
@@ -138,8 +137,8 @@ CALLS = {
     "run(sisa(EN, [1], votes='loud'))": "`votes` must be",
     "run(sisa(EN, [1], weights='equal'))": "`weights` must be",
     "run(sisa(EN, [1], weights=(1, nan)))": "`weights` must be",
-    "sisa_commit(EN, None)": "`trace` must be of class SisaTrace",
-    "sisa_commit(CH, TRACE)": "`ensemble` must be of class Ensemble",
+    "EN.commit(None)": "`trace` must be of class SisaTrace",
+    "EN.commit(TRACE)": "`trace` must be of class SisaTrace",
     "EN.checkpoint(1.5)": "`s` must be a whole number",
     "EN.checkpoint(1, '2')": "`r` must be a whole number",
     "EN.vote('loud')": "`votes` must be",

@@ -17,7 +17,7 @@ import torch
 from tests.toys import CHAIN_RECIPE, blobs, chain_steps, tiny_net, train_chain_slowly
 from unlearn_lib import store
 from unlearn_lib.methods.amnesiac import Log, record
-from unlearn_lib.methods.deepobliviate import commit, deepobliviate, train_chain
+from unlearn_lib.methods.deepobliviate import deepobliviate, train_chain
 from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks
 from unlearn_lib.params import state
 from unlearn_lib.store import Folder, StoreError
@@ -115,17 +115,17 @@ def test_a_request_that_fails_while_it_is_stored_leaves_the_old_chain_whole(tmp_
 
     monkeypatch.setattr(Folder, "commit", power_cut)
     with pytest.raises(StoreError):
-        commit(whole, trace)
+        whole.commit(trace)
     monkeypatch.undo()
     again = run(chain_steps(tmp_path / "whole"))
     assert all(torch.equal(v, again.state(k)[n]) for k in before for n, v in before[k].items())
     assert len(list((tmp_path / "whole").glob("*.safetensors"))) == BLOCKS + 1
-    assert commit(again, trace).stitched_from == 7
+    assert again.commit(trace).stitched_from == 7
 
 
 def test_after_a_request_the_folder_opens_as_the_new_chain(tmp_path, whole):
     ids = whole.members[4][:2]
-    new = commit(whole, run(deepobliviate(whole, ids, stop_block=6)).trace)
+    new = whole.commit(run(deepobliviate(whole, ids, stop_block=6)).trace)
     opened = run(chain_steps(tmp_path / "whole"))  # the full data set: what was forgotten is left out
     assert same(opened, new)
     assert (opened.stitched_from, opened.forgotten) == (7, tuple(ids.tolist()))
@@ -187,7 +187,7 @@ def test_a_manifest_of_something_else_is_refused(whole):
 def test_a_file_that_is_not_the_one_stored_there_is_refused_by_name(tmp_path, whole, way):
     ids = whole.members[4][:2]
     old = (whole.folder / whole.file(7)).read_bytes()
-    chain = commit(whole, run(deepobliviate(whole, ids, stop_block=6)).trace)
+    chain = whole.commit(run(deepobliviate(whole, ids, stop_block=6)).trace)
     a, b = chain.folder / chain.file(7), chain.folder / chain.file(8)
     if way == "exchanged":
         x, y = a.read_bytes(), b.read_bytes()
@@ -235,21 +235,21 @@ def test_a_commit_stopped_before_it_could_return_is_finished_when_it_is_run_agai
     with monkeypatch.context() as patch:
         patch.setattr(Folder, "_delete_all_but", stopped)
         with pytest.raises(KeyboardInterrupt):
-            commit(whole, trace)
-    new = commit(whole, trace)
+            whole.commit(trace)
+    new = whole.commit(trace)
     assert (new.stitched_from, new.forgotten) == (7, tuple(ids.tolist()))
     assert same(new, run(chain_steps(tmp_path / "whole")))
     assert {p.name for p in new.folder.root.glob("*.safetensors")} == set(new.files)
-    assert commit(new, trace) is new
+    assert new.commit(trace) is new
 
 
 def test_a_commit_into_a_folder_that_is_gone_says_so(tmp_path, whole):
     trace = run(deepobliviate(whole, whole.members[4][:2], stop_block=6)).trace
     (whole.folder / "manifest.json").unlink()
     with pytest.raises(StoreError, match=r"manifest.json is missing: this chain is no longer stored"):
-        commit(whole, trace)
+        whole.commit(trace)
     shutil.rmtree(whole.folder.root)
-    for act in (lambda: commit(whole, trace), lambda: whole.nbytes, lambda: whole.model(3)):
+    for act in (lambda: whole.commit(trace), lambda: whole.nbytes, lambda: whole.model(3)):
         with pytest.raises(StoreError, match=r"missing|cannot read the folder"):
             act()
 
@@ -277,7 +277,7 @@ def test_where_nothing_can_be_written_the_chain_opens_and_requests_are_tried(tmp
     chain = run(chain_steps(tmp_path / "whole"))
     done = run(deepobliviate(chain, chain.members[4][:2], stop_block=6))
     with pytest.raises(StoreError, match="cannot write into"):
-        commit(chain, done.trace)
+        chain.commit(done.trace)
     assert same(run(chain_steps(tmp_path / "whole")), whole)
 
 
@@ -287,7 +287,7 @@ def test_no_forgotten_id_stands_in_the_manifest_and_a_repeated_request_is_known(
         run(train_chain(tiny_net(), data, CHAIN_RECIPE, 6, tmp_path / name)) for name in ("one", "two")
     )
     ids = one.members[3][:2]
-    one, two = (commit(c, run(deepobliviate(c, ids, stop_block=6)).trace) for c in (one, two))
+    one, two = (c.commit(run(deepobliviate(c, ids, stop_block=6)).trace) for c in (one, two))
     kept = data.without(ids)
     for opened in (one, run(train_chain(tiny_net(), kept, CHAIN_RECIPE, 6, one.folder))):
         text = (opened.folder / "manifest.json").read_text()

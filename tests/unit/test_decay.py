@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from unlearn_lib.methods.deepobliviate.decay import StopRule, dfa, dfa_points, fit_trend
+from unlearn_lib.methods.deepobliviate.decay import TrendRule, dfa, dfa_points, fit_trend
 
 X = np.arange(1, 31)
 LAW = (3 * X**-1.2 + 0.5).tolist()
@@ -19,20 +19,20 @@ def noisy_law(seed: int = 0) -> list[float]:
 
 
 def test_d3_infinite_epsilon_stops_at_the_first_allowed_value():
-    assert StopRule(math.inf).first_stop(LAW) == 8
-    assert StopRule(math.inf, n_min=5).first_stop(LAW) == 5
-    assert StopRule(math.inf, "dfa").first_stop(LAW) == 15
-    assert StopRule(math.inf, "fixed").first_stop(LAW) == 6
+    assert TrendRule(math.inf).first_stop(LAW) == 8
+    assert TrendRule(math.inf, n_min=5).first_stop(LAW) == 5
+    assert TrendRule(math.inf, "dfa").first_stop(LAW) == 15
+    assert TrendRule(math.inf, "fixed").first_stop(LAW) == 6
 
 
 def test_d3_zero_epsilon_never_stops_by_trend():
-    assert StopRule(0).first_stop(LAW) is None
+    assert TrendRule(0).first_stop(LAW) is None
 
 
 @pytest.mark.parametrize("estimator", ["fit", "dfa", "fixed"])
 def test_d4_the_stop_never_comes_later_for_a_larger_epsilon(estimator):
     residuals = noisy_law()
-    stops = [StopRule(e, estimator).first_stop(residuals) or 99 for e in np.geomspace(1e-5, 1, 40)]
+    stops = [TrendRule(e, estimator).first_stop(residuals) or 99 for e in np.geomspace(1e-5, 1, 40)]
     assert stops == sorted(stops, reverse=True)
     assert len(set(stops)) > 3
 
@@ -73,7 +73,7 @@ def test_dfa_of_six_values_uses_two_window_sizes_and_of_five_fails():
 def test_d12_the_normalized_rule_does_not_depend_on_the_unit(factor):
     residuals = noisy_law()
     larger = [factor * value for value in residuals]
-    rule, raw = StopRule(0.003), StopRule(0.03, normalize=False)
+    rule, raw = TrendRule(0.003), TrendRule(0.03, normalize=False)
     assert rule.first_stop(larger) == rule.first_stop(residuals) is not None
     assert raw.first_stop(larger) != raw.first_stop(residuals)
 
@@ -85,17 +85,17 @@ def test_d12_the_normalized_rule_does_not_depend_on_the_unit(factor):
     ids=["zero", "increasing", "NaN", "constant", "empty", "first value zero"],
 )
 def test_d19_degenerate_windows_never_converge(window, estimator):
-    assert StopRule(math.inf, estimator).converged(window) is False
+    assert TrendRule(math.inf, estimator).converged(window) is False
 
 
 def test_d19_fewer_values_than_n_min_never_converge():
-    assert StopRule(math.inf).converged(LAW[:7]) is False
+    assert TrendRule(math.inf).converged(LAW[:7]) is False
 
 
 @pytest.mark.parametrize("epsilon", [-0.1, math.nan])
 def test_a_negative_or_nan_epsilon_is_refused(epsilon):
     with pytest.raises(ValueError, match=r"`epsilon` must be zero or more; got"):
-        StopRule(epsilon)
+        TrendRule(epsilon)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_negative_or_nan_epsilon_is_refused(epsilon):
 )
 def test_other_bad_arguments_are_refused(arguments, message):
     with pytest.raises((ValueError, TypeError)) as error:  # run-time type checks may come first
-        StopRule(**arguments)
+        TrendRule(**arguments)
     assert message in str(error.value) or "estimator" in arguments
 
 
@@ -134,25 +134,25 @@ def test_each_estimator_has_the_exponent_that_it_is_named_for():
 def test_flatness_is_the_slope_by_the_first_residual_or_by_nothing():
     window = [0.1 * value for value in LAW]  # the first is below 1
     slope = abs(fit_trend(window).slope)
-    assert StopRule().flatness(window) == pytest.approx(slope / window[0], rel=1e-12)
-    assert StopRule(normalize=False).flatness(window) == slope
-    assert math.isnan(StopRule().flatness([0.0, *LAW]))
+    assert TrendRule().flatness(window) == pytest.approx(slope / window[0], rel=1e-12)
+    assert TrendRule(normalize=False).flatness(window) == slope
+    assert math.isnan(TrendRule().flatness([0.0, *LAW]))
 
 
 def test_the_trend_is_flat_when_its_slope_is_below_epsilon_and_not_when_equal():
-    flatness = StopRule().flatness(LAW)
-    assert not StopRule(flatness).converged(LAW)
-    assert StopRule(np.nextafter(flatness, 1)).converged(LAW)
+    flatness = TrendRule().flatness(LAW)
+    assert not TrendRule(flatness).converged(LAW)
+    assert TrendRule(np.nextafter(flatness, 1)).converged(LAW)
 
 
 def test_the_first_stop_may_be_the_last_value_and_lies_never_beyond():
-    assert StopRule(math.inf).first_stop(LAW[:8]) == 8
-    assert StopRule(math.inf, n_min=9).first_stop(LAW[:8]) is None
-    assert StopRule(math.inf, "fixed", n_min=2).first_stop(LAW) == 3, "a law needs three values"
+    assert TrendRule(math.inf).first_stop(LAW[:8]) == 8
+    assert TrendRule(math.inf, n_min=9).first_stop(LAW[:8]) is None
+    assert TrendRule(math.inf, "fixed", n_min=2).first_stop(LAW) == 3, "a law needs three values"
 
 
 def test_the_default_rule_is_the_fit_with_epsilon_003_of_the_first_residual():
-    assert StopRule() == StopRule(0.003, "fit", h=1.0, n_min=None, normalize=True)
+    assert TrendRule() == TrendRule(0.003, "fit", h=1.0, n_min=None, normalize=True)
 
 
 @pytest.mark.parametrize("estimator", ["fit", "dfa", "fixed"])

@@ -24,12 +24,11 @@ from unlearn_lib.methods.sisa import (
     Partition,
     SisaModel,
     aggregate,
-    commit,
-    method,
     partition,
     sisa,
     train_sisa,
 )
+from unlearn_lib.methods.sisa import ensemble as ensembles
 from unlearn_lib.methods.sisa.partition import expected_shards, expected_visits, stage_epochs
 from unlearn_lib.metrics.accuracy import accuracy, logits
 from unlearn_lib.metrics.scorecard import evaluate
@@ -72,7 +71,7 @@ def pick(s: int, r: int, count: int = 1, cells: Partition = CELLS) -> list[int]:
 
 
 def forget(ensemble: Ensemble, ids) -> Ensemble:
-    return commit(ensemble, run(sisa(ensemble, ids)).trace)
+    return ensemble.commit(run(sisa(ensemble, ids)).trace)
 
 
 def scratch(folder: Path, ids, **options) -> Ensemble:
@@ -112,7 +111,7 @@ def test_s3_one_shard_of_one_slice_is_plain_training_and_plain_retraining(tmp_pa
     assert same(state(whole.checkpoint(1)), state(plain))
     retrained = run(retrain(tiny_net(), Split.by_ids(DATA, ids), RECIPE)).model
     done = run(sisa(whole, ids))
-    assert same(state(commit(whole, done.trace).checkpoint(1)), state(retrained))
+    assert same(state(whole.commit(done.trace).checkpoint(1)), state(retrained))
     assert done.trace.speedup == 1
     torch.testing.assert_close(logits(done.model, DATA), logits(retrained, DATA).log_softmax(1))
 
@@ -134,7 +133,7 @@ def test_s5_earlier_checkpoints_of_the_shard_stay_and_the_one_before_the_slice_i
     done = run(sisa(ensemble, pick(2, 3)))
     assert loaded[0] == ensemble.index(2, 2)
     monkeypatch.undo()
-    after = hashes(commit(ensemble, done.trace))
+    after = hashes(ensemble.commit(done.trace))
     for r in (1, 2):
         name = f"shard-002-stage-{r:03d}-0.safetensors"
         assert after[name] == before[name]
@@ -376,7 +375,7 @@ def test_the_model_of_a_request_is_the_vote_of_the_committed_ensemble_and_audits
     original, done = ensemble.vote(), run(sisa(ensemble, ids))
     reference = scratch(tmp_path / "never", ids).vote()
     hard = ensemble.vote("hard", "size", after=done.trace)
-    new = commit(ensemble, done.trace)
+    new = ensemble.commit(done.trace)
     assert torch.equal(logits(done.model, DATA), logits(new.vote(), DATA))
     assert torch.equal(logits(hard, DATA), logits(new.vote("hard", "size"), DATA))
     split, unseen = Split.by_ids(DATA, ids), blobs(180).where(torch.arange(180) >= 120)
@@ -409,12 +408,12 @@ def test_s12_no_deleted_id_reaches_a_loader_and_none_remains_on_the_map(ensemble
         given_ids.update(data.ids.tolist())
         yield from train(model, data, *arguments, **options)
 
-    monkeypatch.setattr(method, "train", spy)
+    monkeypatch.setattr(ensembles, "train", spy)
     done = run(sisa(ensemble, ids), [lambda step: read.update(step.batch.ids.tolist())])
     assert given_ids == read
     assert read
     assert not read & set(ids)
-    new = commit(ensemble, done.trace)
+    new = ensemble.commit(done.trace)
     assert new.block_of(ids) == []
     manifest = new.folder.manifest()
     assert not set(ids) & {i for cell in manifest["members"] for i in cell}
@@ -440,10 +439,10 @@ def test_s13_a_deletion_interrupted_before_the_move_leaves_the_old_state(ensembl
 
     monkeypatch.setattr(Folder, "commit", power_cut)
     with pytest.raises(KeyboardInterrupt):
-        commit(ensemble, trace)
+        ensemble.commit(trace)
     monkeypatch.undo()
     assert hashes(make(ensemble.folder.root)) == before
-    assert commit(ensemble, trace).forgotten == tuple(pick(2, 3))
+    assert ensemble.commit(trace).forgotten == tuple(pick(2, 3))
 
 
 def test_s13_a_deletion_interrupted_after_the_move_is_the_new_state_and_is_purged_when_opened(
@@ -457,7 +456,7 @@ def test_s13_a_deletion_interrupted_after_the_move_is_the_new_state_and_is_purge
 
     monkeypatch.setattr(Folder, "_delete_all_but", power_cut)
     with pytest.raises(KeyboardInterrupt):
-        commit(ensemble, trace)
+        ensemble.commit(trace)
     monkeypatch.undo()
     steps = []
     new = run(train_sisa(tiny_net(), DATA, RECIPE, CELLS, ensemble.folder), [steps.append])
@@ -484,9 +483,9 @@ def test_a_dry_run_changes_nothing_and_two_of_them_agree(ensemble):
 
 def test_two_requests_from_one_ensemble_cannot_both_be_committed(ensemble):
     first, second = (run(sisa(ensemble, pick(s, 4))).trace for s in (1, 2))
-    commit(ensemble, first)
+    ensemble.commit(first)
     with pytest.raises(StoreError, match="another SISA ensemble"):
-        commit(ensemble, second)
+        ensemble.commit(second)
 
 
 def test_s16_a_stage_without_an_epoch_leaves_its_predecessor_and_is_warned_about(tmp_path):
@@ -505,7 +504,7 @@ def test_s17_an_empty_or_repeated_request_changes_nothing_and_an_unknown_id_is_a
         with pytest.warns(UserWarning, match="nothing to do"):
             done = run(sisa(ensemble, ids))
         assert (done.trace.restarts, done.trace.visits, done.trace.stages) == ((), 0, 0)
-        assert commit(ensemble, done.trace) is ensemble
+        assert ensemble.commit(done.trace) is ensemble
     assert (hashes(ensemble), ensemble.folder.manifest()) == (before, manifest)
     with pytest.raises(ValueError, match=r"1 are not, among them \[999\]"):
         run(sisa(ensemble, [*pick(1, 4), 999]))

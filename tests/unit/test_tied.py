@@ -97,7 +97,7 @@ def learned(net: nn.Module) -> nn.Module:
 def chained(net: nn.Module, folder: Folder) -> nn.Module:
     chain = run(train_chain(net, DATA, PLAIN, 4, folder))
     done = run(chains.deepobliviate(chain, chain.members[0][:1], stop_block=2))
-    new = chains.commit(chain, done.trace)
+    new = chain.commit(done.trace)
     assert done.trace.T < 4, "the rest is stitched"
     torch.testing.assert_close(state(new.model()), state(done.model))
     return new.model()
@@ -106,7 +106,7 @@ def chained(net: nn.Module, folder: Folder) -> nn.Module:
 def voted(net: nn.Module, folder: Folder) -> nn.Module:
     ensemble = run(shards.train_sisa(net, DATA, PLAIN, partition(DATA, 2, 2), folder))
     done = run(shards.sisa(ensemble, [5]))
-    return shards.commit(ensemble, done.trace).checkpoint(done.trace.shards[0])
+    return ensemble.commit(done.trace).checkpoint(done.trace.shards[0])
 
 
 def undone(net: nn.Module, folder: Folder, keep: float) -> nn.Module:

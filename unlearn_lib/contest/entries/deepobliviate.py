@@ -14,7 +14,7 @@ from unlearn_lib.contest.method import Count, Failure, Kit, Method, Portrait, Ra
 from unlearn_lib.contest.task import Task
 from unlearn_lib.data import keyed_order
 from unlearn_lib.methods.deepobliviate import deepobliviate, train_chain
-from unlearn_lib.methods.deepobliviate.decay import StopRule
+from unlearn_lib.methods.deepobliviate.decay import TrendRule
 from unlearn_lib.store import Folder
 
 __all__ = ["METHODS", "PORTRAITS", "Settings"]
@@ -60,7 +60,7 @@ def prepare(task: Task, settings: Settings) -> Kit:
 
 def start(task: Task, kit: Kit, settings: Settings) -> Run:
     """Some blocks again, the rest stitched."""
-    return deepobliviate(kit.tools, task.ids, StopRule(settings.epsilon, "fixed", n_min=3))
+    return deepobliviate(kit.tools, task.ids, TrendRule(settings.epsilon, "fixed", n_min=3))
 
 
 def begin_at_the_first_block(trial: Trial[Settings]) -> str:

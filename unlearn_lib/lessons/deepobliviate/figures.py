@@ -13,7 +13,7 @@ from unlearn_lib.classroom.charts import View, styled
 from unlearn_lib.classroom.look import ROLES, accuracy_range, log_ticks, style
 from unlearn_lib.classroom.panels.progress import Progress
 from unlearn_lib.classroom.words import amount
-from unlearn_lib.methods.deepobliviate.decay import StopRule, dfa, dfa_points
+from unlearn_lib.methods.deepobliviate.decay import TrendRule, dfa, dfa_points
 
 __all__ = [
     "backdoor_chart",
@@ -64,7 +64,7 @@ def timeline_chart(blocks: int, d_min: int, d_max: int, T: int) -> View:
 
 
 @check.arguments
-def residual_chart(window: Sequence[float], gap: Sequence[float], rule: StopRule) -> View:
+def residual_chart(window: Sequence[float], gap: Sequence[float], rule: TrendRule) -> View:
     """Residual memory with its fitted trend and stop mark; the slope against epsilon; the gap beside them.
 
     Args:
@@ -140,7 +140,7 @@ def residual_chart(window: Sequence[float], gap: Sequence[float], rule: StopRule
 
 
 @check.arguments
-def progress_view(progress: Progress, rule: StopRule) -> View:
+def progress_view(progress: Progress, rule: TrendRule) -> View:
     """For a panel: the residuals as far as they are known, and before that the chain."""
     known = [info for _, info in progress.infos if "residual" in info]
     if not known or not known[-1]["window"]:

@@ -1,23 +1,63 @@
-"""Block-wise training: a chain of models M_0 ... M_B, one stored after each block of the training set."""
+"""Block-wise training: a chain of models M_0 ... M_B, one stored after each block; it can be replaced."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from unlearn_lib import check
 from unlearn_lib.data import Examples, check_examples, keyed_order
-from unlearn_lib.methods.stages import Stages, train_stages
+from unlearn_lib.methods.deepobliviate.decay import Trend
+from unlearn_lib.methods.stages import Stages, forget, train_stages
+from unlearn_lib.params import Params, add, subtract
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Recipe, Step, train
 
-__all__ = ["Chain", "cut_into_blocks", "train_chain"]
+__all__ = ["Chain", "ResidualTrace", "cut_into_blocks", "train_chain"]
+
+Reason = Literal["trend", "identical", "end of chain", "asked to stop", "nothing to forget"]
+
+
+@dataclass(frozen=True)
+class ResidualTrace:
+    """What DeepObliviate measured on its way.
+
+    `residual` and `gap` hold Delta_k and G_k = ||P_k - P'_k||_1 for k = d_min ... T; `retrained` the full
+    states M'_k of the same blocks. The window that the stop rule sees begins at d_max.
+    """
+
+    ids: tuple[int, ...]
+    d_min: int
+    d_max: int
+    T: int
+    blocks: int
+    reason: Reason
+    residual: tuple[float, ...]
+    gap: tuple[float, ...]
+    trend: Trend | None
+    exact: bool
+    retrained: tuple[Params, ...] = field(repr=False)
+
+    @property
+    def window(self) -> tuple[float, ...]:
+        """The residuals from d_max on: what the stop rule tests."""
+        return self.residual[self.d_max - self.d_min :]
+
+    @property
+    def blocks_retrained(self) -> int:
+        """T - d_min + 1."""
+        return len(self.residual)
+
+    @property
+    def speedup(self) -> float:
+        """B / (T - d_min + 1): blocks of retraining from scratch per block retrained."""
+        return self.blocks / max(self.blocks_retrained, 1)
 
 
 @dataclass(frozen=True)
@@ -74,6 +114,52 @@ class Chain(Stages):
                 f"Blocks that lack a class, so that the residual will be noisy: {lacking} of {self.blocks}.",
                 stacklevel=6,
             )
+
+    def stitched_state(self, trace: ResidualTrace, T: int, k: int) -> Params:
+        """The new M_k: M'_B if T = B; else the parameters P_k + (P'_T - P_T) beside the buffers of M'_T."""
+        retrained = trace.retrained[T - trace.d_min]
+        if self.blocks == T:
+            return retrained
+        P_T = self.params(T)
+        shift = subtract({name: retrained[name] for name in P_T}, P_T)
+        return {**retrained, **add(self.params(k), shift)}
+
+    def commit(self, trace: ResidualTrace) -> Chain:
+        """Replace the stored chain by the one that forgot: new models, new membership, old files deleted.
+
+        M_1 ... M_{d_min-1} stay; M_k := M'_k up to T; M_k := M_k + (M'_T - M_T) after T. One thing it cannot
+        do: the increments after T were learned by models that had seen the data. The purge is procedural, its
+        guarantee approximate, and a stitched chain is no longer a training trajectory (see `stitched_from`).
+
+        Args:
+            trace: of the request to carry out. One that is carried out already changes nothing.
+
+        Returns:
+            The new chain. This one can no longer be read.
+
+        Raises:
+            StoreError: another request has been committed in between, or the folder cannot be written; the
+                old chain is then still whole.
+        """
+        check.instance("trace", trace, ResidualTrace)
+        if not trace.residual or (trace.ids and not len(self.pending(trace.ids))):
+            return self
+
+        def state_of(k: int) -> Params:
+            return (
+                trace.retrained[k - trace.d_min] if k <= trace.T else self.stitched_state(trace, trace.T, k)
+            )
+
+        replaced = range(trace.d_min, self.blocks + 1)
+        return forget(self, trace.ids, replaced, state_of, stitched_from=self._stitched_from(trace))
+
+    def _stitched_from(self, trace: ResidualTrace) -> int | None:
+        before = self.stitched_from
+        if before is not None and trace.d_min - 1 >= before:
+            return before  # restarted from a stitched model
+        if trace.blocks == trace.T or (before is None and trace.reason == "identical"):
+            return None
+        return trace.T + 1
 
 
 def cut_into_blocks(data: Examples, blocks: int, seed: int = 0) -> tuple[Tensor, ...]:

@@ -17,7 +17,7 @@ import torch
 
 from unlearn_lib import check
 
-__all__ = ["Estimator", "StopRule", "Trend", "dfa", "dfa_points", "fit_trend"]
+__all__ = ["Estimator", "Trend", "TrendRule", "dfa", "dfa_points", "fit_trend"]
 
 Estimator = Literal["fit", "dfa", "fixed"]
 Array = np.ndarray
@@ -51,7 +51,7 @@ class Trend:
 
 
 @dataclass(frozen=True)
-class StopRule:
+class TrendRule:
     """When has the residual memory died out? When the slope of its trend is flat.
 
         |Y'(n)| / Delta_1 < epsilon      (strict)

@@ -11,15 +11,15 @@ nothing left to gain: the stored increments of the tail are added to the retrain
 
     M = M_B + (M'_T - M_T) .
 
-Exact only if T = B and the model retrained from was itself exact; otherwise approximate, whatever the
-accuracy says.
+This is exact only if T = B and the model that retraining began from was exact itself. Otherwise it is
+approximate, whatever the accuracy says.
 
 Differs from the paper:
-    Of the paper we have the abstract: blocks, stored models, residual memory, its trend and stitching are
-    from there. The formulas agree with it and with one third-party reimplementation, and have not been
-    compared with the paper's text. Ours are: h by least squares by default (detrended fluctuation analysis is
-    on offer), the normalized slope, fresh optimizers at block borders, the keyed order of samples, and the
-    replacement of the stored chain after a request.
+    We know the paper's abstract: blocks, stored models, residual memory, its trend and stitching come from
+    there. The formulas agree with it and with one third-party reimplementation; we have not compared them
+    with the paper's text. Ours are: h by least squares (detrended fluctuation analysis is an option), the
+    normalized slope, fresh optimizers at block borders, the keyed order of samples, and the replacement of
+    the stored chain after a request.
 
 References:
     Y. He, G. Meng, K. Chen, J. He, X. Hu, DeepObliviate: A Powerful Charm for Erasing Data Residual Memory in
@@ -31,84 +31,40 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from unlearn_lib import check
 from unlearn_lib.check import Ids
-from unlearn_lib.methods.deepobliviate.chain import Chain, train_chain
-from unlearn_lib.methods.deepobliviate.decay import StopRule, Trend
-from unlearn_lib.methods.stages import forget
-from unlearn_lib.params import Params, add, assign, clone, l1, snapshot, state, subtract
+from unlearn_lib.methods.deepobliviate.chain import Chain, Reason, ResidualTrace
+from unlearn_lib.methods.deepobliviate.decay import TrendRule
+from unlearn_lib.params import assign, clone, l1, snapshot, state, subtract
 from unlearn_lib.train import Step, Unlearned, train
 
-__all__ = ["Chain", "ResidualTrace", "commit", "deepobliviate", "stitched", "train_chain"]
-
-Reason = Literal["trend", "identical", "end of chain", "asked to stop", "nothing to forget"]
-
-
-@dataclass(frozen=True)
-class ResidualTrace:
-    """What DeepObliviate measured on its way.
-
-    `residual` and `gap` hold Delta_k and G_k = ||P_k - P'_k||_1 for k = d_min ... T; `retrained` the full
-    states M'_k of the same blocks. The window that the stop rule sees begins at d_max.
-    """
-
-    ids: tuple[int, ...]
-    d_min: int
-    d_max: int
-    T: int
-    blocks: int
-    reason: Reason
-    residual: tuple[float, ...]
-    gap: tuple[float, ...]
-    trend: Trend | None
-    exact: bool
-    retrained: tuple[Params, ...] = field(repr=False)
-
-    @property
-    def window(self) -> tuple[float, ...]:
-        """The residuals from d_max on: what the stop rule tests."""
-        return self.residual[self.d_max - self.d_min :]
-
-    @property
-    def blocks_retrained(self) -> int:
-        """T - d_min + 1."""
-        return len(self.residual)
-
-    @property
-    def speedup(self) -> float:
-        """B / (T - d_min + 1): blocks of retraining from scratch per block retrained."""
-        return self.blocks / max(self.blocks_retrained, 1)
+__all__ = ["deepobliviate", "stitched"]
 
 
 def deepobliviate(
     chain: Chain,
     ids: Ids,
-    rule: StopRule | None = None,
+    rule: TrendRule | None = None,
     *,
     stop_block: int | None = None,
     restart: int | None = None,
-    order_seed: int | None = None,
 ) -> Generator[Step, None, Unlearned[ResidualTrace]]:
     """Forget samples: retrain from the block before the first of them until the residual trend is flat.
 
-    A dry run: the stored chain stays as it is until `commit`. The samples of one request are removed from all
-    their blocks at once; testing begins at d_max, the last block touched, because each touched block injects
-    new residual.
+    A dry run: the stored chain stays as it is until `Chain.commit`. The samples of one request are removed
+    from all their blocks at once; testing begins at d_max, the last block touched, because each touched block
+    injects new residual.
 
     Args:
         chain: the trained chain.
         ids: samples to forget. Those already forgotten are ignored; with none left nothing is trained.
-        rule: when to stop; default `StopRule()`.
+        rule: when to stop; default `TrendRule()`.
         stop_block: retrain to exactly this block and do not test (epsilon can then be explored afterwards).
         restart: retrain from this block, at most d_min; for making a stitched chain exact again.
-        order_seed: shuffle the retrained blocks by another seed. *Breaks the method*: Delta then measures the
-            shuffle. For the experiment that shows why the order must repeat.
 
     Yields:
         One `Step` per mini-batch, and after each block one of phase "residual" whose `info` holds `block`,
@@ -125,21 +81,17 @@ def deepobliviate(
     """
     begun = time.perf_counter()
     B = check.instance("chain", chain, Chain).blocks
-    rule = StopRule() if rule is None else check.instance("rule", rule, StopRule)
-    if order_seed is not None:
-        order_seed = check.whole("order_seed", order_seed)
+    rule = TrendRule() if rule is None else check.instance("rule", rule, TrendRule)
     _check_range("restart", restart, 1, B)
     request = _resolve(chain, ids)
     if not len(request) and restart is None:
         warnings.warn("`ids` names no sample that is still in the chain: nothing to do.", stacklevel=2)
     touched = chain.block_of(request) or ([restart] if restart is not None else [])
     if not touched:
-        trace = ResidualTrace((), B + 1, B + 1, B, B, "nothing to forget", (), (), None, False, ())
-        return Unlearned(chain.model(), time.perf_counter() - begun, trace)
+        return Unlearned(chain.model(), time.perf_counter() - begun, _nothing(B))
     d_min, d_max = min([*touched, B if restart is None else restart]), max(touched)
     _check_range("restart", restart, 1, min(touched))
     _check_range("stop_block", stop_block, d_max, B)
-    recipe = chain.recipe if order_seed is None else chain.recipe.but(seed=order_seed)
 
     model = chain.model(d_min - 1)  # M'_{d_min-1}: the last model that cannot have seen them
     P, P_new = snapshot(model), snapshot(model)
@@ -150,7 +102,7 @@ def deepobliviate(
         for step in train(
             model,
             chain.data.select(kept[~torch.isin(kept, request)]),
-            recipe,
+            chain.recipe,
             phase=f"retrain block {k} of {B}",
             block=k,
         ):
@@ -169,9 +121,18 @@ def deepobliviate(
 
     exact = k == B and not (chain.stitched_from is not None and d_min - 1 >= chain.stitched_from)
     trace = ResidualTrace(
-        tuple(request.tolist()), *(d_min, d_max, k, B, reason, tuple(residual), tuple(gap)),
-        *(rule.trend(window), exact, tuple(retrained)),
-    )  # fmt: skip
+        ids=tuple(request.tolist()),
+        d_min=d_min,
+        d_max=d_max,
+        T=k,
+        blocks=B,
+        reason=reason,
+        residual=tuple(residual),
+        gap=tuple(gap),
+        trend=rule.trend(window),
+        exact=exact,
+        retrained=tuple(retrained),
+    )
     return Unlearned(stitched(chain, trace), time.perf_counter() - begun, trace)
 
 
@@ -188,43 +149,12 @@ def stitched(chain: Chain, trace: ResidualTrace, T: int | None = None) -> nn.Mod
     T = trace.T if T is None else T
     _check_range("T", T, trace.d_max, trace.T)
     model = clone(chain.template)
-    assign(model, _stitched_state(chain, trace, T, chain.blocks))
+    assign(model, chain.stitched_state(trace, T, chain.blocks))
     return model.eval()
 
 
-def commit(chain: Chain, trace: ResidualTrace) -> Chain:
-    """Replace the stored chain by the one that forgot: new models, new membership, old files deleted.
-
-    M_1 ... M_{d_min-1} stay; M_k := M'_k up to T; M_k := M_k + (M'_T - M_T) after T. What this does not do:
-    the increments after T were learned by models that had seen the data. It is a procedural purge with an
-    approximate guarantee, and a stitched chain is no longer a training trajectory (see `stitched_from`).
-
-    Args:
-        chain: the chain that `trace` was made from.
-        trace: of the request to carry out. One that is carried out already changes nothing.
-
-    Returns:
-        The new chain. `chain` itself can no longer be read.
-
-    Raises:
-        StoreError: another request has been committed in between, or the folder cannot be written; the old
-            chain is then still whole.
-    """
-    check.instance("chain", chain, Chain)
-    check.instance("trace", trace, ResidualTrace)
-    if not trace.residual or (trace.ids and not len(chain.pending(trace.ids))):
-        return chain
-
-    def state_of(k: int) -> Params:
-        T = trace.T
-        return trace.retrained[k - trace.d_min] if k <= T else _stitched_state(chain, trace, T, k)
-
-    replaced = range(trace.d_min, chain.blocks + 1)
-    return forget(chain, trace.ids, replaced, state_of, stitched_from=_stitched_from(chain, trace))
-
-
 def _why_stop(
-    k: int, gap: float, window: Sequence[float], rule: StopRule, stop_block: int | None
+    k: int, gap: float, window: Sequence[float], rule: TrendRule, stop_block: int | None
 ) -> Reason | None:
     if stop_block is not None:
         return "asked to stop" if k == stop_block else None
@@ -233,23 +163,21 @@ def _why_stop(
     return "trend" if rule.converged(window) else None
 
 
-def _stitched_state(chain: Chain, trace: ResidualTrace, T: int, k: int) -> Params:
-    """M'_B if T = B; else the parameters P_k + (P'_T - P_T) beside the buffers of M'_T."""
-    retrained = trace.retrained[T - trace.d_min]
-    if chain.blocks == T:
-        return retrained
-    P_T = chain.params(T)
-    shift = subtract({name: retrained[name] for name in P_T}, P_T)
-    return {**retrained, **add(chain.params(k), shift)}
-
-
-def _stitched_from(chain: Chain, trace: ResidualTrace) -> int | None:
-    before = chain.stitched_from
-    if before is not None and trace.d_min - 1 >= before:
-        return before  # restarted from a stitched model
-    if trace.blocks == trace.T or (before is None and trace.reason == "identical"):
-        return None
-    return trace.T + 1
+def _nothing(B: int) -> ResidualTrace:
+    """The trace of a request that names no sample of the chain."""
+    return ResidualTrace(
+        ids=(),
+        d_min=B + 1,
+        d_max=B + 1,
+        T=B,
+        blocks=B,
+        reason="nothing to forget",
+        residual=(),
+        gap=(),
+        trend=None,
+        exact=False,
+        retrained=(),
+    )
 
 
 def _resolve(chain: Chain, ids: Ids) -> Tensor:
