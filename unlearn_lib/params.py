@@ -11,8 +11,10 @@ undone once.
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,7 @@ __all__ = [
     "assign",
     "batch_norms",
     "clone",
+    "digest",
     "frozen_copy",
     "gradients",
     "l1",
@@ -130,6 +133,18 @@ def clone(model: nn.Module) -> nn.Module:
         for name in (first, *(n for n, whole in shared.items() if whole == first)):
             copies[name].data = _lay(entries, own[name].detach())
     return twin
+
+
+def digest(*parts: str | Tensor, algorithm: Literal["blake2b", "sha256"] = "blake2b") -> str:
+    """A hash of words and tensors in this order, in hexadecimal digits: equal only where every bit is."""
+    total = hashlib.blake2b(digest_size=16) if algorithm == "blake2b" else hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            total.update(part.encode())
+        else:
+            part = check.instance("parts", part, Tensor)
+            total.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:

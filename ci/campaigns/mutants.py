@@ -60,6 +60,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "vote": ("sisa",),
     "check": ("data",),
     "layers": ("partial", "amnesiac"),
+    "layout": ("amnesiac",),
     "moments": ("qualify", "pgu"),
     "pgu": ("qualify",),
     "guard": ("pgu",),
@@ -114,13 +115,15 @@ SKIP: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("device.type == ", '== "cuda" "mps"', "needs the device"),
         ("[device.index or 0]", "or 0", "needs the device"),
     ),
-    "params": (("set_to_none=True", "True", "a gradient of zero and none at all train alike"),),
+    "params": (
+        ("set_to_none=True", "True", "a gradient of zero and none at all train alike"),
+        ("blake2b(digest_size=16)", "16", "how long a digest is"),
+    ),
     "partial": (
         ("scores = self.layers.flatten(ranked).abs()", "abs", "squares have the order of their roots"),
     ),
     "log": (
         ("generation, gone = self._generation + 1", "1", "any number that was not there before does"),
-        ("blake2b(digest_size=16)", "16", "how long a digest is"),
         (">= _FILE_BYTES:", ">=", "how many updates are held before they are written"),
         ("_PRUNE_BYTES = 1 <<", "1 20", "how many updates are held before they are pruned"),
         ("_FILE_BYTES = 16 <<", "16 20", "how many updates are held before they are written"),

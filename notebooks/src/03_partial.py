@@ -54,7 +54,7 @@ from unlearn_lib.data import Split, keyed_order
 from unlearn_lib.lessons import exercises
 from unlearn_lib.lessons.partial import figures, findings
 from unlearn_lib.lessons.partial.figures import Point
-from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo
+from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo, undo_scaled
 from unlearn_lib.methods.amnesiac.updates import update_nbytes
 from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.partial import ascent, first_reaching, label_flip
@@ -62,7 +62,7 @@ from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics.accuracy import accuracy, per_class_accuracy
 from unlearn_lib.metrics.membership import loss_attack
 from unlearn_lib.metrics.scorecard import evaluate
-from unlearn_lib.params import assign, clone, scale, snapshot, subtract
+from unlearn_lib.params import assign, clone, snapshot
 from unlearn_lib.train import Recipe, run
 
 session = lesson.start("partial", preset=preset, dataset=dataset, seed=seed)
@@ -288,12 +288,12 @@ def at_equal_forgetting(seed):
     order = packed(ids, settings.batches, own)
     folder = session.folder / f"seed {seed}"
     U = run(record(net, data.train, own, folder, keep=1, sensitive=ids, order=order)).updates(ids)
-    theta, total = snapshot(net), U.layers.unflatten(U.rows.sum(0))
+    theta = snapshot(net)
     ways = {
         "partial, the largest": lambda p: undo(theta, U, p),
         "random entries": lambda p: undo(theta, U, p, "random"),
         "one budget": lambda p: undo(theta, U, p, "global"),
-        "every entry, times s": lambda s: subtract(theta, scale(total, s)),
+        "every entry, times s": lambda s: undo_scaled(theta, U, s),
     }
     found = {"original": (0.0, scores(net))}
     for name, way in ways.items():

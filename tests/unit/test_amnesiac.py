@@ -22,7 +22,7 @@ from tests.oracles import amnesiac_slow, keep_slow
 from tests.toys import blobs, tiny_net
 from unlearn_lib import models
 from unlearn_lib.data import Scale, keyed_order
-from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo
+from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo, undo_scaled
 from unlearn_lib.methods.amnesiac import log as update_log
 from unlearn_lib.methods.amnesiac.updates import check_rule, update_nbytes
 from unlearn_lib.methods.layers import Layers, top
@@ -615,6 +615,14 @@ def test_a_trace_says_what_was_undone_and_how_many_entries_moved(full):
         [float(row.norm()) for row in log.updates(FORGET).rows]
     )
     assert not done.model.training
+
+
+def test_every_entry_times_one_is_undoing_in_full_and_times_zero_nothing(full):
+    theta, updates = snapshot(full[0]), full[1].updates(FORGET)
+    assert near(undo_scaled(theta, updates, 1), undo(theta, updates), 1e-12)
+    assert same(undo_scaled(theta, updates, 0), theta)
+    half = undo_scaled(theta, updates, 0.5)
+    assert near(subtract(theta, half), subtract(half, undo(theta, updates)), 1e-12)
 
 
 def test_undoing_is_of_everything_by_magnitude_unless_told_otherwise(full):

@@ -91,3 +91,12 @@ def test_a_state_holds_buffers_and_does_not_follow_the_model():
     assert not torch.equal(before["1.running_mean"], params.state(net)["1.running_mean"])
     params.assign(net, before)
     assert all(torch.equal(before[name], value) for name, value in params.state(net).items())
+
+
+def test_a_digest_knows_every_bit_and_the_order_of_its_parts() -> None:
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([1.0, -0.0])
+    assert params.digest("w", a) == params.digest("w", a.clone().requires_grad_())
+    others = (("v", a), ("w", b), ("w", b.abs()), (a, "w"), ("w", a, b), ("w", a.double()))
+    every = {params.digest(*parts) for parts in (("w", a), *others)}
+    assert len(every) == 7
+    assert {len(params.digest(a)), len(params.digest(a, algorithm="sha256"))} == {32, 64}

@@ -6,7 +6,6 @@ stages are blocks one after the other, `methods.sisa.Ensemble` for SISA, whose s
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples, check_examples
-from unlearn_lib.params import Params, assign, clone, snapshot, state, tensors
+from unlearn_lib.params import Params, assign, clone, digest, snapshot, state, tensors
 from unlearn_lib.store import MANIFEST, Folder, StoreError, require_same
 from unlearn_lib.tombstones import Tombstones
 from unlearn_lib.train import Recipe, Step
@@ -93,7 +92,7 @@ class Stages(ABC):
     @property
     def files(self) -> dict[str, str]:
         """All that are stored, with their digests; others in the folder are litter."""
-        return {self.file(k): digest for k, digest in enumerate(self.digests)}
+        return {self.file(k): found for k, found in enumerate(self.digests)}
 
     @property
     def blocks(self) -> int:
@@ -290,10 +289,8 @@ def _value(stored: Any) -> Any:
 
 def _fingerprint(data: Examples) -> str:
     """A hash of the samples, whatever their order: another data set with the same ids is another training."""
-    digest, order = hashlib.blake2b(digest_size=16), data.ids.argsort()
-    for column in (data.x, data.y, data.ids):
-        digest.update(column[order].cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    order = data.ids.argsort()
+    return digest(*(column[order] for column in (data.x, data.y, data.ids)))
 
 
 def _save(store: Folder, stages: Stages, k: int, tensors: Params) -> str:

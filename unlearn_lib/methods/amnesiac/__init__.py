@@ -1,14 +1,10 @@
 """Amnesiac unlearning and its layer-wise partial form: remember what each batch did, then undo it."""
 
-from unlearn_lib.methods.amnesiac.method import (
-    Log,
-    UndoTrace,
-    Updates,
-    amnesiac,
-    packed,
-    record,
-    undo,
-)
+from unlearn_lib.methods.amnesiac.controls import undo_scaled
+from unlearn_lib.methods.amnesiac.layout import packed
+from unlearn_lib.methods.amnesiac.log import Log
+from unlearn_lib.methods.amnesiac.method import UndoTrace, amnesiac, record
+from unlearn_lib.methods.amnesiac.updates import Updates, undo
 
 __all__ = [
     "Log",
@@ -18,4 +14,5 @@ __all__ = [
     "packed",
     "record",
     "undo",
+    "undo_scaled",
 ]

@@ -7,7 +7,6 @@ file at a time. What has been undone is deleted, for stored updates are personal
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -22,9 +21,9 @@ from torch import Tensor, nn
 from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples
-from unlearn_lib.methods.amnesiac.updates import Rule, Updates, kept_entries, update_nbytes
+from unlearn_lib.methods.amnesiac.updates import KeepRule, Updates, kept_entries, update_nbytes
 from unlearn_lib.methods.layers import Keep, Layers
-from unlearn_lib.params import Params, assign, clone, snapshot
+from unlearn_lib.params import Params, assign, clone, digest, snapshot
 from unlearn_lib.store import MANIFEST, Folder, StoreError, require_same
 from unlearn_lib.tombstones import Tombstones
 from unlearn_lib.train import Recipe
@@ -97,7 +96,7 @@ class Log:
             name: manifest[name] for name in ("kind", "keep", "rule", "group", "shapes", "dtype", "recipe")
         }
         self.keep: Keep = manifest["keep"]
-        self.rule: Rule = manifest["rule"]
+        self.rule: KeepRule = manifest["rule"]
         self.layers = Layers({t: tuple(shape) for t, shape in manifest["shapes"].items()}, manifest["group"])
         self.dtype: torch.dtype = getattr(torch, manifest["dtype"])
         self.recipe = Recipe(**manifest["recipe"])
@@ -118,7 +117,7 @@ class Log:
         dtype: torch.dtype,
         recipe: Recipe,
         keep: Keep,
-        rule: Rule,
+        rule: KeepRule,
     ) -> Log:
         """An empty log; it counts from its first `commit`, which replaces an earlier log of equal settings.
 
@@ -246,7 +245,7 @@ class Log:
         generation = self._generation if generation is None else generation
         models = [*self._models, _digest(params)]
         held = {entry.file for entry in entries}
-        kept = {name: digest for name, digest in files.items() if name in held}
+        kept = {name: found for name, found in files.items() if name in held}
         current = _model_file(generation, models)
         manifest = {
             **self._settings,
@@ -411,11 +410,7 @@ class Log:
 
 
 def _digest(params: Mapping[str, Tensor]) -> str:
-    total = hashlib.blake2b(digest_size=16)
-    for name in sorted(params):
-        total.update(name.encode())
-        total.update(params[name].cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return total.hexdigest()
+    return digest(*(part for name in sorted(params) for part in (name, params[name])))
 
 
 def _model_file(generation: int, models: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Amnesiac unlearning and its layer-wise partial form: remember what each batch did, then undo it.
 
-Training is a sum of small updates, one a batch b of epoch e. Remember them, with the samples that caused
-them; to forget samples, subtract the updates of the batches S_B that held one of them:
+Training is a sum of small updates, one for each batch b of epoch e. Remember them, with the samples that
+caused them; to forget samples, subtract the updates of the batches S_B that held one of them:
 
     theta_M = theta_0 + sum of all U_{e,b} ,        unlearned = theta_M - sum over S_B of U_{e,b} .
 
@@ -10,24 +10,21 @@ the largest magnitude), pruned before it is stored. That costs less storage, and
 what the other samples in those batches taught. Amnesiac unlearning is p = 1. Forgetting reads the log and
 nothing else: no data, no gradient, no fine-tuning.
 
-What this is not: the model trained without these batches. Later updates were made by a model that had seen
-them (with momentum or Adam, even by their gradients) and stay.
+The result is not the model trained without these batches. Later updates were made by a model that had seen
+them (with momentum or Adam, even from their gradients), and they stay.
 
-Measured on digits (mlp, Adam 3e-3, batch 16, 15 epochs, the 146 threes packed into 10 of 90 batches an
-epoch; test accuracy on threes / other classes, mean of five seeds): before .94 / .98; p = 1: .00 / .948; p
-= .3: .02 / .963 at a third of the bytes. It depends on the optimizer: with SGD 0.1 p = 1 ruins the model
-(.00 / .12), p = .01 does well (.00 / .93), and *random* p = .05 better still (.04 / .973). Magnitude is not
-always best. And the control of lesson 03, *every* entry of the updates times one share s, does as well at
-equal forgetting: ranking buys storage, not accuracy.
+How well it works depends on the optimizer, and on how the samples are laid out (`packed`). The largest
+entries are not always the best choice. In lesson 03 the control, *every* entry of the updates times one share
+(`controls.undo_scaled`), does as well at equal forgetting: there, ranking buys storage, not accuracy.
 
 Differs from the paper:
-    Certain is, from the abstract of Gogineni and Nadimi: updates made in training are pruned layer-wise, then
-    stored, later used to forget; efficacy is kept without the fine-tuning that plain amnesiac unlearning
-    needs. Their code is not public. *Our reading*: ranking by the magnitude of the update (it could be that
-    of the weight), one share for all layers, one layer per parameter tensor. *Our decisions*: all batches are
-    recorded, for any sample may be withdrawn (`sensitive` records fewer, as the code of Graves et al. does);
-    the rules "random" and "global" as controls; purging. Buffers are neither recorded nor undone, as in the
-    code of Graves et al.; use a net without batch norm.
+    The abstract of Gogineni and Nadimi tells us for certain: updates made in training are pruned layer by
+    layer, stored, and later used to forget, and the fine-tuning that plain amnesiac unlearning needs is not
+    needed. Their code is not public. *Our reading* is that entries are ranked by the magnitude of the update
+    (it could be that of the weight), that all layers have one share, and that a layer is a parameter tensor.
+    *Our decisions*: all batches are recorded, because any sample may be withdrawn (`sensitive` records fewer,
+    as the code of Graves et al. does); the rules "random" and "global" as controls; purging. Buffers are
+    neither recorded nor undone, as in the code of Graves et al., so use a net without batch norm.
 
 References:
     L. Graves, V. Nagisetty, V. Ganesh, Amnesiac Machine Learning, AAAI 2021, 11516-11524, arXiv:2010.10981.
@@ -49,15 +46,15 @@ from torch import Tensor, nn
 
 from unlearn_lib import check
 from unlearn_lib.check import Ids
-from unlearn_lib.data import Batch, Examples, check_examples, keyed_order
-from unlearn_lib.methods.amnesiac.log import Log
-from unlearn_lib.methods.amnesiac.updates import Rule, Updates, check_rule
+from unlearn_lib.data import Batch, Examples, check_examples
+from unlearn_lib.methods.amnesiac.log import Entry, Log
+from unlearn_lib.methods.amnesiac.updates import KeepRule, check_rule
 from unlearn_lib.methods.layers import Group, Keep, Layers
-from unlearn_lib.params import Params, assign, snapshot, trainable
+from unlearn_lib.params import assign, snapshot, trainable
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Order, Recipe, Step, Unlearned, train
 
-__all__ = ["Log", "UndoTrace", "Updates", "amnesiac", "packed", "record", "undo"]
+__all__ = ["UndoTrace", "amnesiac", "record"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def record(
     folder: Folder | Path | str,
     *,
     keep: Keep,
-    rule: Rule = "magnitude",
+    rule: KeepRule = "magnitude",
     group: Group = "tensor",
     sensitive: Ids | None = None,
     order: Order | None = None,
@@ -188,20 +185,8 @@ def amnesiac(
         log.read()
         store.sweep()
         unlearned = log.current(model)
-        request, done = log.resolve(ids)
-        if not done and not request:
-            warnings.warn("`ids` names no sample: nothing to do.", stacklevel=2)
-        if done and not request:
-            warnings.warn("`ids` were forgotten already: the model stays as it is.", stacklevel=2)
-        touched = log.touched(request)
-        todo = [entry for entry in touched if entry.file]
-        lost = sum(not entry.undone for entry in touched) - len(todo)
-        if lost:
-            warnings.warn(
-                f"{lost} of the {len(touched)} batches that held these samples were not recorded "
-                "(`sensitive`): what they did stays in the model.",
-                stacklevel=2,
-            )
+        request = _still_there(log, ids)
+        todo = _recorded(log, request)
         theta = log.layers.flatten(snapshot(unlearned))
         changed = torch.zeros_like(theta, dtype=torch.bool)
         nbytes = log.nbytes
@@ -216,77 +201,38 @@ def amnesiac(
         if purge and request:
             log.forget(store, unlearned, request, todo)
     trace = UndoTrace(
-        *(tuple(sorted(request)), tuple(entry.key for entry in todo), len(log.entries)),
-        *(int(changed.sum()), nbytes, log.nbytes),
+        ids=tuple(sorted(request)),
+        undone=tuple(entry.key for entry in todo),
+        batches=len(log.entries),
+        changed=int(changed.sum()),
+        nbytes_before=nbytes,
+        nbytes_after=log.nbytes,
     )
     return Unlearned(unlearned.eval(), time.perf_counter() - begun, trace)
 
 
-def undo(params: Params, updates: Updates, keep: Keep = 1.0, rule: Rule = "magnitude") -> Params:
-    """`params` less the kept part of these updates: forgetting as a pure function, for exploring.
-
-    From one full recording (``record(..., keep=1)``, then ``log.updates(ids)``) any share, rule or choice of
-    layers is answered at once, bit for bit as if the training run had been recorded with it; ``updates[:k]``
-    undoes the first k batches only.
-
-    Args:
-        params: of the trained model; left unchanged.
-        updates: rows to undo, in chronological order.
-        keep: share in [0, 1], a number or by layer; layers not named are off.
-        rule: see `Updates.kept`.
-
-    Returns:
-        New parameters.
-    """
-    check.instance("params", params, Mapping)
-    theta = check.instance("updates", updates, Updates).layers.flatten(params)
-    for U, S in zip(updates.rows, updates.kept(keep, rule), strict=True):
-        theta[S] -= U[S]
-    return {**params, **updates.layers.unflatten(theta)}
+def _still_there(log: Log, ids: Ids) -> set[int]:
+    """The samples that are still to be forgotten; says so where there is none."""
+    request, done = log.resolve(ids)
+    if not done and not request:
+        warnings.warn("`ids` names no sample: nothing to do.", stacklevel=3)
+    if done and not request:
+        warnings.warn("`ids` were forgotten already: the model stays as it is.", stacklevel=3)
+    return request
 
 
-def packed(ids: Ids, batches: int, recipe: Recipe) -> Order:
-    """An order of samples in which `ids` stand in few batches of every epoch: the kind layout for undoing.
-
-    How the samples to forget are spread over the batches decides how much else is torn out with them. This is
-    a set-up for training, not a trick for forgetting: it says that samples likely to be withdrawn together
-    (one data holder, one source) are trained on together. One holder per batch is ``batches=1``.
-
-    Args:
-        ids: samples to keep together.
-        batches: how many batches of every epoch may hold them; which ones is drawn anew each epoch.
-        recipe: batch size and seed.
-
-    Returns:
-        For `train(..., order=...)` and `record(..., order=...)`. Within its group each order is keyed.
-
-    Raises:
-        ValueError: the samples do not fit (when the order is used).
-        TypeError: no ids, no whole number, no recipe.
-    """
-    group = check.ids(ids)
-    batches = check.whole("batches", batches, 1)
-    check.instance("recipe", recipe, Recipe)
-
-    def order(everyone: Tensor, epoch: int) -> Tensor:
-        size, inside = recipe.batch_size, torch.isin(everyone.cpu(), group)
-        full, count = len(everyone) // size, int(inside.sum())
-        if not math.ceil(count / size) <= batches <= full:
-            raise ValueError(
-                f"`batches` must be in {math.ceil(count / size)} ... {full} for {count} of {len(everyone)} "
-                f"samples in batches of {size}; got {batches}."
-            )
-        chosen = keyed_order(torch.arange(full), recipe.seed, epoch)[:batches]
-        share = torch.arange(count) * batches // max(count, 1)  # which of the chosen batches
-        place = chosen[share] * size + torch.arange(count) - torch.searchsorted(share, share)
-        special = torch.zeros(len(everyone), dtype=torch.bool)
-        special[place] = True
-        rows = keyed_order(everyone, recipe.seed, 0, epoch).cpu()
-        result = torch.empty_like(rows)
-        result[special], result[~special] = rows[inside[rows]], rows[~inside[rows]]
-        return result.to(everyone.device)
-
-    return order
+def _recorded(log: Log, request: set[int]) -> list[Entry]:
+    """S_B, as far as its updates are stored; says so where some are not."""
+    touched = log.touched(request)
+    stored = [entry for entry in touched if entry.file]
+    lost = sum(not entry.undone for entry in touched) - len(stored)
+    if lost:
+        warnings.warn(
+            f"{lost} of the {len(touched)} batches that held these samples were not recorded "
+            "(`sensitive`): what they did stays in the model.",
+            stacklevel=3,
+        )
+    return stored
 
 
 def _warn_of_moved(before: Mapping[str, Tensor], model: nn.Module) -> None:

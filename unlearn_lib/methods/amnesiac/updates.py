@@ -16,15 +16,16 @@ from torch import Tensor
 
 from unlearn_lib import check
 from unlearn_lib.methods.layers import Keep, Layers, random_scores, top
+from unlearn_lib.params import Params
 
-__all__ = ["Rule", "Updates", "check_rule", "kept_entries", "update_nbytes"]
+__all__ = ["KeepRule", "Updates", "check_rule", "kept_entries", "undo", "update_nbytes"]
 
-Rule = Literal["magnitude", "random", "global"]
+KeepRule = Literal["magnitude", "random", "global"]
 
 
-def check_rule(rule: Rule, keep: Keep) -> None:
+def check_rule(rule: KeepRule, keep: Keep) -> None:
     """Raise `ValueError` for a rule that does not exist, or that cannot use this `keep`."""
-    check.choice("rule", rule, get_args(Rule))
+    check.choice("rule", rule, get_args(KeepRule))
     if rule == "global" and isinstance(keep, Mapping):
         raise ValueError(
             '`keep` must be one number for `rule="global"`, which has one budget for all layers.'
@@ -64,7 +65,7 @@ class Updates:
     def __getitem__(self, part: slice) -> Updates:
         return Updates(self.layers, self.keys[part], self.rows[part], self.seed)
 
-    def kept(self, keep: Keep, rule: Rule = "magnitude") -> Bool[Tensor, "m n"]:
+    def kept(self, keep: Keep, rule: KeepRule = "magnitude") -> Bool[Tensor, "m n"]:
         """KEEP: which entries of each update are kept (S_l); the other 1 - p are pruned.
 
         Args:
@@ -84,7 +85,30 @@ class Updates:
         return self.layers.top(torch.stack(scores).to(self.rows.device), keep)
 
 
-def kept_entries(layers: Layers, keep: Keep, rule: Rule = "magnitude") -> int:
+def undo(params: Params, updates: Updates, keep: Keep = 1.0, rule: KeepRule = "magnitude") -> Params:
+    """`params` less the kept part of these updates: forgetting as a pure function, for exploring.
+
+    From one full recording (``record(..., keep=1)``, then ``log.updates(ids)``) any share, rule or choice of
+    layers is answered at once, bit for bit as if the training run had been recorded with it; ``updates[:k]``
+    undoes the first k batches only.
+
+    Args:
+        params: of the trained model; left unchanged.
+        updates: rows to undo, in chronological order.
+        keep: share in [0, 1], a number or by layer; layers not named are off.
+        rule: see `Updates.kept`.
+
+    Returns:
+        New parameters.
+    """
+    check.instance("params", params, Mapping)
+    theta = check.instance("updates", updates, Updates).layers.flatten(params)
+    for U, S in zip(updates.rows, updates.kept(keep, rule), strict=True):
+        theta[S] -= U[S]
+    return {**params, **updates.layers.unflatten(theta)}
+
+
+def kept_entries(layers: Layers, keep: Keep, rule: KeepRule = "magnitude") -> int:
     """K: how many entries of an update are kept."""
     check_rule(rule, keep)
     check.instance("layers", layers, Layers)
@@ -93,11 +117,11 @@ def kept_entries(layers: Layers, keep: Keep, rule: Rule = "magnitude") -> int:
     return sum(layers.budgets(keep).values())
 
 
-def update_nbytes(layers: Layers, keep: Keep, rule: Rule = "magnitude", itemsize: int = 4) -> int:
+def update_nbytes(layers: Layers, keep: Keep, rule: KeepRule = "magnitude", itemsize: int = 4) -> int:
     """Bytes of one stored update of n entries of which K are kept: itemsize K + min(4 K, ceil(n / 8)).
 
-    Values, and beside them int32 positions or a bitmask: in float32 8p or 4p + 1/8 bytes an entry. The full
-    update is 4 bytes an entry, so pruning saves storage for p below about .97.
+    Values, and beside them int32 positions or a bitmask: in float32 8p or 4p + 1/8 bytes an entry. A full
+    update is 4 bytes an entry, so pruning saves storage where 4p + 1/8 < 4.
     """
     K = kept_entries(layers, keep, rule)
     itemsize = check.whole("itemsize", itemsize, 1)

@@ -17,7 +17,6 @@ References:
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,6 +40,7 @@ from unlearn_lib.methods.pgu.qualify import (
     rounding,
 )
 from unlearn_lib.outputs import call, device_of, inputs
+from unlearn_lib.params import digest
 from unlearn_lib.store import StoreError, load_tensors, save_tensors
 
 __all__ = [
@@ -150,8 +150,7 @@ def moments(model: nn.Module, data: Examples, *, batch_size: int = 256) -> Momen
 
     Sums are float64 whatever the model's precision, one triangle of each (M is symmetric). At no time do
     more than 32 MiB of patches exist (or one sample's). The cost is D^2 / 2 multiply-adds a patch in double
-    precision, where the layer itself needs D * out in single. For `small_cnn` on digits that arithmetic alone
-    is worth 6 forward passes, and 10 to 20 were measured (one busy core). It is paid once. Float32 would
+    precision, where the layer itself needs D * out in single: many forward passes, paid once. Float32 would
     halve it, but its rounding would drown the small eigenvalues that a subtraction must leave positive.
 
     Args:
@@ -239,11 +238,9 @@ def _rank_update(M: Tensor, p: Tensor, sign: float) -> None:
 
 def fingerprint(model: nn.Module) -> str:
     """SHA-256 of all parameters and buffers: moments are valid for exactly one state of a model."""
-    total = hashlib.sha256()
-    for name, value in check.instance("model", model, nn.Module).state_dict().items():
-        total.update(f"{name} {value.dtype} {list(value.shape)}".encode())
-        total.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return total.hexdigest()
+    named = check.instance("model", model, nn.Module).state_dict().items()
+    parts = ((f"{name} {value.dtype} {list(value.shape)}", value) for name, value in named)
+    return digest(*(part for pair in parts for part in pair), algorithm="sha256")
 
 
 def require_model(expected: str, model: nn.Module) -> None:
