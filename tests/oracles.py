@@ -9,7 +9,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from unlearn_lib.data import Examples
+from unlearn_lib.data import Examples, Split, keyed_order
 from unlearn_lib.params import clone, state
 from unlearn_lib.train import Recipe, run, train
 
@@ -111,6 +111,23 @@ def modified_entropy_slow(p: list[float], y: int) -> float:
         weight, log_of = (1 - share, share) if c == y else (share, 1 - share)
         total -= weight * math.log(log_of) if weight else 0.0
     return total
+
+
+# --- relabeling ------------------------------------------------------------------------------------------
+
+
+def relabel_slow(net: nn.Module, split: Split, labels: list[int], recipe: Recipe) -> dict[str, Tensor]:
+    """The state after one pass of Adam over D_f alone, with these labels; plain loops."""
+    net, forget = clone(net).train(), split.forget
+    adam = torch.optim.Adam(net.parameters(), lr=recipe.lr)
+    rows = keyed_order(forget.ids, recipe.seed, 0, 1).tolist()
+    for start in range(0, len(rows), recipe.batch_size):
+        batch = rows[start : start + recipe.batch_size]
+        loss = sum(-net(forget.x[i : i + 1]).log_softmax(1)[0, labels[i]] for i in batch) / len(batch)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    return state(net)
 
 
 # --- projected gradients ---------------------------------------------------------------------------------
