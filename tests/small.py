@@ -17,6 +17,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "partial": {"train": 300, "test": 120, "batches": 3, "seeds": 1, "steps": 12}
     | {"recipe": {"optimizer": "adam", "lr": 0.01, "batch_size": 16, "epochs": 3}},
     "pgu": {"model": "mlp", "train": 300, "test": 120, "samples": 12, "recipe": {"lr": 0.1, "epochs": 6}},
+    "relabel": {"train": 300, "test": 120, "samples": 30, "passes": 2, "per_class": 12}
+    | {"recipe": {"optimizer": "adam", "lr": 0.003, "batch_size": 16, "epochs": 3}},
     "side_by_side": {"train": 300, "test": 120, "validation": 100, "forget": 20, "poisoned": 10, "seeds": 2}
     | {"shadows": 16, "base": 60, "candidates": 8}
     | {"recipe": {"optimizer": "adam", "lr": 0.003, "batch_size": 16, "epochs": 4}},

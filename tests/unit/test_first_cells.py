@@ -30,6 +30,7 @@ WRONG: dict[str, list[tuple[str, Any]]] = {
     "04": [("forget_class", value) for value in CLASSES]
     + [("energy", value) for value in (0, 1.1, "x")]
     + [("rule", value) for value in ("best", 2)],
+    "05": [("forget_class", value) for value in [*CLASSES, [2, 5]]],
     "09": [("forget_class", value) for value in [*CLASSES, [2, 5]]]
     + [("workers", value) for value in (-1, 1.5)]
     + [("export", 3), ("export", __file__)],

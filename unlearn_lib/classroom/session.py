@@ -51,6 +51,7 @@ DEFAULTS: Mapping[str, dict[str, Any]] = {  # of the parameters that decide resu
     "unsir": {"classes": [3]},
     "partial": {"forget_class": 3, "target": 0.05},
     "pgu": {"forget_class": [3], "energy": 0.8, "rule": "sigma"},
+    "relabel": {"forget_class": 3},
     "side_by_side": {"forget_class": 3},
 }
 MAX_THREADS = {"quick": 1, "lesson": 1, "full": 4}  # small nets lose time to a second thread

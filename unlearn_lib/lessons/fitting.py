@@ -31,6 +31,7 @@ NEEDS = {
     "unsir": (60, 4, 30),
     "partial": (60, 4, 30),
     "pgu": (60, 4, 30),
+    "relabel": (60, 4, 30),
     "side_by_side": (150, 12, 12),
 }
 
@@ -165,6 +166,11 @@ def _pgu(sizes: Sizes, n: int, counts: Tensor) -> Sizes:
     return {"samples": min(sizes["samples"], n // 10), "kept": 0.0}
 
 
+def _relabel(sizes: Sizes, n: int, counts: Tensor) -> Sizes:
+    per_class = min(sizes["per_class"], int(counts.min()))
+    return {"samples": min(sizes["samples"], n // 10), "per_class": per_class, "limits": (1.0, 1.0)}
+
+
 def _side_by_side(sizes: Sizes, n: int, counts: Tensor) -> Sizes:
     validation = min(sizes["validation"], n // 3)
     rest = n - validation
@@ -185,5 +191,6 @@ _FIT: dict[str, Callable[[Sizes, int, Tensor], Sizes]] = {
     "unsir": _unsir,
     "partial": _partial,
     "pgu": _pgu,
+    "relabel": _relabel,
     "side_by_side": _side_by_side,
 }

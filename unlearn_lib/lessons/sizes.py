@@ -23,6 +23,9 @@ partial         the class stands in `batches` of every epoch; `seeds` repeat a c
                 learning rates; one of `shares` moves in a partial step, `steps` at most
 pgu             `noise` added to the inputs; `step`: the learning rate of unlearning; `samples` of its second
                 request; `kept`: the share of retain accuracy to keep; `seeds` of retrained models
+relabel         `lr` and `share` of relabeling; `samples` of its second request, followed for `passes`; for
+                UNSIR beside it `per_class` retain images, `impair_lr`, `penalty`. The last cell asserts
+                `limits`, the most forget accuracy and loss on the other classes; 1 promises nothing
 side_by_side    `noise` added to the inputs; of `train` samples `validation` decide when to stop, `forget` and
                 `poisoned` are to go; `seeds` of every contestant; U-LiRA: `shadows`, `base`, `candidates`;
                 `knobs` of the methods, where they differ from `contest.Knobs`; `exposed`: the least AUC of
@@ -424,6 +427,47 @@ PRESETS: dict[str, dict[str, dict[str, Sizes]]] = {
                 "samples": 100,
                 "cuda": {"model": "resnet18", "step": 0.05},
             },
+        ),
+    },
+    "relabel": {
+        "digits": _sizes(
+            model="small_cnn",
+            test=None,
+            lr=0.001,
+            share=0.5,
+            passes=8,
+            impair_lr=0.002,
+            penalty=1.0,
+            limits=(0.3, 0.15),
+            recipe={"optimizer": "adam", "lr": 0.001, "batch_size": 16},
+            quick={"train": 700, "samples": 60, "per_class": 40, "recipe": {"epochs": 15}},
+            lesson={"train": None, "samples": 80, "per_class": 60, "recipe": {"epochs": 15}},
+            full={"train": None, "samples": 80, "per_class": 60, "recipe": {"epochs": 30}},
+        ),
+        "mnist": _sizes(
+            model="lenet5",
+            lr=0.001,
+            share=0.5,
+            passes=8,
+            impair_lr=0.001,
+            penalty=0.1,
+            limits=(1.0, 1.0),
+            recipe={"optimizer": "adam", "lr": 0.001, "batch_size": 32, "epochs": 6},
+            quick={"train": 1_500, "test": 500, "samples": 100, "per_class": 60},
+            lesson={"train": 3_000, "test": 1_000, "samples": 200, "per_class": 100},
+            full={"train": 10_000, "test": 2_000, "samples": 500, "per_class": 200},
+        ),
+        "cifar10": _sizes(
+            lr=0.001,
+            share=0.5,
+            passes=8,
+            impair_lr=0.001,
+            penalty=0.1,
+            limits=(1.0, 1.0),
+            recipe={"optimizer": "adam", "lr": 0.001, "batch_size": 32, "epochs": 8},
+            quick={"model": "lenet5", "train": 1_500, "test": 500, "samples": 100, "per_class": 60},
+            lesson={"model": "small_cnn", "train": 3_000, "test": 1_000, "samples": 200, "per_class": 100},
+            full={"model": "small_cnn", "train": 10_000, "test": 2_000, "samples": 500, "per_class": 100},
         ),
     },
     "side_by_side": {

@@ -18,6 +18,7 @@ from unlearn_lib.contest.entries import (
     finetune,
     partial,
     pgu,
+    relabel,
     retrain,
     sisa,
     unsir,
@@ -26,7 +27,17 @@ from unlearn_lib.contest.method import Method, Settings
 
 __all__ = ["ENTRIES", "METHODS", "chart_of_methods", "configured"]
 
-ENTRIES: tuple[ModuleType, ...] = (retrain, finetune, sisa, deepobliviate, unsir, amnesiac, partial, pgu)
+ENTRIES: tuple[ModuleType, ...] = (
+    retrain,
+    finetune,
+    sisa,
+    deepobliviate,
+    unsir,
+    amnesiac,
+    partial,
+    pgu,
+    relabel,
+)
 METHODS: Mapping[str, Method[Any]] = MappingProxyType(
     {method.name: method for entry in ENTRIES for method in entry.METHODS}
 )
