@@ -299,8 +299,8 @@ def wrong_labels(y: Int[Tensor, " b"], choices: Int[Tensor, " c"], *key: int) ->
 def first_reaching(forget_accuracy: Sequence[float], target: float) -> int | None:
     """The first step, counted from 1, at which forget accuracy is at most `target`; None: not reached.
 
-    Comparing methods at equal steps flatters partial updates, for a partial step is a smaller step. Compare
-    each at its own first step that reaches the target.
+    Comparing methods after equally many steps flatters partial updates, because a partial step is a smaller
+    step. Compare each at the first step where it reaches the target.
     """
     check.number("target", target, "[0, 1]")
     check.fit("forget_accuracy", forget_accuracy, Sequence[float])

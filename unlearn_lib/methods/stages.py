@@ -209,7 +209,7 @@ def forget(
 ) -> S:
     """Store new models in place of old ones, without the samples, in one move; delete the old files.
 
-    Done already, by a run that was interrupted before it could say so, it is not done again.
+    What an interrupted run has already done is not done again.
 
     Args:
         old: what the folder holds.

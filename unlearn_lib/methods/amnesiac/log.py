@@ -2,7 +2,7 @@
 
 Stored are the kept entries only, as values beside a bitmask or int32 positions, whichever is smaller: one
 file an epoch, a ledger of (epoch, batch, samples, file, row), and the current model. Reading streams, one
-file at a time. What has been undone is deleted, for stored updates are personal data.
+file at a time. What has been undone is deleted, because stored updates are personal data.
 """
 
 from __future__ import annotations

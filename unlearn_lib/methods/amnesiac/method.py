@@ -96,11 +96,11 @@ def record(
         folder: where the log is written: a file of pruned updates per epoch (more, if it exceeds 16 MiB), a
             ledger, and the trained model.
         keep: share p in [0, 1] of each layer that is kept; a number, or by layer, where a layer not named is
-            off. 1 is plain amnesiac unlearning. No default: the authors' value is not known to us.
+            off. 1 is plain amnesiac unlearning. There is no default: we do not know the authors' value.
         rule: which entries: "magnitude", "random" or "global" (see `Updates.kept`).
         group: a layer is one parameter "tensor", or all of one "module".
-        sensitive: record only batches that hold one of these samples. Others can then not be forgotten, and a
-            request for them undoes only what was recorded, with a warning.
+        sensitive: record only batches that hold one of these samples. Other samples cannot be forgotten then:
+            a request for them undoes only what was recorded, with a warning.
         order: see `train`; `packed` makes one.
 
     Yields:
@@ -154,8 +154,8 @@ def amnesiac(
         theta_l at S_l  -=  U_{e,b} at S_l        for (e, b) in S_B in chronological order, for each layer l
 
     A batch shared by several requests is subtracted once, so requests compose: A then B is A and B together,
-    up to rounding. A request already carried out changes nothing and says so. Without any data it cannot be
-    checked here whether the model had learned the samples at all: do that before.
+    up to rounding. A request already carried out changes nothing and says so. Without data, nothing here can
+    check whether the model had learned the samples at all; do that first.
 
     Args:
         model: a model of this log: as trained, or as it was after any request. It is left unchanged. The

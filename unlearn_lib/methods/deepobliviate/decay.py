@@ -59,7 +59,7 @@ class TrendRule:
     Args:
         epsilon: >= 0; 0 never stops by trend, infinity stops at the first test.
         estimator: how h is found. "fit": a, b and h together by least squares (our default); "dfa": the
-            scaling exponent of detrended fluctuation analysis used as h (the paper's rule as far as known);
+            scaling exponent of detrended fluctuation analysis used as h (the paper's, as far as we know);
             "fixed": h is given.
         h: the exponent for "fixed", > 0.
         n_min: least number of residuals before the first test; default 8 for "fit", 15 for "dfa", 6 for

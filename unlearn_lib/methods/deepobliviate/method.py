@@ -98,14 +98,9 @@ def deepobliviate(
     residual, gap, retrained = [], [], []
     reason: Reason = "end of chain"
     for k in range(d_min, B + 1):
-        kept = chain.members[k - 1]
-        for step in train(
-            model,
-            chain.data.select(kept[~torch.isin(kept, request)]),
-            chain.recipe,
-            phase=f"retrain block {k} of {B}",
-            block=k,
-        ):
+        ids_k, phase = chain.members[k - 1], f"retrain block {k} of {B}"
+        D_k = chain.data.select(ids_k[~torch.isin(ids_k, request)])
+        for step in train(model, D_k, chain.recipe, phase=phase, block=k):
             yield step._replace(info={"block": k, "blocks": B})
         P_old, P_new_old = P, P_new
         P, P_new = chain.params(k), snapshot(model)
@@ -119,7 +114,7 @@ def deepobliviate(
             reason = why
             break
 
-    exact = k == B and not (chain.stitched_from is not None and d_min - 1 >= chain.stitched_from)
+    exact = k == B and (chain.stitched_from is None or d_min - 1 < chain.stitched_from)
     trace = ResidualTrace(
         ids=tuple(request.tolist()),
         d_min=d_min,
@@ -137,10 +132,10 @@ def deepobliviate(
 
 
 def stitched(chain: Chain, trace: ResidualTrace, T: int | None = None) -> nn.Module:
-    """The unlearned model had retraining stopped at T: M'_B if T = B, else M_B + (M'_T - M_T).
+    """The unlearned model if retraining had stopped at T: M'_B if T = B, else M_B + (M'_T - M_T).
 
-    Parameters are stitched, buffers are copied from M'_T. Written as M_B plus a difference because this form
-    gives M_B itself, bit for bit, where nothing was deleted; M'_T + (M_B - M_T) does not.
+    Parameters are stitched, buffers are copied from M'_T. It is M_B plus a difference because this form gives
+    M_B itself, bit for bit, where nothing was deleted; M'_T + (M_B - M_T) does not.
 
     Args:
         T: a block that `trace` has retrained, at least d_max; by default the one where it stopped.

@@ -73,8 +73,8 @@ class Moments:
     """M = sum p p^T for every weight, over the samples `ids`, as one model sees them in eval mode.
 
     **Privacy.** Moments are made from the data, and `probe` *holds* up to `PROBE` of the samples as they are.
-    A request takes its samples out of both; whoever may not keep any sample empties the probe
-    (``replace(stored, probe={})``), and gives up one check of `pgu`.
+    A request takes its samples out of both. If you may not keep any sample, empty the probe
+    (``replace(stored, probe={})``): `pgu` then has one check less.
 
     Args:
         layers: M [D, D] by weight name, or [groups, D, D]: float64, symmetric, not centered, not averaged.
@@ -159,7 +159,7 @@ def moments(model: nn.Module, data: Examples, *, batch_size: int = 256) -> Momen
         batch_size: samples at a time.
 
     Raises:
-        UnsupportedModule: see `qualify`; or no weight qualifies. Found out on a few samples, before the pass.
+        UnsupportedModule: see `qualify`; or no weight qualifies. A few samples tell, before the pass.
         ValueError: no data, or a moment is not finite.
     """
     model = eager(model)

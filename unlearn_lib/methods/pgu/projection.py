@@ -101,7 +101,7 @@ def spectrum(M: Any, name: str = "M", rounding: float = 0.0) -> Spectrum:
 
     Warns:
         UserWarning: an eigenvalue lies further below zero than rounding takes it: the moments were not one
-            sum. (Two passes over the same sample differ by the rounding of its features, for a matrix
+            sum. (Two passes over the same sample differ by the rounding of its features, because a matrix
             product of another size sums in another order.)
     """
     begun = time.perf_counter()

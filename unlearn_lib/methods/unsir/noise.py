@@ -141,7 +141,7 @@ def learn_noise(
         info = {"class": int(y[0]), "ce": ce[-1], "norm": norm[-1]}
         now = Batch(N.detach(), y, start.ids)
         yield step._replace(epoch=1, number=step.epoch, steps=steps, batch=now, model=frozen, info=info)
-    with torch.no_grad():  # on a copy, for in train mode a look changes batch norm's statistics
+    with torch.no_grad():  # on a copy: in train mode even a look changes batch norm's statistics
         note(objective(clone(frozen), N, y, penalty)[1])
     return Noise(replace(start, x=N.detach()), tuple(ce), tuple(norm), shown)
 
