@@ -71,3 +71,24 @@ def test_methods_and_metrics_load_no_plotting_or_widget_package() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not done.stdout.split(), "loaded by the library proper"
+
+
+def test_no_method_imports_its_experiments() -> None:
+    rooms = {name for name in MODULES if name.startswith("unlearn_lib.methods.")}
+    experiments = {name for name in rooms if name.endswith(".controls")}
+    assert experiments
+    for name in rooms - experiments:
+        if MODULES[name].stem != "__init__":
+            assert not ours(name) & experiments, name
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "methods").glob("*/__init__.py")), ids=lambda p: p.parent.name
+)
+def test_the_face_of_a_method_only_imports(path: Path) -> None:
+    doc, *rest = ast.parse(path.read_text(encoding="utf-8")).body
+    assert isinstance(doc, ast.Expr)
+    for node in rest:
+        named = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        moved = isinstance(node, ast.FunctionDef) and node.name == "__getattr__"
+        assert isinstance(node, ast.ImportFrom) or named or moved, ast.unparse(node)
