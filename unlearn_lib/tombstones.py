@@ -30,10 +30,10 @@ class Tombstones:
 
     An id is kept as a digest under a random key of this store's own. So no id of a forgotten sample stands in
     the files, a search for one finds nothing, the same sample has another digest in every store, and no table
-    made beforehand helps. Who holds the store *and can list the ids there may be* tries them all in
-    a moment, for the key lies beside the digests; where ids are numbered without gaps, the gap alone says who
-    is gone. A slow digest would not change that: opening a store tests every id of the data set, so whoever
-    can open it can try as many.
+    made beforehand helps. But whoever holds the store *and can list the possible ids* can try them all in a
+    moment, because the key lies beside the digests; and where ids are numbered without gaps, the gap alone
+    says who is gone. A slower digest would not change that: opening a store tests every id of the data set,
+    so anyone who can open it can try as many.
     """
 
     key: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)

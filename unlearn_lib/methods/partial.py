@@ -1,31 +1,28 @@
 """Partial label flipping and partial ascent: unlearn by training, but let each step move few entries.
 
-Two old ideas to forget D_f: train on wrong labels ("label flipping"), raise the loss ("optimization-based"),
+There are two old ways to forget D_f: train on wrong labels ("label flipping"), or raise the loss
+("optimization-based"),
 
     flip:    CE(D_f batch, wrong labels) + lambda_r CE(D_r batch)
     ascent:  lambda_r CE(D_r batch) - lambda_f CE(D_f batch) .
 
-Both also harm what should stay. *Partial*: after each optimizer step, of each layer l only k_l = ceil(p n_l)
-entries take their new value; the others go back to the old one, bit for bit:
+Both also harm what should stay. *Partial*: after each optimizer step, only k_l = ceil(p n_l) entries of each
+layer l take their new value; the others go back to the old one, bit for bit:
 
     theta_l <- new where m_l, old elsewhere .
 
-The naive forms are the same functions with p = 1. A partial step is also a *smaller* step: compare at equal
-forgetting (`first_reaching`), with the control "all entries, learning rate eta p or eta sqrt(p)".
-
-Measured on digits (mlp, class 3, five seeds; accuracy on the other classes, .98 before, at the first step
-with forget accuracy at most .05): flipping, eta .1: naive .937, eta sqrt(p) .938, magnitude 5 % .975.
-Ascent, eta .05: naive .80, eta sqrt(p) .906, eta p .910, magnitude 5 % .908: there, smaller steps do as
-well.
+The naive forms are the same functions with p = 1. A partial step is also a *smaller* step. So compare at
+equal forgetting (`first_reaching`), with the control "all entries, learning rate eta p or eta sqrt(p)". In
+lesson 03 the choice of entries helps label flipping; for ascent, smaller steps do as well.
 
 Differs from the paper:
-    Certain is, from the abstract: layer-wise partial updates inside label flipping and optimization-based
-    unlearning, to limit the harm to the model. Their code is not public. *Our reading*: everything else,
-    above all which entries are updated (hence four rules) and both losses. Label flipping after Graves et al.
-    trains on the whole relabeled set; lambda_r = 1 is the nearest setting here, lambda_r = 0 its contrast.
-    *Our decisions*: the cap; masking the update rather than the gradient, which with momentum, Adam or weight
-    decay would let the other entries move; adding the masked change to the old value, which may differ from
-    the new value in the last bit.
+    The abstract tells us for certain: there are layer-wise partial updates inside label flipping and
+    optimization-based unlearning, to limit the harm to the model. Their code is not public. *Our reading* is
+    everything else, above all which entries are updated (hence four rules) and both losses. Label flipping
+    after Graves et al. trains on the whole relabeled set; lambda_r = 1 comes nearest to that, and lambda_r =
+    0 is its contrast. *Our decisions*: the cap; a mask on the update, because with momentum, Adam or weight
+    decay a masked gradient would let the other entries move; and the masked change is added to the old value,
+    which may differ from the new value in the last bit.
 
 References:
     V. C. Gogineni, E. S. Nadimi, Efficient Knowledge Deletion from Trained Models Through Layer-wise Partial
@@ -212,7 +209,14 @@ def _partial(
     before, after = (mask.layers.flatten(snapshot(m)) for m in (model, unlearned))
     moved = (before != after).cpu()
     changed = {name: int(moved[span].sum()) for name, span in mask.layers.spans.items()}
-    trace = MaskTrace(done, recipe.lr, mask.keep, mask.select, changed, reached)
+    trace = MaskTrace(
+        steps=done,
+        lr=recipe.lr,
+        keep=mask.keep,
+        select=mask.select,
+        changed=changed,
+        reached=reached,
+    )
     return Unlearned(unlearned.eval(), time.perf_counter() - begun, trace)
 
 

@@ -1,7 +1,7 @@
 """Training in stages, one model stored after each: resumed after a kill, replaced in one move, purged.
 
-What a stage trains on, and from which model, is for the kind to say: `chain.Chain` for DeepObliviate, whose
-stages are blocks one after the other, `methods.sisa.Ensemble` for SISA, whose stages are slices of shards.
+Each kind says what a stage trains on, and from which model: DeepObliviate's `Chain`, whose stages are blocks
+one after the other, and SISA's `Ensemble`, whose stages are slices of shards.
 """
 
 from __future__ import annotations

@@ -190,7 +190,9 @@ class Log:
             file = f"epoch-{lines[0][0][0]:04}-{len(self.entries):06}.g{self._generation}.safetensors"
             tensors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
             self._digests[file] = self._store.save(file, tensors)
-            self.entries += [Entry(e, b, ids, file, row) for row, ((e, b), ids) in enumerate(lines)]
+            self.entries += [
+                Entry(epoch=e, step=b, ids=ids, file=file, row=row) for row, ((e, b), ids) in enumerate(lines)
+            ]
             self._pruned = []
 
     def _prune(self) -> None:
@@ -202,7 +204,7 @@ class Log:
 
     def skip(self, key: tuple[int, int], ids: list[int]) -> None:
         """Note a batch whose update is not recorded."""
-        self.entries.append(Entry(key[0], key[1], ids, None, 0))
+        self.entries.append(Entry(epoch=key[0], step=key[1], ids=ids, file=None, row=0))
 
     def finish(self, model: nn.Module) -> None:
         """The recording is complete: from now on it counts, and `model` is the log's current model."""
@@ -357,7 +359,8 @@ class Log:
         for e in self.entries:
             file, row = (None, 0) if e.key in gone else moved.get(e.key, (e.file, e.row))
             kept_ids = [i for i in e.ids if i not in ids]
-            entries.append(Entry(e.epoch, e.step, kept_ids, file, row, e.undone or e.key in gone))
+            undone_now = e.undone or e.key in gone
+            entries.append(e._replace(ids=kept_ids, file=file, row=row, undone=undone_now))
         self._commit(store, model, entries, files, gone=self._forgotten.plus(ids), generation=generation)
 
     @property

@@ -86,11 +86,8 @@ def deepobliviate(
     request = _resolve(chain, ids)
     if not len(request) and restart is None:
         warnings.warn("`ids` names no sample that is still in the chain: nothing to do.", stacklevel=2)
-    touched = chain.block_of(request) or ([restart] if restart is not None else [])
-    if not touched:
         return Unlearned(chain.model(), time.perf_counter() - begun, _nothing(B))
-    d_min, d_max = min([*touched, B if restart is None else restart]), max(touched)
-    _check_range("restart", restart, 1, min(touched))
+    d_min, d_max = _touched(chain, request, restart)
     _check_range("stop_block", stop_block, d_max, B)
 
     model = chain.model(d_min - 1)  # M'_{d_min-1}: the last model that cannot have seen them
@@ -146,6 +143,15 @@ def stitched(chain: Chain, trace: ResidualTrace, T: int | None = None) -> nn.Mod
     model = clone(chain.template)
     assign(model, chain.stitched_state(trace, T, chain.blocks))
     return model.eval()
+
+
+def _touched(chain: Chain, request: Tensor, restart: int | None) -> tuple[int, int]:
+    """d_min, where retraining begins, and d_max, the last block that holds a sample to forget."""
+    touched = chain.block_of(request)
+    if restart is None:
+        return min(touched), max(touched)
+    _check_range("restart", restart, 1, min(touched, default=restart))
+    return restart, max(touched, default=restart)
 
 
 def _why_stop(

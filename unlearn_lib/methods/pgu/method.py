@@ -45,7 +45,7 @@ from unlearn_lib import check
 from unlearn_lib.data import Batch, Examples, check_examples
 from unlearn_lib.methods.pgu.guard import Guard, require_fit
 from unlearn_lib.methods.pgu.loss import forget_loss
-from unlearn_lib.methods.pgu.projection import RankRule, Spectra, per_layer, ranks
+from unlearn_lib.methods.pgu.projection import Projector, RankRule, Spectra, per_layer, ranks
 from unlearn_lib.methods.pgu.qualify import eager
 from unlearn_lib.methods.pgu.stopping import GoalRule, Watched
 from unlearn_lib.params import Params, assign, clone, state
@@ -159,14 +159,9 @@ def pgu(
     model, forget = clone(given), forget.to(device_of(given))
     weights = guard.release(model, retained, freeze)
     k = _ranks(retained, per_layer("energy", energy, weights), rule)
-    outside = {name: guard.projector(retained.layers[name], k[name]).to(W) for name, W in weights.items()}
-    survival: dict[str, list[float]] = {name: [] for name in weights}
-
-    def project(batch: Batch, dW: Params) -> Params | None:
-        projected = {name: outside[name](dW[name]) for name in weights}  # dW - (dW U_k) U_k^T
-        for name, dW_out in projected.items():
-            survival[name].append(float(dW_out.norm() / dW[name].norm().clamp(min=1e-30)))  # rho
-        return {**dW, **projected} if any(P.removes for P in outside.values()) else None
+    project = _Project(
+        {name: guard.projector(retained.layers[name], k[name]).to(W) for name, W in weights.items()}
+    )
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         guard.settle(model)
@@ -180,8 +175,7 @@ def pgu(
         lrs.append(recipe.lr * alpha**epoch)
         once = recipe.but(lr=lrs[-1], epochs=1)
         for step in train(model, forget, once, loss_fn=loss, on_update=project, phase="unlearn", block=epoch):
-            rho = {name: shares[-1] for name, shares in survival.items()}
-            yield step._replace(epoch=epoch, info={"survival": rho})
+            yield step._replace(epoch=epoch, info={"survival": project.rho})
         scores.append(stop.measure(model, forget))
 
     if chosen is None:
@@ -196,7 +190,7 @@ def pgu(
     }
     trace = ProjectionTrace(
         layers={name: _cost(retained, name, k[name]) for name in weights},
-        survival=survival,
+        survival=project.survival,
         scores=scores,
         lrs=lrs,
         epoch=chosen,
@@ -204,6 +198,28 @@ def pgu(
         seconds=seconds,
     )
     return Unlearned(model, sum(seconds.values()), trace)
+
+
+class _Project:
+    """dW - (dW U_k) U_k^T of every weight, for `train(on_update=...)`.
+
+    `survival` gathers rho, the share of the norm of each step that is left.
+    """
+
+    def __init__(self, outside: Mapping[str, Projector]) -> None:
+        self.outside = outside  # I - U_k U_k^T
+        self.survival: dict[str, list[float]] = {name: [] for name in outside}
+
+    def __call__(self, batch: Batch, dW: Params) -> Params | None:
+        projected = {name: P(dW[name]) for name, P in self.outside.items()}
+        for name, dW_out in projected.items():
+            self.survival[name].append(float(dW_out.norm() / dW[name].norm().clamp(min=1e-30)))
+        return {**dW, **projected} if any(P.removes for P in self.outside.values()) else None
+
+    @property
+    def rho(self) -> dict[str, float]:
+        """Of the last step."""
+        return {name: shares[-1] for name, shares in self.survival.items()}
 
 
 def _ranks(retained: Spectra, gamma: Mapping[str, float], rule: RankRule) -> dict[str, list[int]]:

@@ -137,7 +137,9 @@ class Moments:
         seconds = _accumulate(M, model, forget, -1.0, batch_size)
         kept = {i: x for i, x in self.probe.items() if i not in set(gone.tolist())}
         left = self.ids[~torch.isin(self.ids, gone)]
-        return Moments(M, left, self.model, seconds, kept, self.rounding)
+        return Moments(
+            layers=M, ids=left, model=self.model, seconds=seconds, probe=kept, rounding=self.rounding
+        )
 
 
 def moments(model: nn.Module, data: Examples, *, batch_size: int = 256) -> Moments:
@@ -181,7 +183,14 @@ def moments(model: nn.Module, data: Examples, *, batch_size: int = 256) -> Momen
         M[name] = torch.zeros([g, D, D] if g > 1 else [D, D], dtype=torch.float64, device=where)
     seconds = _accumulate(M, model, data, 1.0, batch_size)
     kept = dict(zip(data.ids[rows].tolist(), probe.cpu(), strict=True))
-    return Moments(M, data.ids.cpu(), fingerprint(model), seconds, kept, rounding(probe))
+    return Moments(
+        layers=M,
+        ids=data.ids.cpu(),
+        model=fingerprint(model),
+        seconds=seconds,
+        probe=kept,
+        rounding=rounding(probe),
+    )
 
 
 def _few(data: Examples) -> Int[Tensor, " m"]:

@@ -82,7 +82,13 @@ def spectra(retained: Moments) -> Spectra:
     """
     check.instance("retained", retained, Moments, remedy="First call `moments(model, data)`.")
     found = {name: spectrum(M, name, retained.rounding) for name, M in retained.layers.items()}
-    return Spectra(found, retained.ids, retained.model, retained.seconds, retained.probe)
+    return Spectra(
+        layers=found,
+        ids=retained.ids,
+        model=retained.model,
+        moment_seconds=retained.seconds,
+        probe=retained.probe,
+    )
 
 
 def spectrum(M: Any, name: str = "M", rounding: float = 0.0) -> Spectrum:

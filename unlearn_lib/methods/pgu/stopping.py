@@ -74,9 +74,9 @@ def forgotten(accuracy: Any = 0.05) -> GoalRule:
 def overtaken(validation: Examples) -> GoalRule:
     """Validation accuracy above forget accuracy: the published rule for samples.
 
-    It assumes a clean i.i.d. forget set. Where accuracies agree losses need not: on a few hundred noisy
-    digits the losses of forgotten samples end up *higher* than those of unseen ones: too much is forgotten.
-    Report results on test data disjoint from `validation`.
+    It assumes a clean forget set, drawn like the rest. Equal accuracies do not mean equal losses: on few,
+    noisy samples the losses of the forgotten end up *higher* than those of unseen ones, which means that too
+    much was forgotten. Report results on test data disjoint from `validation`.
     """
     check_examples("validation", validation)
     return GoalRule(

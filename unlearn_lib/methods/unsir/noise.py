@@ -143,7 +143,7 @@ def learn_noise(
         yield step._replace(epoch=1, number=step.epoch, steps=steps, batch=now, model=frozen, info=info)
     with torch.no_grad():  # on a copy: in train mode even a look changes batch norm's statistics
         note(objective(clone(frozen), N, y, penalty)[1])
-    return Noise(replace(start, x=N.detach()), tuple(ce), tuple(norm), shown)
+    return Noise(examples=replace(start, x=N.detach()), ce=tuple(ce), norm=tuple(norm), shown=shown)
 
 
 def norm_matched(frozen: nn.Module, noise: Noise, images: Examples) -> Noise:
@@ -153,7 +153,12 @@ def norm_matched(frozen: nn.Module, noise: Noise, images: Examples) -> Noise:
     x = images.x * (_norms(noise.examples.x) / _norms(images.x)).reshape(-1, *[1] * (images.x.ndim - 1))
     with torch.no_grad():
         ce = F.cross_entropy(clone(frozen)(x), images.y)
-    return Noise(replace(images, x=x), (ce.item(),), noise.norm[-1:], {0: x[:SHOWN_IMAGES]})
+    return Noise(
+        examples=replace(images, x=x),
+        ce=(ce.item(),),
+        norm=noise.norm[-1:],
+        shown={0: x[:SHOWN_IMAGES]},
+    )
 
 
 def _norms(N: Tensor) -> Tensor:
