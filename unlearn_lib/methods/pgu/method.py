@@ -183,11 +183,7 @@ def pgu(
     elif chosen < len(lrs):
         assign(model, before)
     _give_back(model, given)
-    seconds = {
-        "moments": sum(retained.moment_seconds.values()),
-        "eigen": sum(spectrum.seconds for spectrum in retained.layers.values()),
-        "unlearn": time.perf_counter() - begun,
-    }
+    seconds = {**_prepared(retained), "unlearn": time.perf_counter() - begun}
     trace = ProjectionTrace(
         layers={name: _cost(retained, name, k[name]) for name in weights},
         survival=project.survival,
@@ -239,6 +235,14 @@ def _give_back(model: nn.Module, given: nn.Module) -> None:
     model.eval().zero_grad(set_to_none=True)
     for p, as_given in zip(model.parameters(), given.parameters(), strict=True):
         p.requires_grad_(as_given.requires_grad)
+
+
+def _prepared(retained: Spectra) -> dict[str, float]:
+    """Seconds spent before the first step."""
+    return {
+        "moments": sum(retained.moment_seconds.values()),
+        "eigen": sum(spectrum.seconds for spectrum in retained.layers.values()),
+    }
 
 
 def _cost(retained: Spectra, name: str, k: list[int]) -> ProjectedLayer:
