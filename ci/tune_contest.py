@@ -26,8 +26,9 @@ from unlearn_lib.classroom import session as lesson
 from unlearn_lib.contest.arena import Arena
 from unlearn_lib.contest.entries import METHODS
 from unlearn_lib.contest.method import Method
-from unlearn_lib.contest.task import Task, noisy, three_requests
+from unlearn_lib.contest.task import Task, three_requests
 from unlearn_lib.lessons.side_by_side.knobs import methods as methods_of
+from unlearn_lib.synthetic import noisy
 
 SEEDS = (100, 101)  # the lesson begins at 0
 TUNED = tuple(name for name, method in METHODS.items() if method.grid)

@@ -29,7 +29,10 @@ __all__ = [
     "evaluating",
     "inputs",
     "logits",
+    "logits_of",
+    "loss",
     "losses",
+    "predictions",
     "random_generator",
     "reason",
     "require_outputs",
@@ -113,14 +116,47 @@ def answers(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Flo
     return _asked(model, examples, batch_size)[0]
 
 
-def losses(model: nn.Module, examples: Examples) -> Float[Tensor, " n"]:
+def predictions(source: nn.Module | Tensor, examples: Examples) -> Int[Tensor, " n"]:
+    """argmax p(x) for every sample; a tie goes to the lower class.
+
+    Args:
+        source: a model, or the logits [n, k] that it gave on `examples`.
+        examples: n samples.
+    """
+    return logits_of(source, examples).argmax(1)
+
+
+def accuracy(source: nn.Module | Tensor, examples: Examples) -> float:
+    """A(S; M) = #{argmax p_M(x) = y} / |S|, in [0, 1], from a model or from its logits on `examples`."""
+    return float((predictions(source, examples) == examples.y.cpu()).double().mean())
+
+
+def losses(source: nn.Module | Tensor, examples: Examples) -> Float[Tensor, " n"]:
     """Cross-entropy -log p_y(x) of every sample, in nats, in float64."""
-    return F.cross_entropy(logits(model, examples).double(), examples.y.cpu(), reduction="none")
+    return F.cross_entropy(logits_of(source, examples).double(), examples.y.cpu(), reduction="none")
 
 
-def accuracy(model: nn.Module, examples: Examples) -> float:
-    """#{argmax p(x) = y} / n, in [0, 1]; a tie goes to the lower class."""
-    return float((logits(model, examples).argmax(1) == examples.y.cpu()).double().mean())
+def loss(source: nn.Module | Tensor, examples: Examples) -> float:
+    """Mean cross-entropy in nats, from a model or from its logits on `examples`."""
+    return float(losses(source, examples).mean())
+
+
+def logits_of(source: nn.Module | Tensor, examples: Examples) -> Float[Tensor, "n k"]:
+    """The logits of a model on `examples`, or those given, if they can be its logits.
+
+    Raises:
+        ValueError: not one row a sample, no column for a label, or an entry that is not finite.
+    """
+    check_examples("examples", examples)
+    if isinstance(source, nn.Module):
+        return logits(source, examples)
+    found = check.finite("source", source, "n k").detach().cpu()
+    if len(found) != len(examples):
+        raise ValueError(
+            f"logits must be [{len(examples)}, classes], one row per sample; got {list(found.shape)}."
+        )
+    require_outputs(found, examples.y)
+    return found
 
 
 def require_outputs(outputs: Float[Tensor, "n k"], y: Int[Tensor, " n"]) -> None:

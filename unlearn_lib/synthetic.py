@@ -57,7 +57,7 @@ def _moons(n: int, noise: float, random: np.random.Generator) -> Examples:
     return Examples.of(torch.from_numpy(x[order].astype(np.float32)), torch.from_numpy(lower[order]))
 
 
-def noisy(examples: Examples, amount: float, seed: int = 0) -> Examples:
+def noisy(examples: Examples, amount: float, seed: int | torch.Generator = 0) -> Examples:
     """The samples as network inputs, with normal noise of this standard deviation.
 
     On clean digits a model answers a sample that it never saw as surely as one that it did. Noise gives every
@@ -66,9 +66,12 @@ def noisy(examples: Examples, amount: float, seed: int = 0) -> Examples:
     Args:
         examples: left unchanged.
         amount: in the units of network inputs, that is, of the data's own standard deviation; >= 0.
-        seed: of the noise.
+        seed: of the noise, or the stream to draw it from: so several sets share one.
     """
-    check.number("amount", amount, "[0, inf)"), check.whole("seed", seed, -(2**63), 2**64 - 1)
+    check.number("amount", amount, "[0, inf)")
+    if isinstance(seed, torch.Generator):
+        stream = seed
+    else:
+        stream = torch.Generator().manual_seed(check.whole("seed", seed, -(2**63), 2**64 - 1))
     x = check_examples("examples", examples).batch(slice(None)).x
-    stream = torch.Generator().manual_seed(seed)
     return replace(examples, x=x + amount * torch.randn(x.shape, generator=stream).to(x), scale=None)

@@ -162,8 +162,8 @@ def prepared(W: Path) -> dict[str, Any]:
 
 
 SHORT = {"accuracy": "A", "membership": "M", "backdoor": "B", "divergence": "V", "fitted_attacks": "FA"}
-SHORT |= {"lira": "L", "relearn": "RL", "baselines": "BL", "subspaces": "S", "audits": "AU", "cost": "CO"}
-SHORT |= {"scorecard": "SCO"}
+SHORT |= {"lira": "L", "relearn": "RL", "baselines": "BL", "subspaces": "S", "inside": "AU", "cost": "CO"}
+SHORT |= {"scorecard": "SCO", "table": "TA"}
 
 
 def modules() -> dict[str, Any]:

@@ -53,7 +53,8 @@ PRIMITIVES += ("tombstones", "train")
 # Whose tests a module's mutants meet, after those of its own name; where it has none, these are its own.
 TESTS: dict[str, tuple[str, ...]] = {
     "accuracy": ("outputs",),
-    "baselines": ("audits",),
+    "audits": ("scorecard",),
+    "baselines": ("inside",),
     "card": ("scorecard",),
     "chain": ("deepobliviate",),
     "ensemble": ("sisa",),
@@ -69,6 +70,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "outputs": ("accuracy",),
     "params": ("tied", "deepobliviate"),
     "partition": ("sisa",),
+    "parts": ("scorecard",),
     "projection": ("qualify", "subspaces", "pgu"),
     "data": ("pictures", "files"),
     "files": ("data", "pictures"),

@@ -18,21 +18,14 @@ from tests.toys import blobs
 from tests.unit.test_methods_table import SMALL, task_of
 from unlearn_lib.classroom.charts import View
 from unlearn_lib.classroom.panels.controls import picture_of
-from unlearn_lib.contest.arena import (
-    NOTHING,
-    Arena,
-    Estimate,
-    Score,
-    Table,
-    estimate,
-    estimate_ratio,
-    ulira,
-)
+from unlearn_lib.contest.arena import NOTHING, Arena
 from unlearn_lib.contest.cards import CARDS, COSTS
 from unlearn_lib.contest.entries import METHODS
 from unlearn_lib.contest.entries.deepobliviate import blocks_of
 from unlearn_lib.contest.failures import Trial
-from unlearn_lib.contest.task import KINDS, noisy, three_requests
+from unlearn_lib.contest.table import Estimate, Measurement, Table, estimate, estimate_ratio
+from unlearn_lib.contest.task import KINDS, three_requests
+from unlearn_lib.contest.ulira import ulira
 from unlearn_lib.data import Examples
 from unlearn_lib.lessons.side_by_side import figures, knobs
 from unlearn_lib.lessons.sizes import PRESETS
@@ -43,6 +36,7 @@ from unlearn_lib.metrics.lira import in_processes, lira
 from unlearn_lib.models import build
 from unlearn_lib.params import state
 from unlearn_lib.store import Folder
+from unlearn_lib.synthetic import noisy
 from unlearn_lib.train import Recipe, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,8 +83,8 @@ def drawn(view: View) -> None:
 def test_every_figure_draws_live_and_still(arena: Arena) -> None:
     drawn(figures.request_chart({"a": torch.rand(3, 8, 8).numpy(), "b": torch.rand(3, 8, 8).numpy()}))
     drawn(figures.request_chart({"colors": torch.rand(3, 3, 8, 8).numpy(), "bits": torch.rand(3, 7).numpy()}))
-    drawn(figures.audit_chart("loss MIA", COLUMN, (0.4, 0.6), ".2f"))
-    drawn(figures.audit_chart("loss MIA", {"UNSIR": COLUMN["UNSIR"]}, (math.nan, math.nan), "%"))
+    drawn(figures.audit_chart("loss MIA, AUC", COLUMN, (0.4, 0.6), ".2f"))
+    drawn(figures.audit_chart("loss MIA, AUC", {"UNSIR": COLUMN["UNSIR"]}, (math.nan, math.nan), "%"))
     drawn(figures.pareto_chart(POINTS, "fast", "far"))
     drawn(figures.audit_chart("linear probe", {}, (math.nan, math.nan), "%"))
     layers = {"retrain": {"1": 1.0, "3": 0.5}, "UNSIR": {"1": 0.2, "3": 0.1}}
@@ -121,7 +115,7 @@ def test_a_ratio_has_a_geometric_mean_and_never_reaches_zero() -> None:
 
 
 def test_the_interval_of_a_share_ends_where_shares_do() -> None:
-    scores = [Score("class", "m", seed, "average gap", v) for seed, v in enumerate((0.0, 0.5))]
+    scores = [Measurement("class", "m", seed, "average gap", v) for seed, v in enumerate((0.0, 0.5))]
     cell = Table(tuple(scores)).grid("class", {"average gap": "%"}, {}).rows[0][1]
     assert cell == "25 (0 to 100) %"
 
@@ -196,7 +190,7 @@ def test_csv_and_json_keep_every_number(table: Table) -> None:
     assert len(rows) == len(table.scores)
     assert float(rows[0]["value"]) == table.scores[0].value
     assert len(json.loads(table.to_json())) == len(rows)
-    odd = Table((Score("class", "m", 0, "relearn batches", math.inf),))
+    odd = Table((Measurement("class", "m", 0, "relearn batches", math.inf),))
     assert json.loads(odd.to_json())[0]["value"] is None
 
 

@@ -22,7 +22,7 @@ from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.sisa import partition, sisa, train_sisa
 from unlearn_lib.methods.unsir import UnsirRecipe, gaussian_noise, retain_subset, unsir, unsir_but
 from unlearn_lib.methods.unsir.noise import balanced_penalty, gaussian, learn_noise, norm_matched
-from unlearn_lib.metrics import audits
+from unlearn_lib.metrics import inside
 from unlearn_lib.metrics.baselines import mask_logits
 from unlearn_lib.metrics.divergence import untrained_twin, weight_distance
 from unlearn_lib.metrics.scorecard import evaluate
@@ -133,9 +133,9 @@ def test_metrics_take_compiled_and_float64_nets() -> None:
         assert all(math.isfinite(row.unlearned) for row in card)
         twin = untrained_twin(model)
         assert weight_distance(twin, model).total > 0.1
-        audits.bn_recalibration(model, SPLIT, unseen)
+        inside.bn_recalibration(model, SPLIT, unseen)
         pair = {"original": model, "retrained": retrained}
-        assert audits.linear_probe(model, **pair, split=SPLIT, test=unseen).unlearned
+        assert inside.linear_probe(model, **pair, split=SPLIT, test=unseen).unlearned
         assert mask_logits(model, 3)
 
 

@@ -177,7 +177,7 @@ def test_a_net_that_is_random_in_eval_mode_is_noticed_by_every_audit() -> None:
             return self.layer(nn.functional.dropout(x))
 
     net, before = Noisy(), torch.get_rng_state()
-    from unlearn_lib.metrics import audits
+    from unlearn_lib.metrics import inside
     from unlearn_lib.metrics.scorecard import Outputs
 
     pair = {"original": NET, "retrained": NET, "split": SPLIT, "test": DATA}
@@ -188,10 +188,10 @@ def test_a_net_that_is_random_in_eval_mode_is_noticed_by_every_audit() -> None:
         "backdoor": lambda: backdoor.backdoor_success(net, DATA, CORNER, 1),
         "relearning": lambda: run(again.relearn(net, DATA, DATA, Recipe())),
         "U-LiRA": lambda: lira.mini_ulira(lambda inside, seed: net, DATA, shadows=4, targets=2),
-        "features": lambda: audits.seen_by_layers(net, DATA),
-        "probe": lambda: audits.linear_probe(net, **pair),
-        "CKA": lambda: audits.cka(NET, net, DATA),
-        "drift": lambda: audits.retained_drift(net, NET, DATA),
+        "features": lambda: inside.seen_by_layers(net, DATA),
+        "probe": lambda: inside.linear_probe(net, **pair),
+        "CKA": lambda: inside.cka(NET, net, DATA),
+        "drift": lambda: inside.retained_drift(net, NET, DATA),
         "scorecard": lambda: Outputs.of(net, SPLIT, DATA),
         "prediction time": lambda: cost.prediction_ratio(net, NET, DATA),
     }

@@ -372,8 +372,11 @@ def test_a_row_is_found_by_metric_and_part_together() -> None:
 def test_the_html_table_holds_the_cells_of_the_text() -> None:
     found = Scorecard("a<b", "class", 2, ROWS)
     html = found._repr_mimebundle_()["text/html"]
-    assert html.count('<tr><th scope="row">accuracy</th><td>forget</td><td>100.0 %</td>') == 1
-    assert html.count("<td>") == len(ROWS) * 7
+    left = ' style="text-align: left"'
+    row = f'<tr><th scope="row"{left}>accuracy</th><td{left}>forget</td><td>100.0 %</td>'
+    assert html.count(row) == 1
+    assert html.count("<td>") == len(ROWS) * 5, "numbers stand to the right"
+    assert html.count(f"<td{left}>") == len(ROWS) * 2, "texts to the left"
     assert "a&lt;b" in html
     assert found._repr_mimebundle_()["text/plain"] == str(found)
 

@@ -42,7 +42,7 @@ from unlearn_lib.methods.unsir.noise import (
 )
 from unlearn_lib.metrics import evaluate
 from unlearn_lib.metrics.accuracy import accuracy
-from unlearn_lib.metrics.audits import recalibrated
+from unlearn_lib.metrics.inside import recalibrated
 from unlearn_lib.params import clone, frozen_copy, snapshot, state
 from unlearn_lib.train import Recipe, Step, Unlearned, run, train
 

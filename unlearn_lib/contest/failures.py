@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from unlearn_lib import check
-from unlearn_lib.contest.arena import Arena, Exposure
+from unlearn_lib.contest.arena import Arena
 from unlearn_lib.contest.method import Method, Settings
 from unlearn_lib.contest.task import KINDS, Kind, Task
+from unlearn_lib.contest.ulira import Exposure
 from unlearn_lib.data import Examples
 from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.train import Step, Unlearned, run

@@ -20,7 +20,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from unlearn_lib import check
@@ -32,7 +31,7 @@ from unlearn_lib.metrics.cost import Counted
 from unlearn_lib.params import clone
 from unlearn_lib.train import Recipe, run, train
 
-__all__ = ["KINDS", "Kind", "Request", "Task", "noisy", "three_requests"]
+__all__ = ["KINDS", "Kind", "Request", "Task", "three_requests"]
 
 Kind = Literal["class", "samples", "backdoor"]
 KINDS: tuple[Kind, ...] = ("class", "samples", "backdoor")
@@ -44,13 +43,6 @@ class Request(NamedTuple):
     data: Examples
     ids: Tensor
     backdoor: tuple[Trigger, int] | None = None
-
-
-def noisy(examples: Examples, noise: float, stream: torch.Generator) -> Examples:
-    """The network inputs with normal noise of this deviation: details that belong to one image alone."""
-    check.number("noise", noise, "[0, inf)"), check.instance("stream", stream, torch.Generator)
-    x = check_examples("examples", examples).batch(slice(None)).x
-    return replace(examples, x=x + noise * torch.randn(x.shape, generator=stream), scale=None)
 
 
 def three_requests(

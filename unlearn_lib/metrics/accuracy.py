@@ -1,4 +1,4 @@
-"""Logits once, then accuracy, loss, classes and intervals by arithmetic.
+"""Classes, intervals and parts by arithmetic; accuracy and loss are those of `unlearn_lib.outputs`.
 
 Every function that needs outputs takes a model or the logits it gave, so a control that moves a threshold
 answers from stored logits. Counts are exact: no mean of batch means, and a ragged last batch changes nothing.
@@ -10,13 +10,12 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unlearn_lib import check
 from unlearn_lib.data import Examples, Split, check_examples
-from unlearn_lib.outputs import logits, require_outputs
+from unlearn_lib.outputs import accuracy, logits, logits_of, loss, losses, predictions
 
 __all__ = [
     "Interval",
@@ -40,34 +39,9 @@ class Interval(NamedTuple):
     high: float
 
 
-def predictions(source: nn.Module | Tensor, examples: Examples) -> Int[Tensor, " n"]:
-    """argmax p(x) for every sample; a tie goes to the lower class.
-
-    Args:
-        source: a model, or the logits [n, k] that it gave on `examples`.
-        examples: n samples.
-    """
-    return _outputs(source, examples).argmax(1)
-
-
-def accuracy(source: nn.Module | Tensor, examples: Examples) -> float:
-    """A(S; M) = #{argmax p_M(x) = y} / |S|, in [0, 1], from a model or from its logits on `examples`."""
-    return float((predictions(source, examples) == examples.y.cpu()).double().mean())
-
-
-def losses(source: nn.Module | Tensor, examples: Examples) -> Float[Tensor, " n"]:
-    """Cross-entropy -log p_y(x) of every sample, in nats, in float64."""
-    return F.cross_entropy(_outputs(source, examples).double(), examples.y.cpu(), reduction="none")
-
-
-def loss(source: nn.Module | Tensor, examples: Examples) -> float:
-    """Mean cross-entropy in nats, from a model or from its logits on `examples`."""
-    return float(losses(source, examples).mean())
-
-
 def confusion(source: nn.Module | Tensor, examples: Examples) -> Int[Tensor, "k k"]:
     """How many samples of class i (row) are predicted as class j (column)."""
-    outputs = _outputs(source, examples)
+    outputs = logits_of(source, examples)
     k = outputs.shape[1]
     return torch.bincount(examples.y.cpu() * k + outputs.argmax(1), minlength=k * k).reshape(k, k)
 
@@ -124,16 +98,3 @@ def parts_of_test(split: Split, test: Examples) -> dict[str, Examples]:
         if not part.any():
             raise ValueError(f"`test` must hold samples of the {name} classes; forgotten are {classes}.")
     return {"forget test": test.where(mask), "retain test": test.where(~mask)}
-
-
-def _outputs(source: nn.Module | Tensor, examples: Examples) -> Shaped[Tensor, "n k"]:
-    check_examples("examples", examples)
-    if isinstance(source, nn.Module):
-        return logits(source, examples)
-    found = check.finite("source", source, "n k").detach().cpu()
-    if len(found) != len(examples):
-        raise ValueError(
-            f"logits must be [{len(examples)}, classes], one row per sample; got {list(found.shape)}."
-        )
-    require_outputs(found, examples.y)
-    return found

@@ -1,333 +1,578 @@
-"""Audits that look inside: batch norm's statistics, what the layers still know and drift."""
+"""The table of all audits: what each measures, which way is better, how it is written, and its card.
+
+A scorecard (`metrics.scorecard.evaluate`) and the contest (`contest.arena`) show rows of this one table. A
+card says what to know before reading a number: the formula, the direction, what the retrained model scores,
+and how the number can fool you.
+"""
 
 from __future__ import annotations
 
 import math
-import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from unlearn_lib import check
-from unlearn_lib.data import Examples, Split, check_examples
-from unlearn_lib.metrics.accuracy import accuracy, forgotten_classes, logits, parts_of_test
-from unlearn_lib.metrics.subspaces import Drift, drift
-from unlearn_lib.outputs import inputs
-from unlearn_lib.params import clone
+from unlearn_lib.data import Examples, Split
+from unlearn_lib.metrics import divergence as div
+from unlearn_lib.metrics.backdoor import Trigger, backdoor_success
+from unlearn_lib.metrics.card import Closer
+from unlearn_lib.metrics.fitted_attacks import Judged, entropy_mia
+from unlearn_lib.metrics.inside import (
+    bn_recalibration,
+    cka,
+    feature_cka,
+    linear_probe,
+    probe_scores,
+    recalibrated,
+    seen_by_layers,
+)
+from unlearn_lib.metrics.membership import auc
+from unlearn_lib.metrics.parts import Outputs
 
 __all__ = [
-    "Probe",
-    "Recalibration",
+    "AUDITS",
+    "CARDS",
+    "Audit",
+    "Card",
+    "Evidence",
     "bn_recalibration",
     "cka",
     "feature_cka",
-    "linear_cka",
     "linear_probe",
     "probe_scores",
     "recalibrated",
-    "retained_drift",
     "seen_by_layers",
-]
+]  # from `bn_recalibration` on: their home until 0.1 was here
+
+TO_RETRAINED = "to the retrained model's value, from either side"
+DIRECTIONS: dict[Closer, str] = {"range": TO_RETRAINED, "less": "down", "more": "up"}
+KEPT = "kept"  # the part of the test data that should stay known, see `Outputs.kept`
 
 
-Rows = dict[str, Float[Tensor, "n _"]]
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What an audit may look at beside a model's outputs; a scorecard gives the first four.
 
-# What carries a layer's output on to the next layer, where it is a module of its own.
-_CARRIERS = ("activation", "batchnorm", "dropout", "flatten", "instancenorm", "normalization", "pooling")
-
-
-@dataclass(frozen=True)
-class Recalibration:
-    """Accuracy before and after batch norm's statistics were taken anew, by part of the data."""
-
-    before: Mapping[str, float]
-    after: Mapping[str, float]
-    model: nn.Module = field(repr=False)
-
-
-def recalibrated(model: nn.Module, retain: Examples, batch_size: int = 4096) -> nn.Module:
-    """A copy whose batch-norm statistics are those of `retain`; weights bit-identical, dropout off.
-
-    One pass in the order of `retain` in equal batches, cumulative average. Without batch norm: a plain copy.
-
-    Raises:
-        ValueError: one sample a batch, of which batch norm can take no variance.
+    Args:
+        split: the request.
+        test: samples that no model has seen.
+        retrained: a model trained from scratch on the retain set.
+        backdoor: trigger and target class, if the forget set carries one.
+        original: the model that was in service before the request.
+        other: another retrained model, of another seed.
+        teachers: outputs of untrained networks on the forget set [n, k], for ZRF.
+        relearned: how many batches it takes a model to learn the forgotten part again; infinite beyond a cap.
     """
-    check_examples("retain", retain)
-    check.whole("batch_size", batch_size, 1)
-    twin = clone(model).eval()
-    norms = [m for m in twin.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and _tracks(m)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
-        norm.train()
-    if norms:
-        if min(len(retain), batch_size) < 2:
-            raise ValueError(
-                "`retain` and `batch_size` must be at least 2: of one sample there is no variance."
-            )
-        with torch.no_grad():
-            for rows in torch.arange(len(retain)).tensor_split(math.ceil(len(retain) / batch_size)):
-                twin(inputs(twin, retain, slice(int(rows[0]), int(rows[-1]) + 1)))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    return twin.eval()
+
+    split: Split
+    test: Examples
+    retrained: Outputs
+    backdoor: tuple[Trigger, int] | None = None
+    original: Outputs | None = None
+    other: Outputs | None = None
+    teachers: Sequence[div.Probabilities] = ()
+    relearned: Callable[[nn.Module], float] | None = None
 
 
-def bn_recalibration(
-    model: nn.Module, split: Split, test: Examples, *, batch_size: int = 4096
-) -> Recalibration:
-    """Was the forgetting in the weights, or only in batch norm's statistics?
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What to know before reading a number.
 
-    If forget accuracy returns after the statistics are taken from retained data, the zero was statistics. The
-    retrained model barely changes, a net without batch norm not at all.
+    Args:
+        name: of the number, in a contest.
+        part: of the data on which the contest takes it; see `Outputs`.
+        formula: in a line.
+        retrained: what the retrained model scores.
+        fools: how it can fool you.
+        direction: which way is better; empty for that of the audit.
+        how: its format: "%", "s", "bytes", "x" or a Python format such as ".2f".
     """
-    twin = recalibrated(model, check.instance("split", split, Split).retain, batch_size)
-    parts = {"forget": split.forget, "retain": split.retain, **parts_of_test(split, test)}
-    before, after = ({name: accuracy(m, part) for name, part in parts.items()} for m in (model, twin))
-    return Recalibration(before, after, twin)
+
+    name: str
+    part: str = "all"
+    formula: str
+    retrained: str
+    fools: str
+    direction: str = ""
+    how: str = ".2f"
+
+    def lines(self) -> dict[str, str]:
+        """For a table, or beside a chart."""
+        return {
+            "formula": self.formula,
+            "direction": self.direction,
+            "the retrained model scores": self.retrained,
+            "how it can fool you": self.fools,
+        }
 
 
-def seen_by_layers(
-    model: nn.Module, data: Examples, batch_size: int = 1024
-) -> dict[str, Float[Tensor, "n d"]]:
-    """What each linear or convolution layer gets as its input, one row per sample, in the order they ran.
+def on(*parts: str) -> Callable[[Outputs], tuple[str, ...]]:
+    """These parts of the data, whatever the request."""
+    return lambda m: parts
 
-    The first entry is the input itself, the last the penultimate features. Feature maps are averaged to 2x2.
-    Of a layer that is used several times in a pass, all that it gets stands side by side in the row.
 
-    Raises:
-        ValueError: a layer does not get one row a sample (it is named), or there is none.
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """One audit.
+
+    Args:
+        name: in a scorecard, beside a part of the data.
+        of_one: ``of_one(m, part, evidence)``, the value of one model.
+        of_two: ``of_two(a, b, part)``, a distance of a model to a retrained one. Where both are None, the
+            audit needs more than one model's outputs; its card says what.
+        closer: "range" for a value that should be in the retrained models' range; "less" or "more" for a
+            distance to them or an agreement with them.
+        how: format of the number; see `Card`.
+        parts: on which parts of the data a scorecard shows it; none where it costs too much for that.
+        applies: whether this model can be audited so.
+        contest: whether a contest takes it, once for every card.
+        cards: one for each name that it has in a contest.
     """
-    return _watched(model, data, batch_size)[0]
 
+    name: str
+    of_one: Callable[[Outputs, str, Evidence], float] | None = None
+    of_two: Callable[[Outputs, Outputs, str], float] | None = None
+    closer: Closer = "range"
+    how: str = ".2f"
+    parts: Callable[[Outputs], tuple[str, ...]] = lambda m: ()
+    applies: Callable[[Outputs, Evidence], bool] = lambda m, evidence: True
+    contest: bool = True
+    cards: tuple[Card, ...]
 
-@dataclass(eq=False)
-class _Use:
-    """One use of a layer: what it got, and what its output has become on its way to the next layer."""
-
-    got: Tensor
-    given: Tensor = field(init=False)
-    output: weakref.ref[Tensor] = field(init=False)
-    version: int = field(init=False)
-
-    def gives(self, output: Tensor) -> None:
-        """Its output, or what a module that carries it on has made of it."""
-        self.given, self.output, self.version = _rows(output), weakref.ref(output), output._version
-
-    def reaches(self, x: Any) -> bool:
-        """Whether `x` is that output, and nothing has been added to it in place."""
-        return isinstance(x, Tensor) and self.output() is x and self.version == x._version
-
-
-@dataclass(frozen=True)
-class _Pass:
-    """A batch of n samples on its way through a model: the uses of each layer, in the order they ran."""
-
-    n: int
-    uses: dict[str, list[_Use]] = field(default_factory=dict)
+    def __post_init__(self) -> None:
+        cards = [
+            replace(card, direction=card.direction or DIRECTIONS[self.closer], how=self.how)
+            for card in self.cards
+        ]
+        object.__setattr__(self, "cards", tuple(cards))
 
     @property
-    def widths(self) -> dict[str, list[tuple[int, int]]]:
-        """Of every use, the features that it got and gave."""
-        return {name: [(u.got.shape[1], u.given.shape[1]) for u in uses] for name, uses in self.uses.items()}
+    def in_contest(self) -> bool:
+        """Whether a contest takes it from an outcome's outputs."""
+        return self.contest and (self.of_one or self.of_two) is not None
+
+    def value(self, m: Outputs, others: Sequence[Outputs], part: str, evidence: Evidence) -> float:
+        """Of this model; a distance is the mean of those to `others`."""
+        if self.of_one is not None:
+            return self.of_one(m, part, evidence)
+        if self.of_two is None:
+            raise ValueError(f"{self.name} cannot be taken from one model's outputs; read its card.")
+        return fmean(self.of_two(m, other, part) for other in others)
 
 
-def _watched(model: nn.Module, data: Examples, batch_size: int = 1024) -> tuple[Rows, Rows]:
-    """What each layer gets, and what it hands on, one row a sample."""
-    with _watching(model) as passes:
-        logits(model, data, batch_size)  # it asks the first samples again: the last pass, of another size
-    widths = passes[0].widths
-    if not widths:
-        raise ValueError("`model` must have a linear or convolution layer that it calls; none was called.")
-    for one in passes:
-        for name in widths | one.widths:
-            rows = {len(x) for use in one.uses.get(name, ()) for x in (use.got, use.given)}
-            if rows != {one.n} or widths.get(name) != one.widths[name]:
-                raise ValueError(
-                    f"layer `{name}` must take one row a sample, and be used alike in every batch, to be "
-                    f"audited; for {one.n} samples it took {sorted(rows) or 'no'} rows."
-                )
-    whole = passes[:-1]
-
-    def side_by_side(which: str) -> Rows:
-        parts = {name: [[getattr(u, which) for u in one.uses[name]] for one in whole] for name in widths}
-        return {name: torch.cat([torch.cat(uses, 1) for uses in batches]) for name, batches in parts.items()}
-
-    return side_by_side("got"), side_by_side("given")
+def gap(a: Outputs, b: Outputs, part: str) -> float:
+    """|accuracy of a - accuracy of b| on a part."""
+    return abs(a.accuracy(part) - b.accuracy(part))
 
 
-@contextmanager
-def _watching(model: nn.Module) -> Iterator[list[_Pass]]:
-    """Notes every pass through the model, by hooks on the outputs of its layers and what carries them on."""
-    check.instance("model", model, nn.Module)
-    layers = {module: name for name, module in model.named_modules() if _is_layer(module)}
-    passes: list[_Pass] = []
-    on_the_way: list[_Use] = []
-    running: list[list[_Use]] = []
-
-    def begin(_: nn.Module, args: tuple[Any, ...]) -> None:
-        on_the_way.clear()
-        running.clear()
-        passes.append(_Pass(len(args[0])))
-
-    def takes(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        x: Any = next(iter((*args, *kwargs.values())), None)
-        uses = [use for use in on_the_way if use.reaches(x)]
-        if module in layers:
-            on_the_way[:] = [use for use in on_the_way if use not in uses]
-            uses = [_Use(_rows(x))]
-            passes[-1].uses.setdefault(layers[module], []).extend(uses)
-        running.append(uses)
-
-    def gives(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
-        uses = running.pop()
-        on_the_way.extend(uses if module in layers else ())
-        for use in uses if isinstance(output, Tensor) else ():
-            use.gives(output)
-
-    hooks = [model.register_forward_pre_hook(begin)]
-    for module in model.modules():
-        if module in layers or _carries(module):
-            hooks.append(module.register_forward_pre_hook(takes, with_kwargs=True))
-            hooks.append(module.register_forward_hook(gives))
-    try:
-        with torch.compiler.set_stance("force_eager"):  # compiled code calls no hook
-            yield passes
-    finally:
-        for hook in hooks:
-            hook.remove()
+def average_gap(a: Outputs, b: Outputs, _: str) -> float:
+    """Mean difference of forget accuracy, retain accuracy and test accuracy on what is retained."""
+    return fmean(gap(a, b, part) for part in ("forget", "retain", a.kept))
 
 
-def _is_layer(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
+def _backdoor_success(m: Outputs, _: str, evidence: Evidence) -> float:
+    assert evidence.backdoor is not None
+    return backdoor_success(m.model, evidence.test, *evidence.backdoor)
 
 
-def _carries(module: nn.Module) -> bool:
-    kind = type(module)
-    family = kind.__module__.removeprefix("torch.nn.modules.")
-    return kind is nn.Identity or (family in _CARRIERS and not kind.__name__.startswith("Adaptive"))
+def _called_member(m: Outputs, _: str, evidence: Evidence) -> float:
+    retain, kept, forget = (Judged(m.p(part), m.data[part].y) for part in ("retain", m.kept, "forget"))
+    return entropy_mia(retain, kept, forget).called_member
 
 
-def _rows(x: Tensor) -> Float[Tensor, "n d"]:
-    """One row a sample, in float64 on the CPU; a copy, for what comes next may change `x` in place."""
-    x = F.adaptive_avg_pool2d(x, 2) if x.ndim == 4 and min(x.shape[2:]) > 2 else x
-    return x.detach().reshape(x.shape[0] if x.ndim else 1, -1).to("cpu", torch.float64, copy=True)
+def _features(m: Outputs, _: str, evidence: Evidence) -> float:
+    assert evidence.other is not None
+    return feature_cka(m.model, evidence.other.model, evidence.test)
 
 
-@dataclass(frozen=True)
-class Probe:
-    """Balanced accuracy of a linear probe, by layer: only the difference to `retrained` speaks."""
-
-    original: Mapping[str, float]
-    unlearned: Mapping[str, float]
-    retrained: Mapping[str, float]
+def _last_layer(m: Outputs, _: str, evidence: Evidence) -> float:
+    return list(probe_scores(m.model, evidence.split, evidence.test).values())[-1]
 
 
-def linear_probe(
-    model: nn.Module, *, original: nn.Module, retrained: nn.Module, split: Split, test: Examples
-) -> Probe:
-    """Can the forgotten class still be read off each layer by a linear classifier?
-
-    Balanced logistic regression, "forgotten class against rest", fit on training features, scored by balanced
-    accuracy on test features. The retrained model scores *high* without having seen the class (features are
-    shared), and a model with a masked logit scores exactly as the original.
-
-    Raises:
-        ValueError: not the class setting.
-    """
-    return Probe(*(probe_scores(m, split, test) for m in (original, model, retrained)))
+def _own_original(m: Outputs, part: str, evidence: Evidence) -> float:
+    assert evidence.original is not None
+    return evidence.original.accuracy(part)
 
 
-def probe_scores(model: nn.Module, split: Split, test: Examples) -> dict[str, float]:
-    """`linear_probe` of one model: balanced accuracy by layer."""
-    classes = torch.tensor(forgotten_classes(check.instance("split", split, Split)))
-    if not len(classes):
-        raise ValueError("`split` must forget whole classes: a probe needs a class to look for.")
-    parts_of_test(split, test)  # has samples of both sides, or says so
-    both = split.forget + split.retain
-    fit, judge = seen_by_layers(model, both), seen_by_layers(model, test)
-    known, asked = (torch.isin(part.y.cpu(), classes) for part in (both, test))
-    return {layer: _probe(fit[layer], known, judge[layer], asked) for layer in fit}
+def _relearned(m: Outputs, _: str, evidence: Evidence) -> float:
+    assert evidence.relearned is not None
+    return evidence.relearned(m.model)
 
 
-def retained_drift(model: nn.Module, original: nn.Module, retain: Examples) -> Drift:
-    """Largest and mean |Δlogit| against the original on retained data: 0 for a model that did nothing."""
-    return drift(logits(original, retain), logits(model, retain))
+def _anamnesis(m: Outputs, part: str, evidence: Evidence) -> float:
+    return _relearned(m, part, evidence) / _relearned(evidence.retrained, part, evidence)
 
 
-def linear_cka(x: Float[Tensor, "n d"], y: Float[Tensor, "m e"]) -> float:
-    """Linear centered kernel alignment of two representations of the same samples, in [0, 1].
-
-        CKA = ‖YᵀX‖_F² / (‖XᵀX‖_F ‖YᵀY‖_F),   X, Y centered
-
-    References:
-        Kornblith et al., Similarity of Neural Network Representations Revisited, ICML 2019, arXiv:1905.00414.
-
-    Raises:
-        ValueError: other numbers of samples, or a representation that is the same for all of them.
-    """
-    for name, part in (("x", x), ("y", y)):
-        check.finite(name, part, "n d")
-    if len(x) != len(y):
-        raise ValueError(f"`x` and `y` must have a row for each of the same samples; got {len(x)}, {len(y)}.")
-    found = _cka(x, y)
-    if math.isnan(found):
-        raise ValueError("`x` and `y` must each differ from sample to sample; one of them is constant.")
-    return found
+def _defined(m: Outputs, evidence: Evidence) -> bool:
+    return math.isfinite(_relearned(evidence.retrained, "all", evidence))
 
 
-def cka(model: nn.Module, reference: nn.Module, data: Examples) -> dict[str, float]:
-    """Linear CKA, by layer, of what each linear or convolution layer hands on in two models.
-
-    A layer hands on its own output, seen where it ran: in a net with shortcuts the branch alone. Modules that
-    carry it on (activation, norm, dropout, pooling, flattening) are gone along with, up to the next layer or
-    to whatever is no such module. So in a plain `nn.Sequential` this is what the next layer gets. Of a layer
-    used several times in a pass, all that it hands on is compared together. NaN where it is constant.
-
-    Raises:
-        ValueError: the models share no layer, or a layer does not give one row a sample (it is named).
-    """
-    a, b = (_watched(m, data)[1] for m in (model, reference))
-    shared = [layer for layer in a if layer in b]
-    if not shared:
-        raise ValueError(f"`model` and `reference` must share a layer; got {[*a]} and {[*b]}.")
-    return {layer: _cka(a[layer], b[layer]) for layer in shared}
+def _alike(m: Outputs, evidence: Evidence) -> bool:
+    return m.shapes == evidence.retrained.shapes
 
 
-def feature_cka(model: nn.Module, reference: nn.Module, data: Examples) -> float:
-    """Linear CKA of the features before the last layer of two models: what it gets. NaN if constant."""
-    a, b = (list(seen_by_layers(m, data).values())[-1] for m in (model, reference))
-    return _cka(a, b)
+AUDITS: tuple[Audit, ...] = (
+    Audit(
+        name="accuracy",
+        of_one=lambda m, part, _: m.accuracy(part),
+        how="%",
+        parts=lambda m: tuple(m.data),
+        cards=(
+            Card(
+                name="forget accuracy, train",
+                part="forget",
+                formula="share of the forget set answered by its label",
+                retrained="0 for a class and for wrong labels; about test accuracy for samples, since "
+                "generalizing goes on",
+                fools="one very negative output bias gives 0 while every feature stays; for samples 0 is "
+                "over-forgetting",
+            ),
+            Card(
+                name="forget accuracy, test",
+                part="forget test",
+                formula="the same on test images of the forgotten class",
+                retrained="0 by construction",
+                fools="as for the forget set; and batch norm's statistics alone can bring it to 0",
+            ),
+            Card(
+                name="retain accuracy, train",
+                part="retain",
+                formula="share of the retain set answered rightly",
+                retrained="its own value, nearly 1",
+                fools="an average hides one ruined class",
+            ),
+            Card(
+                name="retain accuracy, test",
+                part=KEPT,
+                formula="the same on test images (of the classes that stay)",
+                retrained="its own value",
+                fools="an average hides one ruined class; a better original flatters a method that trains "
+                "another way",
+            ),
+        ),
+    ),
+    Audit(
+        name="own original",
+        of_one=_own_original,
+        closer="more",
+        how="%",
+        cards=(
+            Card(
+                name="own original, test",
+                part=KEPT,
+                formula="retain accuracy, test, of the model that was in service before the request",
+                retrained="that of the plain original",
+                fools="SISA and DeepObliviate train in their own way: what they lack here they lost "
+                "before any "
+                "request",
+            ),
+        ),
+    ),
+    Audit(
+        name="average gap",
+        of_two=average_gap,
+        closer="less",
+        how="%",
+        parts=on("all"),
+        cards=(
+            Card(
+                name="average gap",
+                formula="mean of |x(unlearned) - x(retrained)| for 1 - forget accuracy, retain accuracy and "
+                "test accuracy",
+                retrained="the gap of two retrained models: the floor",
+                fools="three accuracies only; a gap in one part is thinned by the others",
+            ),
+        ),
+    ),
+    Audit(
+        name="loss",
+        of_one=lambda m, part, _: m.loss(part),
+        how=".3f",
+        parts=lambda m: tuple(m.data),
+        contest=False,
+        cards=(
+            Card(
+                name="loss",
+                part="forget",
+                formula="mean of -log p(label), in nats",
+                retrained="its own value, low on what it was trained on",
+                fools="a few samples answered wrongly and surely outweigh all others",
+            ),
+        ),
+    ),
+    Audit(
+        name="JS to retrained",
+        of_two=lambda a, b, part: div.js(a.p(part), b.p(part)),
+        closer="less",
+        how=".3f",
+        parts=lambda m: tuple(m.data),
+        cards=(
+            Card(
+                name="JS to retrained",
+                part="forget",
+                formula="mean of ½ KL(p‖m) + ½ KL(q‖m), m = (p + q)/2, on the forget set; nats, in [0, ln 2]",
+                retrained="the divergence of two retrained models: the floor",
+                fools="a formula in circulation swaps the arguments and divides by the number of classes; "
+                "blind elsewhere",
+            ),
+        ),
+    ),
+    Audit(
+        name="agreement",
+        of_two=lambda a, b, part: div.agreement(a.p(part), b.p(part)),
+        closer="more",
+        how="%",
+        parts=lambda m: tuple(m.data),
+        cards=(
+            Card(
+                name="agreement",
+                part="forget",
+                formula="share of the forget set with the same predicted class as the retrained model",
+                retrained="that of two retrained models, less than 1",
+                fools="ignores how sure the models are",
+            ),
+        ),
+    ),
+    Audit(
+        name="activation distance",
+        of_two=lambda a, b, part: div.activation_distance(a.p(part), b.p(part)),
+        closer="less",
+        parts=on("forget"),
+        cards=(
+            Card(
+                name="activation distance",
+                part="forget",
+                formula="mean ‖p(x) - q(x)‖₂ of softmax outputs on the forget set, in [0, √2]",
+                retrained="that of two retrained models",
+                fools="softmax outputs saturate; despite its name no activation is looked at",
+            ),
+        ),
+    ),
+    Audit(
+        name="predicted-class TV",
+        of_two=lambda a, b, part: div.predicted_class_tv(a.p(part), b.p(part)),
+        closer="less",
+        how=".3f",
+        parts=lambda m: ("forget", "forget test") if "forget test" in m.data else (),
+        contest=False,
+        cards=(
+            Card(
+                name="predicted-class TV",
+                part="forget",
+                formula="½ Σ |share(c; unlearned) - share(c; retrained)| over predicted classes c, in [0, 1]",
+                retrained="that of two retrained models",
+                fools="compares shares alone: two models may disagree on every image and score 0",
+            ),
+        ),
+    ),
+    Audit(
+        name="log-entropy W1",
+        of_two=lambda a, b, part: div.log_entropy_w1(a.p(part), b.p(part)),
+        closer="less",
+        how=".3f",
+        parts=on("forget"),
+        contest=False,
+        cards=(
+            Card(
+                name="log-entropy W1",
+                part="forget",
+                formula="Wasserstein-1 distance of the distributions of log H(p) under both models, in "
+                "log-nats",
+                retrained="that of two retrained models",
+                fools="looks at how sure a model is, not at what it says",
+            ),
+        ),
+    ),
+    Audit(
+        name="weight distance",
+        of_two=lambda a, b, _: div.weight_distance(a.model, b.model).total,
+        closer="less",
+        parts=on("all"),
+        applies=_alike,
+        cards=(
+            Card(
+                name="weight distance",
+                formula="√(Σ‖θ - θ'‖² / Σ‖θ'‖²) to the retrained models",
+                direction="none",
+                retrained="large: minima differ by seed; a contestant shares its first weights with one "
+                "of the "
+                "retrained",
+                fools="minima differ by seed, so neither near nor far proves anything",
+            ),
+        ),
+    ),
+    Audit(
+        name="loss MIA, AUC",
+        of_one=lambda m, part, _: auc(-m.losses("forget"), -m.losses(m.unseen)).value,
+        parts=lambda m: (f"forget, {m.unseen}",),
+        cards=(
+            Card(
+                name="loss MIA, AUC",
+                formula="chance that a forgotten sample has a lower loss than an unseen one, ties ½",
+                direction=TO_RETRAINED + ": .3 gives samples away as .7 does",
+                retrained="about ½ for samples; whatever it measures for a class",
+                fools="a ruined model is at ½ as well; an average hides a few samples; no test if the "
+                "original "
+                "passes",
+            ),
+        ),
+    ),
+    Audit(
+        name="loss MIA, accuracy",
+        of_one=lambda m, part, _: m.attack.accuracy,
+        how="%",
+        parts=lambda m: (f"forget, {m.unseen}",),
+        contest=False,
+        cards=(
+            Card(
+                name="loss MIA, accuracy",
+                formula="balanced, cross-validated accuracy of a threshold on the loss, forget set "
+                "against unseen",
+                retrained="about ½ for samples; whatever it measures for a class",
+                fools="all that fools its AUC; and a fitted threshold blurs it",
+            ),
+        ),
+    ),
+    Audit(
+        name="entropy MIA",
+        of_one=_called_member,
+        how="%",
+        cards=(
+            Card(
+                name="entropy MIA",
+                formula="share of the forget set that is called member by a fit on H(p), retain against test",
+                retrained="measured, not ½",
+                fools="two literatures report it with opposite signs; the flatter the output, the better it "
+                "looks",
+            ),
+        ),
+    ),
+    Audit(
+        name="mini U-LiRA",
+        cards=(
+            Card(
+                name="mini U-LiRA",
+                formula="AUC of log N(φ; in) - log N(φ; out), φ = log p_y/(1 - p_y), Gaussians per "
+                "sample from "
+                "shadow models",
+                direction="to ½",
+                retrained="½, within the noise",
+                fools="few shadow models blur it; constant margins game it; it knows the method and its "
+                "settings",
+            ),
+        ),
+    ),
+    Audit(
+        name="ZRF",
+        of_one=lambda m, part, evidence: div.zrf(m.p(part), list(evidence.teachers)),
+        applies=lambda m, evidence: len(evidence.teachers) > 0,
+        cards=(
+            Card(
+                name="ZRF",
+                part="forget",
+                formula="1 - mean JS between the model and untrained twins on the forget set, in [1 - "
+                "ln 2, 1]",
+                retrained="between ½ and 1, not 1",
+                fools="flat outputs win: a useless model has the best ZRF",
+            ),
+        ),
+    ),
+    Audit(
+        name="CKA",
+        of_one=_features,
+        closer="more",
+        applies=_alike,
+        cards=(
+            Card(
+                name="CKA",
+                formula="‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) of centered features before the last layer, to a "
+                "retrained model",
+                retrained="that of two retrained models",
+                fools="features may agree while the last layer tells all",
+            ),
+        ),
+    ),
+    Audit(
+        name="linear probe",
+        of_one=_last_layer,
+        how="%",
+        applies=lambda m, _: "forget test" in m.data,
+        cards=(
+            Card(
+                name="linear probe",
+                formula="balanced accuracy of a linear classifier 'forgotten class or not' on the last "
+                "features",
+                retrained="high: shared features tell a class apart that was never seen",
+                fools="high is normal; only the difference to the retrained model speaks",
+            ),
+        ),
+    ),
+    Audit(
+        name="relearn batches",
+        of_one=_relearned,
+        how=".0f",
+        cards=(
+            Card(
+                name="relearn batches",
+                formula="ordinary training batches until 95 % of the original's accuracy on the "
+                "forgotten part "
+                "is back",
+                retrained="measured; where it does not get there within the cap no index exists",
+                fools="depends on rate, batch size, order, cap and threshold, so compare within one "
+                "setting of "
+                "`metrics.relearn` only; 1 where nothing had been lost",
+            ),
+        ),
+    ),
+    Audit(
+        name="anamnesis index",
+        of_one=_anamnesis,
+        applies=_defined,
+        cards=(
+            Card(
+                name="anamnesis index",
+                formula="relearn batches of the unlearned model / those of the retrained one",
+                direction="to 1; above 1 is no better",
+                retrained="1",
+                fools="undefined where the retrained model hits the cap; all that fools relearn batches",
+            ),
+        ),
+    ),
+    Audit(
+        name="backdoor success",
+        of_one=_backdoor_success,
+        how="%",
+        parts=on("test"),
+        applies=lambda m, evidence: evidence.backdoor is not None,
+        cards=(
+            Card(
+                name="backdoor success",
+                formula="share of test images of other classes called the target when they carry the trigger",
+                direction="down",
+                retrained="nearly 0",
+                fools="a model that calls everything the target has it at 1; a chain or a vote may lose "
+                "it by "
+                "itself",
+            ),
+        ),
+    ),
+    Audit(
+        name="batch-norm recalibration",
+        how="%",
+        cards=(
+            Card(
+                name="batch-norm recalibration",
+                formula="forget accuracy after batch norm's statistics were taken anew from retained data; "
+                "weights unchanged",
+                retrained="what it scored before",
+                fools="says nothing of nets without batch norm; statistics can also be ruined so that "
+                "they come "
+                "back",
+            ),
+        ),
+    ),
+)
 
-
-def _cka(x: Float[Tensor, "n d"], y: Float[Tensor, "n e"]) -> float:
-    raw = [part.double() for part in (x, y)]
-    x, y = (part - part.mean(0) for part in raw)
-    if any(c.norm() <= 1e-12 * part.norm() for c, part in zip((x, y), raw, strict=True)):
-        return math.nan  # constant, up to rounding
-    return float((y.T @ x).norm() ** 2) / float((x.T @ x).norm() * (y.T @ y).norm())
-
-
-def _probe(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor) -> float:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import balanced_accuracy_score
-
-    mean, std = x.mean(0), x.std(0)
-    std = torch.where(std > 0, std, 1.0)
-    probe = LogisticRegression(class_weight="balanced", max_iter=2000)
-    probe.fit(((x - mean) / std).numpy(), y.numpy())
-    called: np.ndarray = probe.predict(((x_test - mean) / std).numpy())
-    return float(balanced_accuracy_score(y_test.numpy(), called))
-
-
-def _tracks(norm: nn.modules.batchnorm._BatchNorm) -> bool:
-    return bool(norm.track_running_stats)
+CARDS: dict[str, Card] = {card.name: card for audit in AUDITS for card in audit.cards}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
+
+from unlearn_lib.metrics.table import Grid
 
 __all__ = ["Closer", "Row", "Scorecard"]
 
@@ -97,33 +98,22 @@ class Scorecard:
         models = "1 retrained model: no noise floor" if self.seeds == 1 else f"{self.seeds} retrained models"
         return f"Scorecard of {self.name}, {self.setting} setting, against {models}"
 
+    @property
+    def grid(self) -> Grid:
+        """What a reader sees of it."""
+        head = ["metric", "data", "original", "retrained", "range", self.name, "noise floor", "reading"]
+        return Grid(self.caption, head, [_cells(row) for row in self.rows], numbers=range(2, 7))
+
     def __str__(self) -> str:
-        lines = self._cells()
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        rule = ["-" * width for width in widths]
-        text = [
-            "  ".join(
-                cell.rjust(width) if 2 <= i <= 6 else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in (lines[0], rule, *lines[1:])
-        ]
-        return "\n".join([self.caption, *text])
+        return str(self.grid)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head, *body = ([html.escape(cell) for cell in line] for line in self._cells())
-        top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-        rows = "".join(
-            f'<tr><th scope="row">{line[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in line[1:]) + "</tr>"
-            for line in body
-        )
-        caption = f"<caption>{html.escape(self.caption)}</caption>"
-        return f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table>"
+        return self.grid._repr_html_()
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return {"text/plain": str(self), "text/html": self._repr_html_()}
+        return self.grid._repr_mimebundle_()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: what is not a finite number becomes None."""
@@ -143,10 +133,6 @@ class Scorecard:
         writer.writeheader()
         writer.writerows({"name": self.name, **row} for row in found["rows"])
         return out.getvalue()
-
-    def _cells(self) -> list[list[str]]:
-        head = ["metric", "data", "original", "retrained", "range", self.name, "noise floor", "reading"]
-        return [head, *(_cells(row) for row in self.rows)]
 
 
 def _cells(row: Row) -> list[str]:

@@ -39,6 +39,7 @@ __all__ = [
     "margins",
     "mini_ulira",
     "plan",
+    "shadow_models",
 ]
 
 T = TypeVar("T")
@@ -159,7 +160,7 @@ def lira(shadows: Margins, targets: Margins, floor: float = FLOOR) -> Lira:
     members, others = scores[targets.inside], scores[~targets.inside]
     right = ((members > 0).double().mean() + (others <= 0).double().mean()) / 2
     found = Auc(auc(members, others).value, _jackknife(scores, targets.inside))
-    return Lira(scores, targets.inside, found, float(right))
+    return Lira(scores=scores, inside=targets.inside, auc=found, accuracy=float(right))
 
 
 def _jackknife(scores: Float[Tensor, "targets n"], inside: Bool[Tensor, "targets n"]) -> float:
@@ -229,11 +230,43 @@ def mini_ulira(
     for name, count, least in (("shadows", shadows, 4), ("targets", targets, 2)):
         if check.whole(name, count) < least or count % 2:
             raise ValueError(f"`{name}` must be even and at least {least}; got {count}.")
-    inside = torch.cat([plan(shadows, len(candidates), seed), plan(targets, len(candidates), mix(seed, 1))])
-    seeds = [mix(seed, 2, t) % 2**31 for t in range(len(inside))]
     job = partial(_margins_of, unlearned, candidates)
-    every = Margins(torch.stack(in_processes(job, inside, seeds, workers=workers)), inside)
+    rows, inside = shadow_models(job, len(candidates), shadows, targets, seed=seed, workers=workers)
+    every = Margins(torch.stack(rows), inside)
     return lira(every[:shadows], every[shadows:]), every
+
+
+def shadow_models(
+    job: Callable[[Tensor, int], T],
+    n: int,
+    shadows: int,
+    targets: int,
+    *,
+    seed: int = 0,
+    workers: int = 0,
+    watch: Callable[[int, int], Any] = lambda done, total: None,
+) -> tuple[list[T], Bool[Tensor, "models n"]]:
+    """The loop of U-LiRA: ``job(inside, seed)`` for every shadow model, and then for every target.
+
+    Args:
+        job: trains a model on the candidates where `inside` [n] is true, unlearns these, and says what it
+            found.
+        n: candidates.
+        shadows: models, even.
+        targets: models, even, with a plan of their own.
+        seed: of the plans and the models.
+        workers: processes; 0 runs here.
+        watch: told after every model how many are done, and of how many.
+
+    Returns:
+        What every job gave, and who was inside which model, [shadows + targets, n].
+
+    Raises:
+        ValueError: no candidates, or numbers of models that are not even.
+    """
+    inside = torch.cat([plan(shadows, n, seed), plan(targets, n, mix(seed, 1))])
+    seeds = [mix(seed, 2, t) % 2**31 for t in range(len(inside))]
+    return in_processes(job, inside, seeds, workers=workers, watch=watch), inside
 
 
 def in_processes(

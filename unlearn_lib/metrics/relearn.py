@@ -19,6 +19,9 @@ from unlearn_lib.params import clone
 from unlearn_lib.train import Recipe, Step, run, train
 
 __all__ = [
+    "BRISK",
+    "FINE",
+    "LONG",
     "RELEARN",
     "AnamnesisIndex",
     "RelearnCurve",
@@ -28,7 +31,11 @@ __all__ = [
     "relearn_curves",
 ]
 
+# Numbers of batches compare within one setting only: smaller batches or a larger rate are another clock.
 RELEARN = Recipe("adam", lr=1e-3, batch_size=256, epochs=10)  # as in the authors' code
+LONG = RELEARN.but(batch_size=64, epochs=20)  # small data: time enough for a retrained model to get there
+FINE = RELEARN.but(batch_size=32)  # tells models apart that are back within a few batches
+BRISK = RELEARN.but(lr=3e-3, batch_size=32)  # for a contest, in which every model relearns
 
 
 @dataclass(frozen=True)

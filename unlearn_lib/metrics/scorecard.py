@@ -8,31 +8,22 @@ how much two retrained models differ that differ by nothing but the seed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unlearn_lib import check
 from unlearn_lib.data import Examples, Split, check_examples
-from unlearn_lib.metrics import divergence as div
-from unlearn_lib.metrics.accuracy import (
-    accuracy,
-    forgotten_classes,
-    logits,
-    loss,
-    losses,
-    parts_of_test,
-    wilson,
-)
-from unlearn_lib.metrics.backdoor import Trigger, backdoor_success
-from unlearn_lib.metrics.card import Closer, Row, Scorecard
-from unlearn_lib.metrics.membership import LossAttack, loss_mia
+from unlearn_lib.metrics.accuracy import forgotten_classes, wilson
+from unlearn_lib.metrics.audits import AUDITS, Audit, Evidence, gap
+from unlearn_lib.metrics.backdoor import Trigger
+from unlearn_lib.metrics.card import Row, Scorecard
+from unlearn_lib.metrics.parts import Outputs
 
 __all__ = ["NoEvidenceError", "Outputs", "Row", "Scorecard", "evaluate"]
 
@@ -42,51 +33,6 @@ class NoEvidenceError(ValueError, RuntimeError):
 
     A `ValueError`, for an argument is wrong, and a `RuntimeError`, for only the contents tell.
     """
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """A model and its logits on every part of the data: all that the audits need, computed once.
-
-    Args:
-        model: not to be changed while this is in use.
-        data: the parts: "forget", "retain", and "test" or "forget test" and "retain test".
-        logits: the model's logits on each part.
-    """
-
-    model: nn.Module = field(repr=False)
-    data: dict[str, Examples] = field(repr=False)
-    logits: dict[str, Tensor] = field(repr=False)
-
-    @classmethod
-    def of(cls, model: nn.Module, split: Split, test: Examples) -> Outputs:
-        """Run the model once over everything."""
-        check.instance("split", split, Split)
-        data = {"forget": split.forget, "retain": split.retain, **parts_of_test(split, test)}
-        return cls(model, data, {part: logits(model, examples) for part, examples in data.items()})
-
-    def require(self, split: Split, test: Examples) -> Outputs:
-        """These outputs, if they are of this request and this test data."""
-        wanted = {"forget": split.forget, "retain": split.retain, **parts_of_test(split, test)}
-        for part in wanted | self.data:
-            found, asked = self.data.get(part), wanted.get(part)
-            if found is None or asked is None or not torch.equal(found.ids.cpu(), asked.ids.cpu()):
-                raise ValueError(f"`Outputs` must be of `split` and `test`; the samples of `{part}` differ.")
-        return self
-
-    @property
-    def unseen(self) -> str:
-        """The part that an attack compares the forget set with: T_f in the class setting, else T."""
-        return "forget test" if "forget test" in self.data else "test"
-
-    @cached_property
-    def attack(self) -> LossAttack:
-        """The loss attack, the costliest audit: run once, however many models are set beside this one."""
-        return loss_mia(*(losses(self.logits[part], self.data[part]) for part in ("forget", self.unseen)))
-
-    def p(self, part: str) -> Tensor:
-        """Softmax outputs on a part."""
-        return div.probabilities(self.logits[part])
 
 
 def evaluate(
@@ -138,11 +84,10 @@ def evaluate(
         m.require(split, test) if isinstance(m, Outputs) else Outputs.of(m, split, test)
         for m in (original, model, *references)
     )
-    rows = list(_rows(_Models(o, u, s)))
-    if backdoor is not None:
-        rows.append(_Models(o, u, s).value("backdoor success", "test", _backdoor(test, *backdoor)))
+    models = _Models(original=o, unlearned=u, retrained=s)
+    evidence = Evidence(split=split, test=test, retrained=s[0], backdoor=backdoor)
     setting: Literal["class", "sample"] = "class" if forgotten_classes(split) else "sample"
-    return Scorecard(name, setting, len(s), tuple(rows))
+    return Scorecard(name=name, setting=setting, seeds=len(s), rows=tuple(_rows(models, evidence)))
 
 
 def _net(model: nn.Module | Outputs) -> nn.Module:
@@ -187,49 +132,9 @@ def _contents(examples: Examples) -> list[int]:
     return [hash(row.tobytes()) for row in x.contiguous().numpy()]
 
 
-Value = Callable[[Outputs, str], float]
-Distance = Callable[[Outputs, Outputs, str], float]
-
-_SHARES = {"accuracy", "average gap", "agreement", "loss MIA, accuracy", "backdoor success"}
-
-
-def _rows(models: _Models) -> Iterator[Row]:
-    """The audits, from the plainest to the most indirect."""
-    u = models.unlearned
-    parts, unseen, test = list(u.data), u.unseen, "retain test" if u.unseen == "forget test" else "test"
-    for part in parts:
-        row = models.value("accuracy", part, _accuracy)
-        yield replace(row, note=_interval(u, part)) if part.startswith("forget") else row
-    # UA = 1 - A_f, RA = A_r and TA, the test accuracy on what is retained
-    named = {"UA": "forget", "RA": "retain", "TA": test}
-    gaps = {name: models.distance("gap", part, _gap).unlearned for name, part in named.items()}
-    row = models.distance("average gap", "all", lambda a, b, _: fmean(_gap(a, b, p) for p in named.values()))
-    yield replace(row, note=", ".join(f"{name} {100 * gap:.1f}" for name, gap in gaps.items()))
-    for part in parts:
-        yield models.value("loss", part, lambda m, part: loss(m.logits[part], m.data[part]))
-    for part in parts:
-        yield models.distance("JS to retrained", part, lambda a, b, part: div.js(a.p(part), b.p(part)))
-    for part in parts:
-        yield models.distance("agreement", part, lambda a, b, part: div.agreement(a.p(part), b.p(part)))
-    yield models.distance(
-        "activation distance", "forget", lambda a, b, part: div.activation_distance(a.p(part), b.p(part))
-    )
-    for part in ("forget", "forget test") if unseen == "forget test" else ():
-        yield models.distance(
-            "predicted-class TV", part, lambda a, b, part: div.predicted_class_tv(a.p(part), b.p(part))
-        )
-    yield models.distance(
-        "log-entropy W1", "forget", lambda a, b, part: div.log_entropy_w1(a.p(part), b.p(part))
-    )
-    if len({_architecture(m) for m in models}) == 1:
-        row = models.distance("weight distance", "all", lambda a, b, _: _moved(a, b))
-        yield replace(row, note="proves little either way")
-    yield from _loss_mia(models, unseen)
-
-
 @dataclass(frozen=True)
 class _Models:
-    """The models of a scorecard, and what a row makes of a measure."""
+    """The models of a scorecard, and what a row makes of an audit."""
 
     original: Outputs
     unlearned: Outputs
@@ -238,53 +143,67 @@ class _Models:
     def __iter__(self) -> Iterator[Outputs]:
         yield from (self.original, self.unlearned, *self.retrained)
 
-    def value(self, metric: str, part: str, measure: Value) -> Row:
-        """Each model's own value. The noise floor is the mean difference of two retrained models."""
-        o, u, *s = (measure(m, part) for m in self)
-        floor = fmean(abs(a - b) for a, b in combinations(s, 2)) if len(s) > 1 else None
-        return Row(metric, part, o, u, fmean(s), min(s), max(s), floor, "range", metric in _SHARES)
+    def row(self, audit: Audit, part: str, evidence: Evidence) -> Row:
+        """The audit of every model; a distance is one to all *other* retrained models.
 
-    def distance(self, metric: str, part: str, measure: Distance) -> Row:
-        """Each model against all *other* retrained ones. The noise floor is what those have as a mean."""
-        alone = len(self.retrained) == 1
-        o, u, *s = (
-            fmean(measure(m, other, part) for other in self.retrained if alone or other.model is not m.model)
-            for m in self
+        The noise floor is the mean difference, or the mean distance, of two retrained models.
+        """
+        o, u, *s = (audit.value(m, self._others(m), part, evidence) for m in self)
+        floor = None
+        if len(s) > 1:
+            floor = fmean(s if audit.of_two else (abs(a - b) for a, b in combinations(s, 2)))
+        row = Row(
+            metric=audit.name,
+            data=part,
+            original=o,
+            unlearned=u,
+            retrained=fmean(s),
+            low=min(s),
+            high=max(s),
+            floor=floor,
+            closer=audit.closer,
+            percent=audit.how == "%",
         )
-        closer: Closer = "more" if metric.startswith("agreement") else "less"
-        floor = None if alone else fmean(s)
-        return Row(metric, part, o, u, fmean(s), min(s), max(s), floor, closer, metric in _SHARES)
+        return replace(row, note=NOTES[audit.name](self, row)) if audit.name in NOTES else row
+
+    def _others(self, m: Outputs) -> list[Outputs]:
+        alone = len(self.retrained) == 1
+        return [other for other in self.retrained if alone or other.model is not m.model]
 
 
-def _accuracy(m: Outputs, part: str) -> float:
-    return accuracy(m.logits[part], m.data[part])
+def _rows(models: _Models, evidence: Evidence) -> Iterator[Row]:
+    """The audits, from the plainest to the most indirect."""
+    for audit in AUDITS:
+        parts = audit.parts(models.unlearned)
+        if parts and all(audit.applies(m, evidence) for m in models):
+            yield from (models.row(audit, part, evidence) for part in parts)
 
 
-def _gap(a: Outputs, b: Outputs, part: str) -> float:
-    return abs(_accuracy(a, part) - _accuracy(b, part))
-
-
-def _interval(m: Outputs, part: str) -> str:
-    n = len(m.data[part])
-    low, high = wilson(round(_accuracy(m, part) * n), n)
+def _interval(models: _Models, row: Row) -> str:
+    if not row.data.startswith("forget"):
+        return ""
+    n = len(models.unlearned.data[row.data])
+    low, high = wilson(round(row.unlearned * n), n)
     return f"95 %: {100 * low:.1f} to {100 * high:.1f}"
 
 
-def _moved(a: Outputs, b: Outputs) -> float:
-    return div.weight_distance(a.model, b.model).total
+def _gaps(models: _Models, row: Row) -> str:
+    """UA = 1 - A_f, RA = A_r and TA, the test accuracy on what is retained."""
+    u = models.unlearned
+    named = {"UA": "forget", "RA": "retain", "TA": u.kept}
+    others = models._others(u)
+    gaps = {name: fmean(gap(u, other, part) for other in others) for name, part in named.items()}
+    return ", ".join(f"{name} {100 * value:.1f}" for name, value in gaps.items())
 
 
-def _architecture(m: Outputs) -> tuple[tuple[str, torch.Size], ...]:
-    return tuple((name, p.shape) for name, p in m.model.named_parameters())
-
-
-def _loss_mia(models: _Models, unseen: str) -> Iterator[Row]:
-    row = models.value("loss MIA, AUC", f"forget, {unseen}", lambda m, _: m.attack.auc.value)
+def _reading(models: _Models, row: Row) -> str:
     blind = models.original.attack.auc.reading(row.retrained) == "like unseen data"
-    reading = models.unlearned.attack.auc.reading(row.retrained)
-    yield replace(row, note="no test: fails on the original" if blind else reading)
-    yield models.value("loss MIA, accuracy", f"forget, {unseen}", lambda m, _: m.attack.accuracy)
+    return "no test: fails on the original" if blind else models.unlearned.attack.auc.reading(row.retrained)
 
 
-def _backdoor(test: Examples, trigger: Trigger, target: int) -> Value:
-    return lambda m, _: backdoor_success(m.model, test, trigger, target)
+NOTES: Mapping[str, Callable[[_Models, Row], str]] = {
+    "accuracy": _interval,
+    "average gap": _gaps,
+    "weight distance": lambda models, row: "proves little either way",
+    "loss MIA, AUC": _reading,
+}

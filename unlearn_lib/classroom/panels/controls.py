@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from unlearn_lib import check
 from unlearn_lib.classroom import session
 from unlearn_lib.classroom.charts import View, still
-from unlearn_lib.metrics.table import escaped
+from unlearn_lib.metrics.table import Grid
 
 __all__ = [
     "KeyGuard",
@@ -174,18 +174,14 @@ def button(description: str, tooltip: str, action: Callable[[], Any], *, main: b
 @check.arguments
 def table(numbers: Mapping[str, object], caption: str = "") -> str:
     """Numbers as an HTML table: one row a name; a mapping of mappings gets a column a key."""
-    head = f"<caption>{escaped(caption)}</caption>" if caption else ""
-    nested = {name: row for name, row in numbers.items() if isinstance(row, Mapping)}
-    columns = list(dict.fromkeys(key for row in nested.values() for key in row))
-    if columns:
-        names = "".join(f'<th scope="col">{escaped(c)}</th>' for c in columns)
-        head += f'<thead><tr><th scope="col">model</th>{names}</tr></thead>'
-    body = ""
-    for name, row in numbers.items():
-        values = [row.get(c) for c in columns] if isinstance(row, Mapping) else [row]
-        cells = "".join(_cell(value) for value in values)
-        body += f'<tr><th scope="row">{escaped(name)}</th>{cells}</tr>'
-    return f"<table>{head}<tbody>{body}</tbody></table>" if numbers else ""
+    nested = [row for row in numbers.values() if isinstance(row, Mapping)]
+    columns = list(dict.fromkeys(key for row in nested for key in row))
+    rows = [
+        [name, *([row.get(c) for c in columns] if isinstance(row, Mapping) else [row])]
+        for name, row in numbers.items()
+    ]
+    head = ["model", *columns] if columns else []
+    return Grid(caption, head, rows)._repr_html_() if numbers else ""
 
 
 def _offered(options: Iterable[Any]) -> list[Any]:
@@ -193,19 +189,6 @@ def _offered(options: Iterable[Any]) -> list[Any]:
     if not found:
         raise ValueError("`options` must hold at least one choice; got none.")
     return found
-
-
-def _cell(value: object) -> str:
-    """Numbers stand to the right, as in every notebook; sentences begin beside their name."""
-    style = ' style="text-align: left"' if isinstance(value, str) else ""
-    return f"<td{style}>{escaped(words(value))}</td>"
-
-
-def words(value: object) -> str:
-    """A value as a reader wants it: four digits of a number."""
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @check.arguments

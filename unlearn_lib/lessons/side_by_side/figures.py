@@ -12,7 +12,9 @@ from plotly.subplots import make_subplots
 from unlearn_lib import check
 from unlearn_lib.classroom.charts import View, styled
 from unlearn_lib.classroom.look import ROLES
-from unlearn_lib.contest.arena import NOTHING, Estimate, Exposure
+from unlearn_lib.contest.arena import NOTHING
+from unlearn_lib.contest.table import Estimate
+from unlearn_lib.contest.ulira import Exposure
 from unlearn_lib.metrics.lira import FLOOR
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Laws of metrics/audits.py and baselines.py (evaluation, M20, M21, M22, M26)."""
+"""Laws of metrics/inside.py and baselines.py (evaluation, M20, M21, M22, M26)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from torch import nn
 
 from unlearn_lib.data import Examples, Split
 from unlearn_lib.metrics.accuracy import accuracy, logits, parts_of_test
-from unlearn_lib.metrics.audits import (
+from unlearn_lib.metrics.baselines import mask_logits, uniform_output
+from unlearn_lib.metrics.divergence import js, probabilities, untrained_twin, zrf
+from unlearn_lib.metrics.inside import (
     bn_recalibration,
     cka,
     feature_cka,
@@ -24,8 +26,6 @@ from unlearn_lib.metrics.audits import (
     retained_drift,
     seen_by_layers,
 )
-from unlearn_lib.metrics.baselines import mask_logits, uniform_output
-from unlearn_lib.metrics.divergence import js, probabilities, untrained_twin, zrf
 from unlearn_lib.params import clone, state
 from unlearn_lib.train import Recipe, run, train
 

@@ -1,0 +1,150 @@
+"""U-LiRA for all methods at once: every shadow model is trained once, and unlearned by each of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unlearn_lib import check
+from unlearn_lib.contest.arena import NOTHING
+from unlearn_lib.contest.method import Method
+from unlearn_lib.contest.task import Task
+from unlearn_lib.data import Examples, check_examples
+from unlearn_lib.metrics.accuracy import accuracy, logits
+from unlearn_lib.metrics.lira import Lira, Margins, lira, margins, shadow_models
+from unlearn_lib.metrics.membership import Auc, auc
+from unlearn_lib.train import Recipe
+
+__all__ = ["Exposure", "ulira"]
+
+
+class Exposure(NamedTuple):
+    """What U-LiRA found of one method.
+
+    Args:
+        attack: sample by sample.
+        margins: of all shadow models, then of the targets.
+        population: the loss attack on the same targets: margins are losses on another scale.
+        accuracy: mean accuracy of the targets on validation samples; a ruined model hides every sample.
+    """
+
+    attack: Lira
+    margins: Margins
+    population: Auc
+    accuracy: float
+
+    def cells(self) -> list[str]:
+        """Population attack, attack sample by sample, accuracy: for a table."""
+        found = self.attack.auc
+        return [
+            f"{self.population.value:.2f}",
+            f"{found.value:.2f} ± {1.96 * found.error:.2f}",
+            f"{self.accuracy:.0%}",
+        ]
+
+
+def ulira(
+    methods: Mapping[str, Method[Any]],
+    base: Examples,
+    candidates: Examples,
+    validation: Examples,
+    build: Callable[..., nn.Module],
+    recipe: Recipe,
+    *,
+    batches: int = 1,
+    shadows: int = 32,
+    targets: int = 4,
+    seed: int = 0,
+    workers: int = 0,
+    watch: Callable[[int, int], Any] = lambda done, total: None,
+) -> dict[str, Exposure]:
+    """`metrics.lira.mini_ulira` for many methods: a shadow model is trained once, and each unlearns it.
+
+    Args:
+        methods: by name; they must apply to samples. "Do nothing" is always among them.
+        base: what every model is trained on.
+        candidates: every one is in half of the models, at random, and then forgotten.
+        validation: for stop rules.
+        build: ``build(seed=...)`` makes an untrained net; importable, for other processes.
+        recipe: of training.
+        batches: how many of every epoch hold the candidates.
+        shadows: models, even; each candidate is inside half of them. 32 are 16 a side.
+        targets: models that are attacked, even.
+        seed: of the plan and the models.
+        workers: processes; 0 runs here.
+        watch: told after every model how many are done, and of how many.
+
+    Raises:
+        ValueError: a method does not apply to samples, no samples, or numbers of models that are not even.
+    """
+    for name, method in check.fit("methods", methods, Mapping[str, Method[Any]]).items():
+        if "samples" in method.refuses:
+            raise ValueError(f"`methods` must apply to samples; got {name!r}: {method.refuses['samples']}")
+    for part, given in (("base", base), ("candidates", candidates), ("validation", validation)):
+        check_examples(part, given)
+    check.function("build", build), check.instance("recipe", recipe, Recipe)
+    check.whole("batches", batches, 1)
+    job = partial(shadow, dict(methods), base, candidates, validation, build, recipe, batches)
+    models, inside = shadow_models(
+        job, len(candidates), shadows, targets, seed=seed, workers=workers, watch=watch
+    )
+    found = {}
+    for name in models[0]:
+        every = Margins(torch.stack([model[name].phi for model in models]), inside)
+        target = every[shadows:]
+        found[name] = Exposure(
+            attack=lira(every[:shadows], target),
+            margins=every,
+            population=auc(target.phi[target.inside], target.phi[~target.inside]),
+            accuracy=fmean(model[name].accuracy for model in models[shadows:]),
+        )
+    return found
+
+
+class Shadow(NamedTuple):
+    """One model: its margins on the candidates, and its accuracy on validation samples."""
+
+    phi: Float[Tensor, " n"]
+    accuracy: float
+
+
+def shadow(
+    methods: Mapping[str, Method[Any]],
+    base: Examples,
+    candidates: Examples,
+    validation: Examples,
+    build: Callable[..., nn.Module],
+    recipe: Recipe,
+    batches: int,
+    inside: Tensor,
+    seed: int,
+) -> dict[str, Shadow]:
+    """One shadow model: trained on the base and its candidates, which every method then forgets."""
+    ours = candidates.where(inside)
+    with tempfile.TemporaryDirectory(prefix="unlearn-") as folder:
+        task = Task(
+            kind="samples",
+            data=base + ours,
+            ids=ours.ids,
+            validation=validation,
+            recipe=recipe.but(seed=seed),
+            initial=build(seed=seed),
+            folder=Path(folder),
+            batches=batches,
+        )
+        models = {NOTHING: task.original}
+        models |= {name: method.unlearn(task).model for name, method in methods.items()}
+    return {
+        name: Shadow(
+            phi=margins(logits(model, candidates), candidates.y), accuracy=accuracy(model, validation)
+        )
+        for name, model in models.items()
+    }
