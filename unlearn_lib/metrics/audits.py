@@ -14,6 +14,7 @@ from statistics import fmean
 
 from torch import nn
 
+from unlearn_lib import check
 from unlearn_lib.data import Examples, Split
 from unlearn_lib.metrics import divergence as div
 from unlearn_lib.metrics.backdoor import Trigger, backdoor_success
@@ -75,6 +76,9 @@ class Evidence:
     teachers: Sequence[div.Probabilities] = ()
     relearned: Callable[[nn.Module], float] | None = None
 
+    def __post_init__(self) -> None:
+        check.fields(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
@@ -97,6 +101,9 @@ class Card:
     fools: str
     direction: str = ""
     how: str = ".2f"
+
+    def __post_init__(self) -> None:
+        check.fields(self)
 
     def lines(self) -> dict[str, str]:
         """For a table, or beside a chart."""
@@ -142,6 +149,7 @@ class Audit:
     cards: tuple[Card, ...]
 
     def __post_init__(self) -> None:
+        check.fields(self)
         cards = [
             replace(card, direction=card.direction or DIRECTIONS[self.closer], how=self.how)
             for card in self.cards
