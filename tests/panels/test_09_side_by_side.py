@@ -20,14 +20,14 @@ from unlearn_lib.classroom.charts import View
 from unlearn_lib.classroom.panels.controls import picture_of
 from unlearn_lib.contest.arena import NOTHING, Arena
 from unlearn_lib.contest.cards import CARDS, COSTS
-from unlearn_lib.contest.entries import METHODS
+from unlearn_lib.contest.entries import METHODS, configured
 from unlearn_lib.contest.entries.deepobliviate import blocks_of
 from unlearn_lib.contest.failures import Trial
 from unlearn_lib.contest.table import Estimate, Measurement, Table, estimate, estimate_ratio
 from unlearn_lib.contest.task import KINDS, three_requests
 from unlearn_lib.contest.ulira import ulira
 from unlearn_lib.data import Examples
-from unlearn_lib.lessons.side_by_side import figures, knobs
+from unlearn_lib.lessons.side_by_side import figures
 from unlearn_lib.lessons.sizes import PRESETS
 from unlearn_lib.methods.deepobliviate import train_chain
 from unlearn_lib.metrics.cost import priced
@@ -302,4 +302,4 @@ def test_the_tuning_script_tries_every_combination_of_a_grid() -> None:
 def test_every_preset_of_lesson_09_has_settings_that_exist() -> None:
     for by_preset in PRESETS["side_by_side"].values():
         for sizes in by_preset.values():
-            knobs.methods(sizes["knobs"])
+            configured(sizes["tuned"])

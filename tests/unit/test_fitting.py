@@ -14,12 +14,12 @@ from PIL import Image
 
 from unlearn_lib import models
 from unlearn_lib.classroom import session
+from unlearn_lib.contest.entries import configured
 from unlearn_lib.contest.task import KINDS, Task, three_requests
 from unlearn_lib.data import DataError, Dataset, Examples, Scale, load, names
 from unlearn_lib.lessons import fitting
 from unlearn_lib.lessons import sizes as presets
 from unlearn_lib.lessons.fitting import fitted
-from unlearn_lib.lessons.side_by_side.knobs import methods
 from unlearn_lib.methods.amnesiac import packed
 from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks
 from unlearn_lib.methods.sisa import partition
@@ -170,7 +170,7 @@ def test_lesson_09_has_room_for_its_requests_and_its_attack(kind: str, preset: s
     sizes, train, _ = sizes_of("side_by_side", kind, preset)
     validation = train.head(sizes["validation"])
     base = train.without(validation.ids)
-    recipe, cells = Recipe(**sizes["recipe"]), methods(sizes["knobs"])["SISA"].settings
+    recipe, cells = Recipe(**sizes["recipe"]), configured(sizes["tuned"])["SISA"].settings
     net = models.build("mlp", DATA[kind].shape, len(DATA[kind].classes))
     for label in ends(DATA[kind]):
         requests = three_requests(base, label, sizes["forget"], sizes["poisoned"])

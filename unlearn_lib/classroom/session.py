@@ -249,7 +249,7 @@ def _choose(name: str, value: Any, table: Mapping[str, Any], more: str = "") -> 
 
 def _summary(session: Session) -> str:
     found, recipe = session.dataset, session.recipe
-    sizes = [f"{k} {v}" for k, v in session.settings._asdict().items() if k not in ("train", "test", "knobs")]
+    sizes = [f"{k} {v}" for k, v in session.settings._asdict().items() if k not in ("train", "test", "tuned")]
     shape = "x".join(map(str, found.shape))
     counts = f"{len(found.train):,} training and {len(found.test):,} test samples of {shape}"
     return "\n".join(

@@ -28,7 +28,7 @@ relabel         `lr` and `share` of relabeling; `samples` of its second request,
                 `limits`, the most forget accuracy and loss on the other classes; 1 promises nothing
 side_by_side    `noise` added to the inputs; of `train` samples `validation` decide when to stop, `forget` and
                 `poisoned` are to go; `seeds` of every contestant; U-LiRA: `shadows`, `base`, `candidates`;
-                `knobs` of the methods, where they differ from `contest.Knobs`; `exposed`: the least AUC of
+                `tuned`: settings of methods, where they differ from their own; `exposed`: the least AUC of
                 U-LiRA on the original that the last cell asserts: clean MNIST hardly exposes anybody;
                 `normed`: the net with batch norm
 """
@@ -37,24 +37,32 @@ from __future__ import annotations
 
 from typing import Any
 
+from unlearn_lib.contest.entries import amnesiac, deepobliviate, finetune, partial, pgu, sisa, unsir
+
 __all__ = ["LIKE", "MEASURED", "PRESETS", "Sizes"]
 
 Sizes = dict[str, Any]
 
 
 def _sizes(quick: Sizes, lesson: Sizes, full: Sizes, **common: Any) -> dict[str, Sizes]:
-    """The three presets, each with what is common to them; `recipe` and `knobs` are joined field by field."""
+    """The three presets, each with what is common to them; `recipe` and `tuned` are joined key by key."""
     presets = {}
     for name, own in (("quick", quick), ("lesson", lesson), ("full", full)):
         presets[name] = {**common, **own}
-        for field in {"recipe", "knobs"} & presets[name].keys():
+        for field in {"recipe", "tuned"} & presets[name].keys():
             presets[name][field] = {**common.get(field, {}), **own.get(field, {})}
     return presets
 
 
 # Lesson 09 on a GPU: not run yet. A full log of ResNet-18's updates would take 45 MB a batch.
-RESNET: Sizes = {"model": "resnet18", "test": None, "knobs": {"sensitive": True, "keep": 0.1}} | {
-    "recipe": {"optimizer": "adam", "lr": 0.001, "batch_size": 256, "epochs": 15}
+RESNET: Sizes = {
+    "model": "resnet18",
+    "test": None,
+    "tuned": {
+        "amnesiac": amnesiac.Settings(sensitive=True),
+        "partial amnesiac": amnesiac.Settings(keep=0.1, sensitive=True),
+    },
+    "recipe": {"optimizer": "adam", "lr": 0.001, "batch_size": 256, "epochs": 15},
 }
 
 
@@ -479,10 +487,15 @@ PRESETS: dict[str, dict[str, dict[str, Sizes]]] = {
             noise=1.0,
             exposed=0.75,
             recipe={"optimizer": "adam", "lr": 0.003, "batch_size": 16, "epochs": 15},
-            knobs={},
+            tuned={},
             quick={"train": 700, "forget": 40, "poisoned": 26, "seeds": 3}
             | {"shadows": 32, "base": 100, "candidates": 20}
-            | {"knobs": {"shards": 4, "slices": 2, "blocks": 8, "block_epochs": 8}},
+            | {
+                "tuned": {
+                    "SISA": sisa.Settings(slices=2),
+                    "DeepObliviate": deepobliviate.Settings(blocks=8, epochs=8),
+                }
+            },
             lesson={"train": 900, "forget": 60, "poisoned": 40, "seeds": 5}
             | {"shadows": 32, "base": 240, "candidates": 24},
             full={"train": 900, "forget": 60, "poisoned": 40, "seeds": 10}
@@ -494,8 +507,15 @@ PRESETS: dict[str, dict[str, dict[str, Sizes]]] = {
             noise=0.0,
             exposed=0.5,
             recipe={"optimizer": "adam", "lr": 0.001, "batch_size": 32, "epochs": 10},
-            knobs={"tune_epochs": 2, "climb_lr": 0.001, "penalty": 0.01, "impair_lr": 0.002, "keep": 0.1}
-            | {"flip_lr": 0.005, "ascent_lr": 0.001, "class_lr": 0.3, "class_energy": 0.9},
+            tuned={
+                "fine-tune": finetune.Settings(epochs=2),
+                "gradient ascent": finetune.AscentSettings(lr=0.001),
+                "UNSIR": unsir.Settings(penalty=0.01, impair_lr=0.002),
+                "partial amnesiac": amnesiac.Settings(keep=0.1),
+                "partial label-flip": partial.Settings(lr=0.005, share=0.2),
+                "partial optimization": partial.Settings(lr=0.001, share=0.05),
+                "PGU class": pgu.Settings(lr=0.3, energy=0.9),
+            },
             shadows=32,
             quick={"train": 1_000, "test": 500, "validation": 300, "forget": 40, "poisoned": 40}
             | {"seeds": 2, "base": 100, "candidates": 20},
@@ -510,9 +530,16 @@ PRESETS: dict[str, dict[str, dict[str, Sizes]]] = {
             noise=0.0,
             exposed=0.5,
             recipe={"optimizer": "adam", "lr": 0.001, "batch_size": 64, "epochs": 15},
-            knobs={"tune_epochs": 2, "climb_lr": 0.001, "climb_steps": 4, "epsilon": 0.1, "penalty": 0.01}
-            | {"impair_lr": 0.0005, "keep": 0.1, "flip_share": 0.05, "ascent_lr": 0.001}
-            | {"samples_energy": 0.5},
+            tuned={
+                "fine-tune": finetune.Settings(epochs=2),
+                "gradient ascent": finetune.AscentSettings(lr=0.001, steps=4),
+                "DeepObliviate": deepobliviate.Settings(epsilon=0.1),
+                "UNSIR": unsir.Settings(penalty=0.01, impair_lr=0.0005),
+                "partial amnesiac": amnesiac.Settings(keep=0.1),
+                "partial label-flip": partial.Settings(lr=0.001, share=0.05),
+                "partial optimization": partial.Settings(lr=0.001, share=0.05),
+                "PGU samples": pgu.Settings(lr=0.3, energy=0.5),
+            },
             shadows=32,
             quick={"train": 1_000, "test": 500, "validation": 300, "forget": 40, "poisoned": 140}
             | {"seeds": 2, "base": 100, "candidates": 20, "recipe": {"batch_size": 32}},
