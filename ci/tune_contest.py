@@ -8,3 +8,108 @@ in `unlearn_lib/lessons/sizes.py` as `tuned`.
 """
 
 from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from unlearn_lib.classroom import session as lesson
+from unlearn_lib.contest.arena import Arena
+from unlearn_lib.contest.entries import METHODS, configured
+from unlearn_lib.contest.method import Method
+from unlearn_lib.contest.task import Task, three_requests
+from unlearn_lib.synthetic import noisy
+
+SEEDS = (100, 101)  # the lesson begins at 0
+TUNED = tuple(name for name, method in METHODS.items() if method.grid)
+
+
+def contest(dataset: str, preset: str, folder: Path) -> tuple[list[Arena], dict[str, Method[Any]]]:
+    """The lesson's three requests, with other seeds and samples to forget, judged without test samples."""
+    session = lesson.start("side_by_side", preset=preset, dataset=dataset, seed=SEEDS[0])
+    settings, seed = session.settings, SEEDS[0]
+    known = noisy(session.dataset.train, settings.noise, torch.Generator().manual_seed(seed))
+    held = known.head(settings.validation, seed=seed)
+    stop = held.head(len(held) // 2)
+    requests = three_requests(known.without(held.ids), 5, settings.forget, settings.poisoned, seed=seed)
+    arenas = [
+        Arena.of(
+            [
+                Task(
+                    kind=kind,
+                    data=request.data,
+                    ids=request.ids,
+                    validation=stop,
+                    recipe=session.recipe.but(seed=s),
+                    initial=session.build(s),
+                    folder=folder / f"{kind} {s}",
+                    backdoor=request.backdoor,
+                )
+                for s in SEEDS
+            ],
+            held.without(stop.ids),
+        )
+        for kind, request in requests.items()
+    ]
+    return arenas, configured(settings.tuned)
+
+
+def settings_of(method: Method[Any]) -> Iterator[dict[str, Any]]:
+    """Every combination of a method's grid."""
+    for values in itertools.product(*method.grid.values()):
+        yield dict(zip(method.grid, values, strict=True))
+
+
+def gap(method: Method[Any], arena: Arena, folder: Path) -> float:
+    """Mean over the seeds of the gap that a method leaves; infinite if it diverges."""
+    tasks = tuple(task.again(folder / f"{place}") for place, task in enumerate(arena.tasks))
+    tried = replace(arena, tasks=tasks)
+    try:
+        return fmean(tried.gap(tried.enter(method, place)) for place in range(len(tried.tasks)))
+    except FloatingPointError:  # these settings ruin the model
+        return math.inf
+
+
+def main() -> None:
+    """Tune and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("methods", nargs="*", help="all of: " + ", ".join(TUNED))
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--preset", default="lesson")
+    chosen = parser.parse_args()
+    if wrong := [name for name in chosen.methods if name not in TUNED]:
+        parser.error(f"no such method: {', '.join(wrong)}; choose from {', '.join(TUNED)}")
+    with tempfile.TemporaryDirectory(prefix="unlearn-") as top:
+        arenas, methods = contest(chosen.dataset, chosen.preset, Path(top) / "originals")
+        floor = (f"{arena.kind} {gap(METHODS['retrain'], arena, Path(top)):.3f}" for arena in arenas)
+        print("retrain, the floor:", *floor)
+        for name in chosen.methods or TUNED:
+            rows = []
+            for changes in settings_of(methods[name]):
+                with tempfile.TemporaryDirectory(dir=top) as folder:
+                    gaps = {
+                        arena.kind: gap(methods[name].but(**changes), arena, Path(folder) / arena.kind)
+                        for arena in arenas
+                        if arena.kind not in methods[name].refuses
+                    }
+                rows.append((fmean(gaps.values()), changes, gaps))
+            best = min(row[0] for row in rows)
+            for mean, changes, gaps in rows:
+                parts = ", ".join(f"{kind} {value:.3f}" for kind, value in gaps.items())
+                print(f"{'*' if mean == best else ' '} {name:20} {mean:.3f} ({parts})  {changes}", flush=True)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()
