@@ -191,7 +191,6 @@ def test_a_net_that_is_random_in_eval_mode_is_noticed_by_every_audit() -> None:
         "features": lambda: inside.seen_by_layers(net, DATA),
         "probe": lambda: inside.linear_probe(net, **pair),
         "CKA": lambda: inside.cka(NET, net, DATA),
-        "drift": lambda: inside.retained_drift(net, NET, DATA),
         "scorecard": lambda: Outputs.of(net, SPLIT, DATA),
         "prediction time": lambda: cost.prediction_ratio(net, NET, DATA),
     }

@@ -113,7 +113,16 @@ def priced(
     reads = split.forget.reads - before
     forget, retain = (sum(reads[i] for i in side.ids.tolist()) for side in (split.forget, split.retain))
     other = reads.total() - forget - retain
-    return result, Cost(seconds, next(number) - 1, forget, retain, stored, seconds_before, hardware(), other)
+    return result, Cost(
+        seconds=seconds,
+        steps=next(number) - 1,
+        forget_reads=forget,
+        retain_reads=retain,
+        stored=stored,
+        seconds_before=seconds_before,
+        hardware=hardware(),
+        other_reads=other,
+    )
 
 
 def prediction_ratio(model: nn.Module, single: nn.Module, data: Examples, rounds: int = 5) -> float:

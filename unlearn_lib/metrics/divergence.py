@@ -222,7 +222,8 @@ def weight_distance(model: nn.Module, reference: nn.Module) -> WeightDistance:
         delta = p.detach().cpu().double() - ref
         sums[layer] = moved + float(delta.square().sum()), size + float(ref.square().sum())
     layers = {layer: _ratio(*pair) for layer, pair in sums.items()}
-    return WeightDistance(_ratio(*map(sum, zip(*sums.values(), strict=True))), layers)
+    total = _ratio(*map(sum, zip(*sums.values(), strict=True)))
+    return WeightDistance(total=total, layers=layers)
 
 
 def _ratio(moved: float, size: float) -> float:

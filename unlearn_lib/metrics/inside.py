@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from unlearn_lib import check
 from unlearn_lib.data import Examples, Split, check_examples
 from unlearn_lib.metrics.accuracy import accuracy, forgotten_classes, logits, parts_of_test
-from unlearn_lib.metrics.subspaces import Drift, drift
 from unlearn_lib.outputs import inputs
 from unlearn_lib.params import clone
 
@@ -32,7 +31,6 @@ __all__ = [
     "linear_probe",
     "probe_scores",
     "recalibrated",
-    "retained_drift",
     "seen_by_layers",
 ]
 
@@ -93,7 +91,7 @@ def bn_recalibration(
     twin = recalibrated(model, check.instance("split", split, Split).retain, batch_size)
     parts = {"forget": split.forget, "retain": split.retain, **parts_of_test(split, test)}
     before, after = ({name: accuracy(m, part) for name, part in parts.items()} for m in (model, twin))
-    return Recalibration(before, after, twin)
+    return Recalibration(before=before, after=after, model=twin)
 
 
 def seen_by_layers(
@@ -244,7 +242,8 @@ def linear_probe(
     Raises:
         ValueError: not the class setting.
     """
-    return Probe(*(probe_scores(m, split, test) for m in (original, model, retrained)))
+    models = {"original": original, "unlearned": model, "retrained": retrained}
+    return Probe(**{role: probe_scores(m, split, test) for role, m in models.items()})
 
 
 def probe_scores(model: nn.Module, split: Split, test: Examples) -> dict[str, float]:
@@ -257,11 +256,6 @@ def probe_scores(model: nn.Module, split: Split, test: Examples) -> dict[str, fl
     fit, judge = seen_by_layers(model, both), seen_by_layers(model, test)
     known, asked = (torch.isin(part.y.cpu(), classes) for part in (both, test))
     return {layer: _probe(fit[layer], known, judge[layer], asked) for layer in fit}
-
-
-def retained_drift(model: nn.Module, original: nn.Module, retain: Examples) -> Drift:
-    """Largest and mean |Δlogit| against the original on retained data: 0 for a model that did nothing."""
-    return drift(logits(original, retain), logits(model, retain))
 
 
 def linear_cka(x: Float[Tensor, "n d"], y: Float[Tensor, "m e"]) -> float:

@@ -329,7 +329,7 @@ def gaussian_klom(
         _moments(phi, torch.ones_like(phi, dtype=torch.bool), floor) for phi in (unlearned, retrained)
     )
     each = (var_s.log() - var.log()) / 2 + (var + (mu - mu_s) ** 2) / (2 * var_s) - 0.5
-    return Klom(each, float(each.mean()), float(each.quantile(0.95)))
+    return Klom(each=each, mean=float(each.mean()), p95=float(each.quantile(0.95)))
 
 
 def _moments(phi: Tensor, mask: Tensor, floor: float) -> tuple[Tensor, Tensor]:

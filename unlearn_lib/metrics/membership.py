@@ -104,7 +104,7 @@ def auc(members: Float[Tensor, " n"], others: Float[Tensor, " m"]) -> Auc:
     n1, n2 = _scores(members, others)
     ranks = rankdata(torch.cat([members, others]).double().numpy())  # a tie takes the mean rank
     value = (ranks[:n1].sum() - n1 * (n1 + 1) / 2) / (n1 * n2)
-    return Auc(float(value), math.sqrt((n1 + n2 + 1) / (12 * n1 * n2)))
+    return Auc(value=float(value), error=math.sqrt((n1 + n2 + 1) / (12 * n1 * n2)))
 
 
 def roc(members: Float[Tensor, " n"], others: Float[Tensor, " m"]) -> Roc:
@@ -113,7 +113,11 @@ def roc(members: Float[Tensor, " n"], others: Float[Tensor, " m"]) -> Roc:
     inside, outside = (np.sort(part.double().numpy()) for part in (members, others))
     steps = np.unique(np.concatenate([inside, outside]))[::-1]
     tpr, fpr = ((len(part) - np.searchsorted(part, steps)) / len(part) for part in (inside, outside))
-    return Roc(np.concatenate([[0.0], fpr]), np.concatenate([[0.0], tpr]), np.concatenate([[np.inf], steps]))
+    return Roc(
+        fpr=np.concatenate([[0.0], fpr]),
+        tpr=np.concatenate([[0.0], tpr]),
+        threshold=np.concatenate([[np.inf], steps]),
+    )
 
 
 def tpr_at_fpr(members: Float[Tensor, " n"], others: Float[Tensor, " m"], fpr: float) -> float:
@@ -179,7 +183,7 @@ def loss_mia(members: Float[Tensor, " n"], others: Float[Tensor, " m"], *, seed:
     for name, part in (("members", members), ("others", others)):
         check.finite(name, part, "n")
     accuracy = attack_accuracy(members, others, seed=seed) if min(_scores(members, others)) > 1 else math.nan
-    return LossAttack(auc(-members, -others), accuracy, members, others)
+    return LossAttack(auc=auc(-members, -others), accuracy=accuracy, members=members, others=others)
 
 
 def loss_attack(model: nn.Module, split: Split, test: Examples) -> LossAttack:

@@ -140,9 +140,8 @@ def relearn(
     Returns:
         The curve; `RelearnCurve.time` reads r_t off it.
 
-    The time depends on the training before it (digits, class 3, small_cnn_bn, this default): a retrained
-    model made by Adam (lr .001, 8 epochs) took 18 and 19 batches, one made by SGD (lr .05, momentum .9) never
-    got there within 60. If the retrained model is censored, give it more `epochs` or a smaller `batch_size`.
+    The time depends on the training before it: a model made by Adam may be back soon where one made by SGD
+    never is. If the retrained model is censored, give it more `epochs` or a smaller `batch_size`.
 
     Differs from the paper:
         The authors' code says 10 epochs and its comment 4, and it names variables that do not exist, so it
@@ -166,7 +165,7 @@ def relearn(
         yield step
         if until and until(history[-1][0]):
             break
-    return RelearnCurve(tuple(a for a, _ in history), tuple(b for _, b in history))
+    return RelearnCurve(accuracy=tuple(a for a, _ in history), loss=tuple(b for _, b in history))
 
 
 @check.arguments
@@ -198,9 +197,9 @@ def anamnesis_index(unlearned: RelearnTime, retrained: RelearnTime) -> Anamnesis
     for name, found in (("unlearned", unlearned), ("retrained", retrained)):
         check.instance(name, found, RelearnTime)
     if retrained.censored:
-        return AnamnesisIndex(None, "undefined")
+        return AnamnesisIndex(value=None, kind="undefined")
     kind: Literal["at least", "exact"] = "at least" if unlearned.censored else "exact"
-    return AnamnesisIndex(unlearned.batches / retrained.batches, kind)
+    return AnamnesisIndex(value=unlearned.batches / retrained.batches, kind=kind)
 
 
 def _first(reached: Iterable[bool]) -> RelearnTime:
