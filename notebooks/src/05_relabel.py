@@ -129,8 +129,8 @@ tell(findings.class_request(scores))
 
 # %% [markdown]
 # ### What it costs, beside UNSIR
-# UNSIR never reads the class that it forgets: it learns noise in its place, and that takes most of its time. The same
-# request, on the same network:
+# UNSIR never reads the class that it forgets. It learns noise to stand for it, and that takes time. Here it answers the
+# same request, on the same network:
 
 # %%
 R = retain_subset(split.retain, [forget_class], sizes.per_class, seed)
@@ -149,7 +149,8 @@ tell(findings.price(seconds, shown))
 
 # %% [markdown]
 # ### Single samples, pass by pass
-# Now somebody asks for single samples, of all classes. The same method; but let it go on, and look after each pass.
+# Now somebody asks for single samples, of all classes. The method is the same, but we let it go on, and look after each
+# pass.
 
 # %%
 single = Split.by_ids(data.train, data.train.head(sizes.samples, seed=seed + 1).ids)
@@ -182,12 +183,13 @@ checks.compare(guess_level, LEVELS[0 if apart < -0.05 else 1 if apart <= 0.05 el
 
 # %% [markdown]
 # For a whole class, wrong is right: the retrained model, too, takes its images for something else. For single samples
-# it is not, because what stays teaches the same as what goes. A pass or two may end near the retrained model by chance.
+# it is not, because what stays teaches the same as what goes. If a pass or two end near the retrained model, that is
+# chance.
 
 # %% [markdown]
 # ## Explore
-# What holds the rest together, and how large may a step be? Try a share of zero; then a large learning rate. The first
-# state is the run above.
+# What holds the rest together, and how large may a step be? Try a share of zero, then a large learning rate. The panel
+# begins with the run above.
 
 # %%
 panel = relabel_panel(
@@ -212,8 +214,8 @@ two
 # ## Exercises
 # ### Exercise 1 (easy, about 6 minutes)
 # Write `wrong_label`. It gets the sample's own class, the list of classes that stay (the smallest first), and a whole
-# number, zero or more, of any size, drawn at random. It returns one of the other classes, each as often as the others. When a whole class is
-# forgotten, its own number is not in the list.
+# number, zero or more, of any size, drawn at random. It returns one of the other classes, each as often as the
+# others. When a whole class is to go, it is not in the list.
 #
 # <details><summary>Hint</summary>First list the classes that may be drawn. Then let the number choose among them; the
 # remainder of a division brings it into range.</details>
