@@ -32,41 +32,7 @@ RESULT_MIME = "application/vnd.unlearn.result+json"
 SHOWN_RESULTS = 8  # on a card
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # of a notebook: one step of a path, and safe in a link
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --soft: #f4f4f4; --line: #767676;
-  --link: #0057a3; }
-@media (prefers-color-scheme: dark) { :root { --ink: #eee; --paper: #161616; --soft: #242424;
-  --line: #8f8f8f; --link: #8cc8ff; } }
-* { box-sizing: border-box; }
-body { margin: 0; color: var(--ink); background: var(--paper); font: 17px/1.6 system-ui, sans-serif; }
-main, header, footer { max-width: 60rem; margin: 0 auto; padding: 0.5rem 1.25rem; }
-nav { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0.5rem 1.5rem; }
-a { color: var(--link); }
-h1, h2, h3 { line-height: 1.25; margin: 2rem 0 0.6rem; }
-img { max-width: 100%; height: auto; }
-figure { margin: 1rem 0; } figure img { background: #fff; }
-figcaption, .small { font-size: 0.9rem; }
-.input pre, .highlight { background: #f7f7f7; color: #1a1a1a; }
-pre { margin: 0; padding: 0.7rem 0.9rem; overflow-x: auto; font: 14px/1.5 ui-monospace, monospace; }
-.highlight, .output_stream, .output_text { border-left: 3px solid var(--line); margin: 0.6rem 0; }
-.output_stream, .output_text { background: var(--soft); }
-code { font-family: ui-monospace, monospace; font-size: 0.92em; }
-table { border-collapse: collapse; margin: 0.8rem 0; display: block; overflow-x: auto; }
-th, td { padding: 0.2rem 1rem 0.2rem 0; text-align: left; vertical-align: top; }
-td { font-variant-numeric: tabular-nums; }
-thead th { border-bottom: 1px solid var(--line); }
-caption { text-align: left; }
-math[display="block"] { margin: 1rem 0; overflow-x: auto; overflow-y: hidden; }
-.prompt, .anchor-link { display: none; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.25rem;
-  padding: 0; list-style: none; }
-.card { border: 1px solid var(--line); border-radius: 6px; padding: 1rem; background: var(--soft); }
-.card h2 { margin: 0.6rem 0; font-size: 1.2rem; } .card h3 { margin: 1rem 0 0; font-size: 1rem; }
-.card ul { padding-left: 1.2rem; list-style: disc; }
-.card img { width: 100%; height: 11rem; object-fit: contain; background: #fff; }
-dl { display: grid; grid-template-columns: auto auto; gap: 0 1rem; margin: 0.5rem 0; font-size: 0.9rem; }
-dt { overflow-wrap: anywhere; } dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
-"""
+STYLE = Path(__file__).with_name("site.css").read_text(encoding="utf-8")
 CODE_STYLE = "xcode"  # the one colored style of Pygments whose contrast is 4.5 or more
 
 PAGE = """<!DOCTYPE html>

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 
 from unlearn_lib import check
 from unlearn_lib.classroom import session
+from unlearn_lib.classroom.assets import asset
 from unlearn_lib.classroom.charts import View, still
 from unlearn_lib.metrics.table import Grid
 
@@ -40,35 +41,8 @@ class KeyGuard(anywidget.AnyWidget):
     It also tells screen readers which line of a panel is its status, and brings the panels' styles.
     """
 
-    _esm = """export default { render({ el }) {
-        el.style.display = "none";
-        const keep = e => { if (!e.ctrlKey && !e.metaKey && !e.altKey) e.stopPropagation(); };
-        const guard = () => {
-            if (!el.isConnected) { requestAnimationFrame(guard); return; }
-            const area = el.closest(".jp-OutputArea-output") ?? el.parentElement;
-            area.addEventListener("keydown", keep);
-            area.querySelectorAll(".unlearn-status").forEach(e => e.setAttribute("role", "status"));
-        };
-        guard();
-    } };"""
-    _css = """
-    .unlearn-panel { border: 1px solid var(--jp-border-color1, #bdbdbd); border-radius: 4px; padding: 12px; }
-    .unlearn-controls { flex-flow: row wrap; gap: 4px 18px; align-items: center; }
-    .unlearn-controls > * { margin: 2px 0; }
-    .unlearn-status { font-weight: 600; white-space: normal; height: auto !important; }
-    .unlearn-panel table { border-collapse: collapse; margin: 6px 0; font-variant-numeric: tabular-nums; }
-    .unlearn-panel caption { text-align: left; padding: 2px 0; white-space: nowrap; }
-    .unlearn-panel .unlearn-panel { border: 0; padding: 0; }
-    .unlearn-panel th, .unlearn-panel td { padding: 2px 14px 2px 0; text-align: right; line-height: 1.5; }
-    .unlearn-panel th:first-child { text-align: left; }
-    .unlearn-panel thead th { border-bottom: 1px solid var(--jp-border-color1, #bdbdbd); }
-    .unlearn-panel p { line-height: 1.5; margin: 4px 0; }
-    .unlearn-panel .widget-text input[type="number"] { flex: 0 0 auto; width: 6.5em; }
-    .unlearn-chart .jp-OutputArea-prompt { display: none; }
-    .unlearn-row { flex-flow: row wrap; gap: 0 16px; }
-    .unlearn-row > .unlearn-chart { flex: 1 1 420px; min-width: 0; }
-    .unlearn-question .widget-radio-box label { white-space: normal; height: auto; }
-    """
+    _esm = asset("guard.js")
+    _css = asset("panel.css")
 
 
 @check.arguments

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.classroom import session
+from unlearn_lib.classroom.assets import asset
 from unlearn_lib.classroom.charts import MARKERS, View, dollars, literal
 from unlearn_lib.classroom.look import ROLES
 from unlearn_lib.classroom.panels.controls import NAMED, KeyGuard, button, picture_of
@@ -55,13 +56,7 @@ class Chart(go.FigureWidget):
 class Fit(anywidget.AnyWidget):
     """Invisible. Lets the chart beside it follow the width of the page, which its widget does not."""
 
-    _esm = """export default { render({ el }) {
-        el.style.display = "none";
-        const watch = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
-        const begin = () => el.isConnected ? watch.observe(el.parentElement) : requestAnimationFrame(begin);
-        begin();
-        return () => watch.disconnect();
-    } };"""
+    _esm = asset("fit.js")
 
 
 class EmbeddingPicker(w.VBox):

@@ -12,6 +12,7 @@ import anywidget
 import traitlets
 
 from unlearn_lib import check
+from unlearn_lib.classroom.assets import asset
 
 __all__ = ["Slider"]
 
@@ -33,42 +34,8 @@ class Slider(anywidget.AnyWidget):
     value: Any = traitlets.Float(0.0).tag(sync=True)
     disabled = traitlets.Bool(False).tag(sync=True)
 
-    _esm = """export default { render({ model, el }) {
-        const label = document.createElement("label"), input = document.createElement("input");
-        const said = document.createElement("output");
-        label.className = "unlearn-slider";
-        input.type = "range";
-        input.min = 0;
-        const at = () => model.get("stops")[input.value];
-        const say = () => {
-            said.textContent = Number(at().toPrecision(2));
-            input.setAttribute("aria-valuetext", said.textContent);
-        };
-        const draw = () => {
-            const stops = model.get("stops"), value = model.get("value");
-            const far = stop => Math.abs(stop - value);
-            input.max = stops.length - 1;
-            input.value = stops.reduce((best, stop, i) => far(stop) < far(stops[best]) ? i : best, 0);
-            input.disabled = model.get("disabled");
-            say();
-        };
-        let waiting = null;
-        const send = () => { waiting = null; model.set("value", at()); model.save_changes(); };
-        input.addEventListener("input", () => { say(); waiting ??= setTimeout(send, 120); });
-        const name = document.createElement("span");
-        name.textContent = model.get("description");
-        label.append(name, input, said);
-        model.on("change:value", () => { if (waiting === null) draw(); });
-        model.on("change:disabled", draw);
-        el.append(label);
-        draw();
-    } };"""
-    _css = """
-    .unlearn-slider { display: flex; gap: 8px; align-items: center; max-width: 100%; }
-    .unlearn-slider input { width: 340px; max-width: 100%; accent-color: #0072b2; }
-    .unlearn-slider input:focus-visible { outline: 3px solid #0072b2; outline-offset: 2px; }
-    .unlearn-slider output { min-width: 5em; font-variant-numeric: tabular-nums; }
-    """
+    _esm = asset("slider.js")
+    _css = asset("slider.css")
 
     def __init__(self, description: str, stops: Sequence[float], value: float, **traits: Any) -> None:
         check.text("description", description), check.number("value", value)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unlearn_lib import check
 from unlearn_lib.check import Ids
+from unlearn_lib.classroom.assets import asset
 from unlearn_lib.classroom.charts import View, dollars
 from unlearn_lib.classroom.words import amount
 from unlearn_lib.data import Examples, check_examples
@@ -76,62 +77,8 @@ class Thumbnails(anywidget.AnyWidget):
     multiple = traitlets.Bool(True).tag(sync=True)
     disabled = traitlets.Bool(False).tag(sync=True)
 
-    _esm = """export default { render({ model, el }) {
-        const title = document.createElement("div"), grid = document.createElement("div");
-        grid.className = "unlearn-grid";
-        grid.setAttribute("role", "group");
-        const press = () => {
-            const chosen = new Set(model.get("value")), ids = model.get("ids");
-            [...grid.children].forEach((b, i) => b.setAttribute("aria-pressed", chosen.has(ids[i])));
-            const count = model.get("multiple") ? `: ${chosen.size} chosen` : "";
-            title.textContent = model.get("description") + count;
-            grid.setAttribute("aria-disabled", model.get("disabled"));
-        };
-        const click = id => {
-            if (model.get("disabled")) return;
-            const old = model.get("value"), has = old.includes(id);
-            const chosen = !model.get("multiple") ? [id] : has ? old.filter(v => v !== id) : [...old, id];
-            model.set("value", chosen);
-            model.save_changes();
-            press();
-        };
-        const draw = () => {
-            const labels = model.get("labels"), names = model.get("names"), images = model.get("images");
-            grid.setAttribute("aria-label", model.get("description"));
-            grid.replaceChildren(...model.get("ids").map((id, i) => {
-                const b = document.createElement("button"), img = document.createElement("img");
-                b.type = "button";
-                b.title = names[i];
-                img.src = images[i];
-                img.alt = names[i];
-                const label = document.createElement("span");
-                label.textContent = labels[i];
-                label.setAttribute("aria-hidden", "true");
-                b.append(img, label);
-                b.addEventListener("click", () => click(id));
-                return b;
-            }));
-            press();
-        };
-        draw();
-        model.on("change:images", draw);
-        model.on("change:value", press);
-        model.on("change:description", press);
-        model.on("change:disabled", press);
-        el.append(title, grid);
-    } };"""
-    _css = """
-    .unlearn-grid { display: flex; flex-wrap: wrap; gap: 4px; max-height: 300px; overflow-y: auto;
-        padding: 3px; }
-    .unlearn-grid button { display: flex; flex-direction: column; align-items: center; padding: 3px;
-        background: #ffffff; color: #1a1a1a; border: 2px solid #767676; border-radius: 3px; cursor: pointer;
-        font: 12px/1.3 var(--jp-ui-font-family, sans-serif); }
-    .unlearn-grid img { width: 40px; height: 40px; image-rendering: pixelated; }
-    .unlearn-grid button[aria-pressed="true"] { background: #ffe0b8; border: 4px double #b34700;
-        padding: 1px; font-weight: 700; }
-    .unlearn-grid button[aria-pressed="true"] span::before { content: "\\2713\\00a0"; }
-    .unlearn-grid button:focus-visible { outline: 3px solid #0072b2; outline-offset: 1px; }
-    """
+    _esm = asset("thumbnails.js")
+    _css = asset("thumbnails.css")
 
     def __init__(
         self,
