@@ -33,7 +33,7 @@ MOVED = {
     "lesson.contest": "contest.task",
     "lesson.controls": "classroom.panels.controls",
     "lesson.league": "contest.arena",
-    "lesson.panels": "classroom.panels.unlearn",
+    "lesson.panels": "classroom.panels",
     "lesson.pickers": "classroom.panels.pickers",
     "lesson.presets": "lessons.sizes",
     "lesson.session": "classroom.session",

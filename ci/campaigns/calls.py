@@ -50,6 +50,7 @@ APART = {
     "classroom.environment": "takes what it finds, and reports it",
     "contest.entries.chart_of_methods": "takes nothing",
     "contest.method.Settings": "those of a method that has none",
+    "classroom.panels.runs.State": "a list of names",
     "classroom.versions": "takes nothing",
     "data.names": "takes nothing",
     "data.is_path": "asked of anything, it says yes or no",

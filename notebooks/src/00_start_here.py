@@ -47,10 +47,10 @@ import torch
 from unlearn_lib import check
 from unlearn_lib.classroom import checks
 from unlearn_lib.classroom import session as lesson
+from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.controls import choice, either, number, whole
 from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
 from unlearn_lib.classroom.panels.slider import Slider
-from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel
 from unlearn_lib.classroom.session import record, show, tell
 from unlearn_lib.contest.entries import chart_of_methods
 from unlearn_lib.data import Split

@@ -40,10 +40,10 @@ import torch
 from unlearn_lib import check
 from unlearn_lib.classroom import checks
 from unlearn_lib.classroom import session as lesson
+from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
 from unlearn_lib.classroom.panels.controls import choice, number, whole
 from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
-from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel
 from unlearn_lib.classroom.session import record, show, tell
 from unlearn_lib.data import Split
 from unlearn_lib.lessons import exercises

@@ -38,10 +38,10 @@ import numpy as np
 from unlearn_lib import models
 from unlearn_lib.classroom import charts, checks
 from unlearn_lib.classroom import session as lesson
+from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
 from unlearn_lib.classroom.panels.controls import choice, number, whole
 from unlearn_lib.classroom.panels.thumbnails import Thumbnails
-from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel
 from unlearn_lib.classroom.session import record, show, tell
 from unlearn_lib.classroom.words import relearned
 from unlearn_lib.data import Split

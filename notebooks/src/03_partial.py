@@ -45,9 +45,9 @@ from unlearn_lib import check
 from unlearn_lib.classroom import checks
 from unlearn_lib.classroom import session as lesson
 from unlearn_lib.classroom.charts import class_chart
+from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
 from unlearn_lib.classroom.panels.controls import choice, number, several, whole
-from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel
 from unlearn_lib.classroom.session import record as note
 from unlearn_lib.classroom.session import show, tell
 from unlearn_lib.data import Split, keyed_order

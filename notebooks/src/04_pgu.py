@@ -40,9 +40,9 @@ from torch import nn
 from unlearn_lib import check
 from unlearn_lib.classroom import checks
 from unlearn_lib.classroom import session as lesson
+from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
 from unlearn_lib.classroom.panels.controls import choice, number, several, whole
-from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel
 from unlearn_lib.classroom.session import record, show, tell
 from unlearn_lib.classroom.words import relearned
 from unlearn_lib.data import Examples, Split

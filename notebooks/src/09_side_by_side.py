@@ -41,9 +41,9 @@ import torch
 from unlearn_lib import check, models
 from unlearn_lib.classroom import checks
 from unlearn_lib.classroom import session as lesson
+from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
 from unlearn_lib.classroom.panels.controls import choice, whole
-from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel
 from unlearn_lib.classroom.session import record, show, tell
 from unlearn_lib.contest.arena import NOTHING, Arena
 from unlearn_lib.contest.cards import CARDS, CONTEST, COSTS, explained

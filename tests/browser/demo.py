@@ -23,11 +23,11 @@ import plotly.graph_objects as go
 
 from unlearn_lib import data, models
 from unlearn_lib.classroom import charts, checks
+from unlearn_lib.classroom.panels import Explorer, UnlearnPanel, View
 from unlearn_lib.classroom.panels.compare import ComparePanel
 from unlearn_lib.classroom.panels.controls import choice, number, whole
 from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
 from unlearn_lib.classroom.panels.thumbnails import Thumbnails
-from unlearn_lib.classroom.panels.unlearn import Explorer, UnlearnPanel, View
 from unlearn_lib.classroom.session import record, show
 from unlearn_lib.data import Split
 from unlearn_lib.methods.finetune import finetune, gradient_ascent

@@ -104,10 +104,10 @@ def test_4_a_run_shows_progress_and_ends_with_its_last_step(demo: Any, out: Any)
     expect(status(out, "running")).to_be_visible()
     expect(out.get_by_text("s elapsed")).to_be_visible()
     expect(status(out, "finished after")).to_be_visible(timeout=30_000)
-    demo.until("print(panel.bar.value == panel.progress.steps == panel.bar.max)", "True")
+    demo.until("print(panel.bar.value == panel.runs.progress.steps == panel.bar.max)", "True")
     found = demo.python("print(f\"{panel.scores['unlearned']['retain']:.1%}\")")
     expect(out.locator("tr").filter(has_text="unlearned").locator("td").nth(1)).to_have_text(found)
-    assert curve(out) == int(demo.python("print(len(panel.progress.rows))"))
+    assert curve(out) == int(demo.python("print(len(panel.runs.progress.rows))"))
 
 
 def test_5_stop_ends_the_run_at_once_and_another_can_begin(demo: Any, out: Any) -> None:
@@ -126,10 +126,10 @@ def test_5_stop_ends_the_run_at_once_and_another_can_begin(demo: Any, out: Any) 
 
 
 def test_6_a_double_click_starts_one_run(demo: Any, out: Any) -> None:
-    demo.python(LONG + "; before = panel.worker.starts")
+    demo.python(LONG + "; before = panel.runs.worker.starts")
     button(out, "Unlearn").dblclick()
     expect(status(out, "running")).to_be_visible()
-    assert demo.python("print(panel.worker.starts - before)") == "1"
+    assert demo.python("print(panel.runs.worker.starts - before)") == "1"
 
 
 def test_7_box_selection_and_typing_reach_python(demo: Any) -> None:
@@ -201,7 +201,7 @@ def test_10_running_the_panel_cell_again_ends_the_old_worker(demo: Any, out: Any
     button(out, "Unlearn").click()
     expect(status(out, "running")).to_be_visible()
     demo.run_cell('UnlearnPanel(\n    "ascent"')
-    assert demo.python("print(old is panel, old.worker.thread.is_alive())") == "False False"
+    assert demo.python("print(old is panel, old.runs.worker.thread.is_alive())") == "False False"
     demo.run_cell("panel")  # the cell that shows it
     demo.run_cell("ComparePanel.following")
     assert demo.error_outputs() == []
@@ -210,7 +210,7 @@ def test_10_running_the_panel_cell_again_ends_the_old_worker(demo: Any, out: Any
 def test_11_the_kernel_stays_free_while_a_panel_trains(demo: Any, out: Any) -> None:
     demo.python(LONG)
     button(out, "Unlearn").click()
-    assert demo.python("print(panel.worker.thread.is_alive())") == "True"
+    assert demo.python("print(panel.runs.worker.thread.is_alive())") == "True"
 
 
 def test_12_axe_is_not_blind(demo: Any, axe: Callable[..., list[str]]) -> None:
@@ -248,13 +248,13 @@ def test_13_choices_that_cannot_be_run_say_so_and_disable_the_button(demo: Any, 
 
 
 def test_13_an_error_in_the_worker_is_shown_and_the_controls_recover(demo: Any, out: Any) -> None:
-    demo.python("right = panel.generator; panel.generator = lambda values, split: 1 / 0")
+    demo.python("right = panel.runs.method; panel.runs.method = lambda values, split: 1 / 0")
     try:
         button(out, "Unlearn").click()
         expect(status(out, "failed: ZeroDivisionError: division by zero")).to_be_visible()
-        assert demo.python("print(panel.worker.busy.locked(), panel.steps.disabled)") == "False False"
+        assert demo.python("print(panel.runs.worker.busy.locked(), panel.steps.disabled)") == "False False"
     finally:
-        demo.python("panel.generator = right")
+        demo.python("panel.runs.method = right")
 
 
 def test_14_a_panel_and_a_question_work_by_keyboard_alone(demo: Any, out: Any) -> None:

@@ -45,7 +45,7 @@ def demo(notebook: SimpleNamespace) -> Iterator[SimpleNamespace]:
     yield notebook
     for panel in (notebook.panel, notebook.by_sample):
         panel.stop(wait=10)
-        if panel.progress is not panel.first or vars(panel.values) != panel.initial:
+        if panel.runs.progress is not panel.runs.first or vars(panel.values) != panel.initial:
             panel.reset()
 
 

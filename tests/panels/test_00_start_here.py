@@ -141,7 +141,7 @@ def test_every_control_of_the_explorer_changes_the_answer(lesson: SimpleNamespac
 
 def weights(lesson: SimpleNamespace, **changes: object) -> torch.Tensor:
     values = SimpleNamespace(**{**vars(lesson.panel.values), **changes})
-    model = lesson.run(lesson.panel.generator(values, lesson.panel.split(values))).model
+    model = lesson.run(lesson.panel.runs.method(values, lesson.panel.runs.split(values))).model
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
@@ -174,7 +174,7 @@ def test_a_request_of_no_point_is_told_in_the_panel(lesson: SimpleNamespace) -> 
     panel = lesson.panel
     panel.ids.value = ()
     panel.run.click()
-    panel.worker.stop(wait=10)
+    panel.runs.worker.stop(wait=10)
     assert panel.status.value.startswith("failed: ValueError: `forget` must hold at least one sample")
     panel.reset()
     assert panel.ids.value == tuple(lesson.requests["mislabeled"].tolist())

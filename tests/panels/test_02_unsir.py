@@ -126,7 +126,7 @@ def values(lesson: SimpleNamespace, **changes: object) -> SimpleNamespace:
 
 def weights(lesson: SimpleNamespace, **changes: object) -> torch.Tensor:
     v = values(lesson, **changes)
-    model = run(lesson.panel.generator(v, lesson.panel.split(v))).model
+    model = run(lesson.panel.runs.method(v, lesson.panel.runs.split(v))).model
     return torch.cat([p.flatten() for p in snapshot(model).values()])
 
 
@@ -145,7 +145,7 @@ def test_noise_learned_in_train_mode_is_defect_c_and_moves_the_statistics(lesson
             if step.phase == "noise":
                 buffers.append(torch.cat([b.clone().flatten() for b in step.model.buffers()]))
 
-        run(lesson.panel.generator(v, lesson.panel.split(v)), [watch])
+        run(lesson.panel.runs.method(v, lesson.panel.runs.split(v)), [watch])
         assert torch.equal(buffers[0], buffers[-1]) is not moves
 
 
@@ -156,11 +156,11 @@ def test_the_panel_gives_the_same_model_as_the_plain_cell(lesson) -> None:
 
 def test_batch_norm_takes_another_original_and_another_reference(lesson) -> None:
     off, on = values(lesson), values(lesson, norm=lesson.NORMS[1])
-    assert lesson.panel.original(off) is lesson.original
-    assert lesson.panel.original(on) is lesson.other_net
-    split = lesson.panel.split(on)
+    assert lesson.panel.runs.original(off) is lesson.original
+    assert lesson.panel.runs.original(on) is lesson.other_net
+    split = lesson.panel.runs.split(on)
     lesson.norm.value = lesson.NORMS[1]
-    fresh = run(lesson.panel.retrain(split)).model
+    fresh = run(lesson.panel.runs.retrain(split)).model
     lesson.norm.value = lesson.NORMS[0]
     assert [p.shape for p in fresh.parameters()] == [p.shape for p in lesson.other_net.parameters()]
 
@@ -168,10 +168,10 @@ def test_batch_norm_takes_another_original_and_another_reference(lesson) -> None
 def test_the_panels_picture_shows_the_noise_or_says_that_there_is_none(lesson) -> None:
     for source, word in (("learned", "class 5: cross-entropy"), ("none", "No noise is learned")):
         v = values(lesson, classes=[5, 7], source=source)
-        split = lesson.panel.split(v)
+        split = lesson.panel.runs.split(v)
         progress = Progress(v, split, lesson.data, lesson.original)
         assert "No noise is learned" in figures.progress_view(progress).alt
-        progress.finish(run(lesson.panel.generator(v, split), [progress]))
+        progress.finish(run(lesson.panel.runs.method(v, split), [progress]))
         assert word in figures.progress_view(progress).alt
 
 

@@ -163,15 +163,15 @@ def test_the_panel_gives_the_same_model_as_the_plain_cell(lesson) -> None:
 def test_a_new_layout_is_recorded_once_and_its_model_is_the_original(lesson) -> None:
     panel, values = lesson.panel, SimpleNamespace(**{**vars(lesson.panel.values), "label": 7})
     known = len(lesson.recordings)
-    trained = panel.original(values)
-    assert panel.original(values) is trained is not lesson.net
+    trained = panel.runs.original(values)
+    assert panel.runs.original(values) is trained is not lesson.net
     assert len(lesson.recordings) == known + 1
     split = lesson.request(values)
     progress = Progress(values, split, lesson.data, trained)
     assert figures.progress_view(progress).numbers == {"steps": 0}
     progress.finish(run(lesson.forgetting(values, split), [progress]))
     assert figures.progress_view(progress).numbers["steps"] == len(progress.result.trace.undone)
-    assert panel.original(SimpleNamespace(**{**vars(values), "how": "ascent"})) is lesson.original
+    assert panel.runs.original(SimpleNamespace(**{**vars(values), "how": "ascent"})) is lesson.original
 
 
 def test_pruning_afterwards_was_pruning_in_training_and_the_panels_log_is_not_purged(lesson) -> None:

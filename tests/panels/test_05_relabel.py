@@ -66,7 +66,7 @@ CHANGES = {"classes": [5], "lr": 0.05, "share": 0.9, "epochs": 3}
 
 def weights(lesson: SimpleNamespace, **changes: object) -> torch.Tensor:
     v = SimpleNamespace(**{**vars(lesson.panel.values), **changes})
-    model = run(lesson.panel.generator(v, lesson.panel.split(v))).model
+    model = run(lesson.panel.runs.method(v, lesson.panel.runs.split(v))).model
     return torch.cat([p.flatten() for p in snapshot(model).values()])
 
 

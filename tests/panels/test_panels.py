@@ -20,10 +20,10 @@ import torch
 
 from unlearn_lib.classroom import checks, session
 from unlearn_lib.classroom.charts import matrix_chart, still
+from unlearn_lib.classroom.panels import Explorer, Panel, UnlearnPanel, View
 from unlearn_lib.classroom.panels.controls import choice, whole
 from unlearn_lib.classroom.panels.pickers import ids_text, parse_ids
 from unlearn_lib.classroom.panels.thumbnails import Thumbnails
-from unlearn_lib.classroom.panels.unlearn import Explorer, Panel, UnlearnPanel, View
 from unlearn_lib.classroom.panels.worker import Worker
 from unlearn_lib.data import Split
 from unlearn_lib.params import state
@@ -33,9 +33,9 @@ LONG = 100_000  # epochs
 
 
 def done(panel: UnlearnPanel) -> None:
-    assert panel.worker.thread is not None
-    panel.worker.thread.join(30)
-    assert not panel.worker.busy.locked()
+    assert panel.runs.worker.thread is not None
+    panel.runs.worker.thread.join(30)
+    assert not panel.runs.worker.busy.locked()
 
 
 def until(condition: Any, seconds: float = 20) -> None:
@@ -84,12 +84,12 @@ def test_2_a_live_chart_is_plotly_without_a_picture(demo: SimpleNamespace) -> No
 
 
 def test_3_choosing_a_chart_draws_it_without_training(demo: SimpleNamespace) -> None:
-    panel, starts = demo.panel, demo.panel.worker.starts
+    panel, starts = demo.panel, demo.panel.runs.worker.starts
     for name in panel.charts:
         panel.detail.value = name
         assert "failed" not in panel.caption.value
     assert "retraining takes so many times as long" in panel.caption.value
-    assert panel.worker.starts == starts
+    assert panel.runs.worker.starts == starts
 
 
 def test_3_the_explorer_redraws_when_a_control_changes(demo: SimpleNamespace) -> None:
@@ -210,8 +210,8 @@ def test_4_the_numbers_are_those_of_the_last_step(demo: SimpleNamespace) -> None
     panel = demo.panel
     panel.run.click()
     done(panel)
-    last, scores = panel.progress.rows[-1], panel.scores["unlearned"]
-    assert last["step"] == panel.progress.steps == panel.bar.value == panel.bar.max
+    last, scores = panel.runs.progress.rows[-1], panel.scores["unlearned"]
+    assert last["step"] == panel.runs.progress.steps == panel.bar.value == panel.bar.max
     assert {k: last[k] for k in ("forget", "retain", "test")} == {
         k: v for k, v in scores.items() if k != "seconds"
     }
@@ -219,13 +219,13 @@ def test_4_the_numbers_are_those_of_the_last_step(demo: SimpleNamespace) -> None
 
 
 def test_4_a_request_seen_for_the_first_time_gets_its_reference_once(demo: SimpleNamespace) -> None:
-    panel, known = demo.panel, len(demo.panel.references)
+    panel, known = demo.panel, len(demo.panel.runs.references)
     panel.forget.value = [8]
     for _ in range(2):
         panel.run.click()
         done(panel)
         assert panel.scores["retrained"]["forget"] < 0.1
-        assert len(panel.references) == known + 1
+        assert len(panel.runs.references) == known + 1
 
 
 def test_4_a_comparison_follows_the_run(demo: SimpleNamespace) -> None:
@@ -245,9 +245,9 @@ def test_4_elapsed_and_remaining_time_are_shown(demo: SimpleNamespace) -> None:
 def test_4_a_long_run_keeps_few_rows(demo: SimpleNamespace) -> None:
     demo.panel.epochs.value = LONG
     demo.panel.run.click()
-    until(lambda: demo.panel.progress.steps > 1_500)
+    until(lambda: demo.panel.runs.progress.steps > 1_500)
     demo.panel.stop(wait=10)
-    rows = demo.panel.progress.rows
+    rows = demo.panel.runs.progress.rows
     assert len(rows) <= 301
     assert rows[0]["step"] == 0
     assert sorted(row["step"] for row in rows) == [row["step"] for row in rows]
@@ -262,15 +262,15 @@ def test_5_stop_keeps_the_result_before_and_a_run_can_begin_again(demo: SimpleNa
     panel.run.click()
     assert panel.status.value == "running"
     assert panel.steps.disabled
-    until(lambda: panel.progress.steps > 3)
+    until(lambda: panel.runs.progress.steps > 3)
     panel.halt.click()
     done(panel)
     assert panel.status.value.startswith("stopped after")
     assert panel.result is before
     assert not panel.steps.disabled
     drawn = json.loads(json.dumps(panel.curves.outputs[0]["data"][session.PLOTLY_MIME]))["data"]
-    assert next(t for t in drawn if t["name"] == "unlearned")["x"][-1] == panel.progress.rows[-1]["step"]
-    assert panel.progress.result is None
+    assert next(t for t in drawn if t["name"] == "unlearned")["x"][-1] == panel.runs.progress.rows[-1]["step"]
+    assert panel.runs.progress.result is None
     panel.epochs.value = 1
     panel.run.click()
     done(panel)
@@ -278,7 +278,7 @@ def test_5_stop_keeps_the_result_before_and_a_run_can_begin_again(demo: SimpleNa
 
 
 def test_5_reset_during_a_run_restores_the_first_state(demo: SimpleNamespace) -> None:
-    panel, first = demo.panel, demo.panel.first
+    panel, first = demo.panel, demo.panel.runs.first
     panel.epochs.value, panel.forget.value = LONG, [1, 2]
     panel.run.click()
     panel.back.click()
@@ -293,8 +293,10 @@ def test_5_a_run_stopped_before_any_has_finished_says_so(demo: SimpleNamespace) 
     assert panel.result is None
     assert "Accuracy before forgetting 4 samples; 1,433 retained" in panel.numbers.value
     panel.steps.value = 100
-    panel.worker.start(lambda: panel._work(panel.values), before=lambda: (panel._begin(), panel.halt.click()))
+    panel.runs.on_state.append(at_once := lambda state: panel.halt.click() if state == "running" else None)
+    panel.run.click()
     done(panel)
+    panel.runs.on_state.remove(at_once)
     assert panel.status.value == "stopped after 0 steps; no run has finished yet"
 
 
@@ -307,11 +309,11 @@ def test_5_stop_without_a_run_says_nothing(demo: SimpleNamespace) -> None:
 
 
 def test_6_a_second_click_is_ignored(demo: SimpleNamespace) -> None:
-    panel, starts = demo.panel, demo.panel.worker.starts
+    panel, starts = demo.panel, demo.panel.runs.worker.starts
     panel.epochs.value = LONG
     panel.run.click()
     panel.run.click()
-    assert panel.worker.starts == starts + 1
+    assert panel.runs.worker.starts == starts + 1
     assert panel.status.value == "running"
 
 
@@ -480,16 +482,16 @@ def test_10_a_panel_made_again_ends_the_old_worker(demo: SimpleNamespace) -> Non
 
     old = panel()
     old.run.click()
-    until(lambda: old.progress.steps > 0)
+    until(lambda: old.runs.progress.steps > 0)
     new = panel()
-    assert old.worker.thread is not None
-    assert not old.worker.thread.is_alive()
-    assert Worker.live["twice"] is new.worker
+    assert old.runs.worker.thread is not None
+    assert not old.runs.worker.thread.is_alive()
+    assert Worker.live["twice"] is new.runs.worker
 
 
 def test_10_stopping_closes_the_generator(demo: SimpleNamespace) -> None:
     closed = threading.Event()
-    plain = demo.panel.generator
+    plain = demo.panel.runs.method
 
     def method(values: SimpleNamespace, split: Split) -> Generator[Any, None, Any]:
         try:
@@ -497,14 +499,14 @@ def test_10_stopping_closes_the_generator(demo: SimpleNamespace) -> None:
         finally:
             closed.set()
 
-    demo.panel.generator, demo.panel.epochs.value = method, LONG
+    demo.panel.runs.method, demo.panel.epochs.value = method, LONG
     try:
         demo.panel.run.click()
-        until(lambda: demo.panel.progress.steps > 0)
+        until(lambda: demo.panel.runs.progress.steps > 0)
         demo.panel.stop(wait=10)
         assert closed.is_set()
     finally:
-        demo.panel.generator = plain
+        demo.panel.runs.method = plain
 
 
 @pytest.mark.slow
@@ -528,8 +530,8 @@ def test_10_python_ends_while_a_panel_trains() -> None:
 def test_11_a_click_returns_while_the_run_goes_on(demo: SimpleNamespace) -> None:
     demo.panel.epochs.value = LONG
     demo.panel.run.click()
-    assert demo.panel.worker.thread.is_alive()
-    assert demo.panel.worker.thread.daemon
+    assert demo.panel.runs.worker.thread.is_alive()
+    assert demo.panel.runs.worker.thread.daemon
 
 
 # 13: errors

@@ -13,8 +13,9 @@ from unlearn_lib import check
 from unlearn_lib.classroom import charts
 from unlearn_lib.classroom.charts import View
 from unlearn_lib.classroom.panels.controls import choice, draw_into, switch, table
+from unlearn_lib.classroom.panels.panel import Panel, beside
 from unlearn_lib.classroom.panels.thumbnails import Thumbnails, image_url, top_of
-from unlearn_lib.classroom.panels.unlearn import Panel, UnlearnPanel, beside
+from unlearn_lib.classroom.panels.unlearn import UnlearnPanel
 from unlearn_lib.classroom.words import amount
 from unlearn_lib.data import Examples, check_examples
 from unlearn_lib.metrics.accuracy import logits
@@ -75,11 +76,11 @@ class ComparePanel(Panel):
 
         def parts() -> tuple[dict[str, nn.Module], dict[str, Examples]]:
             split = panel.outcome.split
-            samples = {"forget": split.forget, "retain": split.retain, "test": panel.data.test}
+            samples = {"forget": split.forget, "retain": split.retain, "test": panel.runs.data.test}
             return panel.outcome.models, samples
 
-        made = cls(f"{panel.worker.name} models", *parts(), panel.data.classes)
-        panel.listeners.append(lambda: made.renew(*parts()))
+        made = cls(f"{panel.runs.worker.name} models", *parts(), panel.runs.data.classes)
+        panel.runs.on_outcome.append(lambda: made.renew(*parts()))
         return made
 
     def renew(self, models: Mapping[str, nn.Module], samples: Mapping[str, Examples]) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from torch import nn
 
 from unlearn_lib import check
+from unlearn_lib.classroom.panels import UnlearnPanel
 from unlearn_lib.classroom.panels.controls import number, whole
 from unlearn_lib.classroom.panels.thumbnails import Thumbnails
-from unlearn_lib.classroom.panels.unlearn import UnlearnPanel
 from unlearn_lib.data import Dataset, Split
 from unlearn_lib.methods.relabel import relabel
 from unlearn_lib.methods.retrain import retrain
