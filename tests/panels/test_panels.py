@@ -88,7 +88,7 @@ def test_3_choosing_a_chart_draws_it_without_training(demo: SimpleNamespace) -> 
     for name in panel.charts:
         panel.detail.value = name
         assert "failed" not in panel.caption.value
-    assert "retraining takes so many times as long" in panel.caption.value
+    assert "retraining, as a multiple of unlearning" in panel.caption.value
     assert panel.runs.worker.starts == starts
 
 
@@ -137,7 +137,7 @@ def test_3_where_two_models_never_disagree_nothing_is_shown_and_a_sentence_says_
     models = demo.panel.outcome.models
     side.renew(dict.fromkeys(models, models["original"]), side.samples)
     side.right.value = "retrained"
-    assert side.status.value == "The two agree on all of the 360 samples: there is none to show."
+    assert side.status.value == "The two agree on all of the 360 samples: there is nothing to show."
     side.differ.value = False
     assert {part.layout.display for part in (side.grid, side.answer)} == {None}
     side.renew(models, side.samples)

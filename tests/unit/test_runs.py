@@ -132,7 +132,9 @@ def test_a_run_that_is_stopped_leaves_the_outcome_before() -> None:
     gate.open.set()
     ended(runs)
     assert heard == [State.RUNNING, State.STOPPING, State.STOPPED]
-    assert runs.said == "stopped after 1 step; only the curves show it: all else is of the last finished run"
+    assert (
+        runs.said == "stopped after 1 step; the curves show it, everything else is from the last finished run"
+    )
     assert runs.outcome is before is not runs.progress
 
 

@@ -90,7 +90,7 @@ class Question:
 
 
 class Guess(Question):
-    """A guess made before the run; `compare` sets it beside the outcome."""
+    """A guess made before the run; `compare` shows it beside the outcome."""
 
     def __init__(self, name: str, question: str, choices: Sequence[str]) -> None:
         super().__init__(name, question, choices)
@@ -117,11 +117,11 @@ def predict(name: str, question: str, choices: Sequence[str]) -> Guess:
 
 
 def compare(guess: Guess, outcome: str) -> None:
-    """Set the guess beside what was computed, and record both.
+    """Show the guess beside what was computed, and record both.
 
     Args:
         guess: from `predict`.
-        outcome: the right one of its choices, as the run computed it.
+        outcome: which of its choices the run has shown to be right.
 
     Raises:
         ValueError: `outcome` is none of the choices.
@@ -182,7 +182,7 @@ def exercise(name: str, function: Any, checker: Any) -> str:
 
     Args:
         name: recorded as ``exercise.<name>``.
-        function: what the learner wrote, and what must return something; a stub raises NotImplementedError.
+        function: what the learner wrote. It must return something; a stub raises NotImplementedError.
         checker: called with the function, which it must ask at least once; returns None (or raises nothing)
             when all is right, otherwise a sentence that says what differs. A failed `assert` in it counts as
             such a sentence. `exercises` has one for each exercise of the lessons.
@@ -325,8 +325,8 @@ class Exercise:
 
     Args:
         right: the reference. Answers are compared with it unless `judge` asks something else of them.
-        cases: a few that a message can show, then such that only a general answer gets right; drawn from a
-            stream of random numbers that is the same at every check.
+        cases: first a few that a message can show, then others that only a general answer gets right; they
+            are drawn from the same random numbers at every check.
         judge: ``judge(got, case, right)`` returns None, or a sentence that says what is wrong; `right` is the
             reference's answer. It gets answers as they are.
         mistakes: sentences for typical wrong answers, which are functions like the reference.
@@ -422,7 +422,7 @@ def numbers(value: Any, *, booleans: bool = False) -> np.ndarray:
 
 
 def differs(got: Any, right: Any, case: Case, exact: bool = False) -> str | None:
-    """In which way an answer is not the right one, or None.
+    """How an answer differs from the right one, or None.
 
     Args:
         got: the answer: numbers, arrays or tensors, or lists of them. float32 is precise enough.

@@ -1,6 +1,6 @@
-"""Is everything here that a lesson needs? One line a requirement: [OK] with what was found, or [FAIL].
+"""Is everything here that a lesson needs? One line per requirement: [OK] with what was found, or [FAIL].
 
-Loads torch and the widgets only while it looks for them: a missing package is a line too, with its remedy.
+Loads torch and the widgets only while it looks for them: a missing package gets a line too, with its remedy.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Report:
 
 
 def check(dataset: str = "digits", root: str | Path | None = None) -> Report:
-    """Look at the environment, write one line a requirement on screen, and return them. Never raises.
+    """Look at the environment, print one line per requirement, and return them. Never raises.
 
     Args:
         dataset: whose files must be there: one of `data.names()`, or the path of a folder of images.

@@ -125,7 +125,7 @@ class ComparePanel(Panel):
             return f"{found}{amount(samples, 'sample')}{some}"
         if self.left.value == self.right.value:
             return "A model never disagrees with itself: choose two."
-        return f"The two agree on all of the {amount(samples, 'sample')}: there is none to show."
+        return f"The two agree on all of the {amount(samples, 'sample')}: there is nothing to show."
 
     def view(self) -> View:
         """The chosen sample: its picture, label, and the two models' answers."""

@@ -134,7 +134,7 @@ def switch(description: str, value: bool = False) -> w.Checkbox:
 
 @check.arguments
 def button(description: str, tooltip: str, action: Callable[[], Any], *, main: bool = False) -> w.Button:
-    """A button. It is never disabled: it would drop the keyboard focus; a lock ignores a second click."""
+    """A button. No run disables it, for that would drop the keyboard focus; a lock ignores a second click."""
     made = w.Button(
         description=description,
         tooltip=tooltip,

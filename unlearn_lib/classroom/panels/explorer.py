@@ -23,7 +23,8 @@ class Explorer(Panel):
     Args:
         name: of the panel.
         controls: widgets by name.
-        view: from the values, by attribute, to a `View`. Reads what was computed before; aim below 0.2 s.
+        view: from the values, by attribute, to a `View`. It should only read what is already computed, and
+            take less than 0.2 s.
     """
 
     @check.arguments

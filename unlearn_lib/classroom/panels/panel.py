@@ -29,7 +29,7 @@ class Panel:
 
     Raises:
         ValueError: a control has the name of something else that the panel has.
-        TypeError: something that has no value is no control.
+        TypeError: a control has no value.
     """
 
     @check.arguments

@@ -1,6 +1,6 @@
 """Choosing samples with box, lasso and mouse in a two-dimensional embedding.
 
-Apart from `thumbnails`: to import plotly's `FigureWidget` takes a second.
+A module of its own, because importing plotly's `FigureWidget` takes a second.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = ["EmbeddingPicker"]
 
 
 class Chart(go.FigureWidget):
-    """A live figure that reaches the page whole.
+    """A live figure that reaches the page in one piece.
 
-    plotly sends the traces after the figure: a page that draws in between, on a busy machine, stays empty.
+    plotly sends the traces after the figure, and a busy page that draws in between stays empty.
     """
 
     whole = False
@@ -48,13 +48,13 @@ class Chart(go.FigureWidget):
         self.open()
 
     def open(self) -> None:
-        """Tell the page of the figure, as soon as nothing is missing."""
+        """Tell the page of the figure once nothing is missing."""
         if self.whole:
             super().open()
 
 
 class Fit(anywidget.AnyWidget):
-    """Invisible. Lets the chart beside it follow the width of the page, which its widget does not."""
+    """Invisible. Makes the chart beside it follow the width of the page; plotly's widget alone does not."""
 
     _esm = asset("fit.js")
 
@@ -76,8 +76,8 @@ class EmbeddingPicker(w.VBox):
         colors: of the classes; default those of the roles.
 
     Raises:
-        ValueError: no sample, none to be drawn, a label without a name, or a choice that is not among them.
-        TypeError: a choice that is no ids, such as a mask. The same where `value` is set later.
+        ValueError: there is no sample or none to draw, a label has no name, or a choice is not among them.
+        TypeError: a choice that is not made of ids, such as a mask; the same holds when `value` is set later.
     """
 
     value = traitlets.Tuple()
@@ -201,7 +201,7 @@ class EmbeddingPicker(w.VBox):
                 trace.selectedpoints = self._selected(rows, self.value)
 
     def _selected(self, rows: np.ndarray, ids: Iterable[int]) -> list[int] | None:
-        """Which points of a class are chosen; None, where nothing is, draws all of them alike."""
+        """Which points of a class are chosen; None if no sample is, which draws every point alike."""
         wanted = list(ids)
         chosen = np.isin(self.drawn.ids[rows].numpy(), wanted).nonzero()[0].tolist()
         return chosen if wanted else None
@@ -244,7 +244,7 @@ def parse_ids(text: str, examples: Examples) -> tuple[int, ...]:
     """Ids from "3, 17, 20-24".
 
     Raises:
-        ValueError: something is no number, no range, or no id of `examples`.
+        ValueError: a part is neither a number nor a range, or names no sample of `examples`.
         TypeError: zeros and ones that repeat: a mask, not ids.
     """
     ids: list[int] = []

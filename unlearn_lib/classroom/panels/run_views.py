@@ -49,19 +49,19 @@ def seconds(progress: Progress) -> View:
     view = charts.seconds_chart(in_order(spent))
     if "unlearned" in spent and "retrained" in spent:
         ratio = spent["retrained"] / max(spent["unlearned"], 1e-9)
-        view = view._replace(numbers={"retraining takes so many times as long": f"{ratio:.1f}"})
+        view = view._replace(numbers={"retraining, as a multiple of unlearning": f"{ratio:.1f}"})
     return view
 
 
 @check.arguments
 def scores(progress: Progress) -> dict[str, dict[str, str]]:
-    """Accuracies and seconds by role, as a reader wants them."""
+    """Accuracies and seconds by role, in a reader's units."""
     return {role: _words(row) for role, row in in_order(progress.scores).items()}
 
 
 @check.arguments
 def scoreboard(progress: Progress) -> str:
-    """The scores as a table, and what request they are of; of a run that goes on, its present ones."""
+    """The scores as a table, captioned with their request; while a run goes on, its present scores too."""
     rows, when = scores(progress), "after"
     if progress.result is None:
         when = "while" if progress.steps else "before"

@@ -166,7 +166,7 @@ class Runs:
                 State.STOPPED,
                 f"stopped after {amount(self.progress.steps, 'step')}; "
                 + (
-                    "only the curves show it: all else is of the last finished run"
+                    "the curves show it, everything else is from the last finished run"
                     if self.outcome.result
                     else "no run has finished yet"
                 ),

@@ -1,6 +1,6 @@
 """A slider that moves the picture while it is dragged, with a name and a value that screen readers speak.
 
-It is the browser's own range input, for the handles of ipywidgets' sliders have no name.
+It is the browser's own range input, because the handles of ipywidgets' sliders have no name.
 """
 
 from __future__ import annotations

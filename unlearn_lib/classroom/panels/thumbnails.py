@@ -29,7 +29,7 @@ __all__ = ["Thumbnails", "image_array", "image_url", "top_of"]
 def image_array(x: Tensor, top: float) -> np.ndarray:
     """One sample as an image of bytes, `top` being full intensity; one channel is drawn as dark ink.
 
-    A sample that is no image, such as Location-30's 446 bits, is folded into a square.
+    A sample that is not an image, such as Location-30's 446 bits, is folded into a square.
     """
     check.number("top", top, "(0, inf)")
     values = check.finite("x", x).detach().cpu().double().numpy()
@@ -41,7 +41,7 @@ def image_array(x: Tensor, top: float) -> np.ndarray:
 
 
 def image_url(x: Tensor, top: float) -> str:
-    """One sample as the address of a PNG that is in the address itself."""
+    """One sample as a data URL: a PNG inside its own address."""
     buffer = io.BytesIO()
     Image.fromarray(image_array(x, top)).save(buffer, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -64,8 +64,8 @@ class Thumbnails(anywidget.AnyWidget):
         label: what a screen reader says of a picture.
 
     Raises:
-        ValueError: no sample, a label without a name, or a choice that is not among the samples.
-        TypeError: a choice that is no ids, such as a mask.
+        ValueError: there is no sample, a label has no name, or a choice is not among the samples.
+        TypeError: a choice that is not made of ids, such as a mask.
     """
 
     description = traitlets.Unicode("").tag(sync=True)
