@@ -17,7 +17,7 @@ def cases(names: list[str], classes: list[int], seeds: list[int], **options: Any
     return list(lessons.cases(sources, classes, seeds, options.pop("more", {}), **options))
 
 
-def test_a_lesson_with_a_class_runs_for_every_class_and_seed_the_others_for_every_seed() -> None:
+def test_a_lesson_runs_for_every_seed_and_every_class_it_can_forget() -> None:
     assert [c.name for c in cases(["01"], [0, 1], [0, 2])] == [
         "01_deepobliviate seed=0",
         "01_deepobliviate seed=2",

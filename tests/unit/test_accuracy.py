@@ -1,4 +1,4 @@
-"""Laws of metrics/accuracy.py (evaluation, M1, M3, M23)."""
+"""Laws of metrics/accuracy.py."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def noisy_net() -> nn.Sequential:
     return net
 
 
-def test_m1_accuracy_is_exact_with_a_ragged_last_batch() -> None:
+def test_accuracy_is_exact_with_a_ragged_last_batch() -> None:
     data, net = blobs(n=50), tiny_net()
     slow = accuracy_slow(net, data.x, data.y)
     for batch_size in (1, 7, 49, 50, 1024):
@@ -44,7 +44,7 @@ def test_m1_accuracy_is_exact_with_a_ragged_last_batch() -> None:
     assert 0 < slow < 1
 
 
-def test_m1_a_constant_model_scores_the_class_share() -> None:
+def test_a_constant_model_scores_the_class_share() -> None:
     data = blobs(n=50)  # 17, 17 and 16 samples
     constant = torch.tensor([0.0, 0.0, 1.0]).expand(50, 3)
     assert accuracy(constant, data) == 16 / 50
@@ -52,7 +52,7 @@ def test_m1_a_constant_model_scores_the_class_share() -> None:
     assert confusion(constant, data).tolist() == [[0, 0, 17], [0, 0, 17], [0, 0, 16]]
 
 
-def test_m1_the_mode_of_every_module_is_restored() -> None:
+def test_the_mode_of_every_module_is_restored() -> None:
     net = noisy_net().train()
     net[2].eval()
     before = [m.training for m in net.modules()]
@@ -60,7 +60,7 @@ def test_m1_the_mode_of_every_module_is_restored() -> None:
     assert [m.training for m in net.modules()] == before
 
 
-def test_m3_measuring_changes_no_weight_buffer_gradient_or_random_stream() -> None:
+def test_measuring_changes_no_weight_buffer_gradient_or_random_stream() -> None:
     net, data = noisy_net().train(), blobs()
     net(data.x).sum().backward()
     before, gradients = state(net), [p.grad.clone() for p in net.parameters() if p.grad is not None]
@@ -104,7 +104,7 @@ def test_stored_integers_are_scaled_as_in_training(digits) -> None:
     assert accuracy(net, digits.test) == accuracy(net, digits.test.to("cpu")) > 0.8
 
 
-def test_m23_none_of_51_still_allows_seven_percent() -> None:
+def test_none_of_51_still_allows_seven_percent() -> None:
     low, high = wilson(0, 51)
     assert low == 0
     assert high == pytest.approx(0.0700, abs=5e-5)
@@ -173,7 +173,7 @@ def test_a_tie_goes_to_the_lower_class() -> None:
     ]
 
 
-def test_classes_that_have_both_forgotten_and_retained_samples_make_the_sample_setting() -> None:
+def test_a_class_forgotten_in_part_makes_the_sample_setting() -> None:
     data = blobs(n=12)
     mixed = Split.by_ids(data, [0, 3, 6, 9, 1])  # all of class 0, one of class 1
     assert forgotten_classes(mixed) == ()

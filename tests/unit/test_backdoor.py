@@ -13,7 +13,7 @@ from unlearn_lib.metrics.backdoor import Trigger, backdoor_success, corner_trigg
 from unlearn_lib.train import Recipe, run, train
 
 
-def test_the_corner_trigger_marks_the_four_corners_of_every_channel_and_nothing_else() -> None:
+def test_the_corner_trigger_marks_four_corners_and_nothing_else() -> None:
     x = torch.zeros(3, 2, 5, 4)
     marked = corner_trigger((2, 5, 4), 3.0).stamp(x)
     assert x.eq(0).all(), "the argument is left alone"

@@ -77,7 +77,7 @@ def test_a_complete_chain_is_opened_without_a_step(tmp_path, whole):
     assert steps == []
 
 
-def test_a_run_that_was_abandoned_does_not_bar_the_same_cell_and_can_store_no_more(tmp_path, whole):
+def test_an_abandoned_run_bars_no_cell_and_stores_no_more(tmp_path, whole):
     abandoned = chain_steps(tmp_path / "cell")
     for step in abandoned:
         if step.info["block"] == 5:
@@ -223,9 +223,7 @@ def test_blocks_in_the_manifest_must_hold_every_id_once(tmp_path, whole):
         run(chain_steps(tmp_path / "whole"))
 
 
-def test_a_commit_stopped_before_it_could_return_is_finished_when_it_is_run_again(
-    tmp_path, whole, monkeypatch
-):
+def test_a_commit_stopped_before_it_returned_is_finished_when_run_again(tmp_path, whole, monkeypatch):
     ids = whole.members[4][:2]
     trace = run(deepobliviate(whole, ids, stop_block=6)).trace
 

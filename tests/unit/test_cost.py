@@ -1,4 +1,4 @@
-"""Laws of metrics/cost.py (evaluation, M24)."""
+"""Laws of metrics/cost.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TENSOR = torch.zeros(7, 5, dtype=torch.float64)
 SPLIT = Split.by_class(blobs(), 1)  # 40 to forget, 80 to retain
 
 
-def test_m24_retraining_reads_every_retained_sample_once_an_epoch_and_no_forgotten_one() -> None:
+def test_retraining_reads_each_retained_sample_once_an_epoch() -> None:
     split = counted(SPLIT)
     result, cost = priced(retrain(tiny_net(), split, Recipe(epochs=3, batch_size=32)), split)
     assert (cost.forget_reads, cost.retain_reads, cost.steps) == (0, 3 * 80, 3 * 3)
@@ -36,7 +36,7 @@ def test_m24_retraining_reads_every_retained_sample_once_an_epoch_and_no_forgott
     assert 0 <= result.seconds <= cost.seconds
 
 
-def test_m24_unsir_reads_no_forgotten_sample() -> None:
+def test_unsir_reads_no_forgotten_sample() -> None:
     split = counted(SPLIT)
     everything = split.forget + split.retain
     kept = retain_subset(everything, [1], 10)
@@ -46,7 +46,7 @@ def test_m24_unsir_reads_no_forgotten_sample() -> None:
     assert cost.retain_reads == 2 * 20, "20 images in impair, the same 20 in repair"
 
 
-def test_m24_pgu_reads_no_retained_sample_after_the_request() -> None:
+def test_pgu_reads_no_retained_sample_after_the_request() -> None:
     from unlearn_lib.methods.pgu import forgotten, pgu
     from unlearn_lib.methods.pgu.moments import moments
     from unlearn_lib.methods.pgu.projection import spectra
@@ -60,7 +60,7 @@ def test_m24_pgu_reads_no_retained_sample_after_the_request() -> None:
     assert cost.forget_reads > 0
 
 
-def test_m24_reads_are_counted_through_every_cut_sum_and_move() -> None:
+def test_reads_are_counted_through_every_cut_sum_and_move() -> None:
     split = counted(SPLIT)
     both = split.forget + split.retain
     plain_first = SPLIT.forget.where(SPLIT.forget.ids < 0) + split.retain
@@ -72,7 +72,7 @@ def test_m24_reads_are_counted_through_every_cut_sum_and_move() -> None:
     assert split.forget.reads == {int(both.ids[0]): 2, int(both.ids[5]): 1, 2: 1}
 
 
-def test_m24_what_was_read_before_the_request_is_not_on_its_bill() -> None:
+def test_what_was_read_before_the_request_is_not_on_its_bill() -> None:
     split = counted(SPLIT)
     split.retain.batch(slice(None))
     net = tiny_net()
@@ -108,7 +108,7 @@ def test_the_seconds_are_those_between_the_first_step_and_the_last(clock: Clock)
     assert priced(steps, split, watch=[tick])[1].seconds == 9 * 0.5
 
 
-def test_m24_reads_of_neither_side_are_counted_apart() -> None:
+def test_reads_of_neither_side_are_counted_apart() -> None:
     split = counted(SPLIT)
     reads = split.forget.reads
     others = Counted.by(reads, Examples.of(TENSOR, torch.zeros(7)).select([5, 6]))

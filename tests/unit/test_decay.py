@@ -1,4 +1,4 @@
-"""The decay law and the stop rule: laws D3, D4, D10, D11, D12 and D19 of DeepObliviate's specification."""
+"""The decay law, and the rule that stops DeepObliviate."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ def noisy_law(seed: int = 0) -> list[float]:
     return (8 * np.arange(1, 61) ** -1.3 + 0.7 + noise).tolist()
 
 
-def test_d3_infinite_epsilon_stops_at_the_first_allowed_value():
+def test_infinite_epsilon_stops_at_the_first_allowed_value():
     assert TrendRule(math.inf).first_stop(LAW) == 8
     assert TrendRule(math.inf, n_min=5).first_stop(LAW) == 5
     assert TrendRule(math.inf, "dfa").first_stop(LAW) == 15
     assert TrendRule(math.inf, "fixed").first_stop(LAW) == 6
 
 
-def test_d3_zero_epsilon_never_stops_by_trend():
+def test_zero_epsilon_never_stops_by_trend():
     assert TrendRule(0).first_stop(LAW) is None
 
 
 @pytest.mark.parametrize("estimator", ["fit", "dfa", "fixed"])
-def test_d4_the_stop_never_comes_later_for_a_larger_epsilon(estimator):
+def test_the_stop_never_comes_later_for_a_larger_epsilon(estimator):
     residuals = noisy_law()
     stops = [TrendRule(e, estimator).first_stop(residuals) or 99 for e in np.geomspace(1e-5, 1, 40)]
     assert stops == sorted(stops, reverse=True)
     assert len(set(stops)) > 3
 
 
-def test_d10_fit_recovers_the_law_from_noise_free_values():
+def test_fit_recovers_the_law_from_noise_free_values():
     trend = fit_trend(LAW)
     assert trend is not None
     assert (trend.a, trend.h, trend.b) == pytest.approx((3, 1.2, 0.5), abs=1e-3)
     assert trend.slope == pytest.approx(-3 * 1.2 * 30**-2.2, rel=1e-3)
 
 
-def test_d10_with_h_given_the_fit_is_linear_and_exact():
+def test_with_h_given_the_fit_is_linear_and_exact():
     trend = fit_trend(LAW, "fixed", h=1.2)
     assert trend is not None
     assert (trend.a, trend.b) == pytest.approx((3, 0.5), abs=1e-8)
@@ -52,7 +52,7 @@ def test_d10_with_h_given_the_fit_is_linear_and_exact():
     assert trend.slope == pytest.approx((trend(30 + step) - trend(30 - step)) / (2 * step), rel=1e-6)
 
 
-def test_d11_dfa_gives_one_half_for_noise_and_three_halves_for_its_sum():
+def test_dfa_gives_one_half_for_noise_and_three_halves_for_its_sum():
     noise = np.random.default_rng(0).normal(size=1000)
     assert dfa(noise) == pytest.approx(0.5, abs=0.1)
     assert dfa(noise.cumsum()) == pytest.approx(1.5, abs=0.15)
@@ -70,7 +70,7 @@ def test_dfa_of_six_values_uses_two_window_sizes_and_of_five_fails():
 
 
 @pytest.mark.parametrize("factor", [8, 10])
-def test_d12_the_normalized_rule_does_not_depend_on_the_unit(factor):
+def test_the_normalized_rule_does_not_depend_on_the_unit(factor):
     residuals = noisy_law()
     larger = [factor * value for value in residuals]
     rule, raw = TrendRule(0.003), TrendRule(0.03, normalize=False)
@@ -84,11 +84,11 @@ def test_d12_the_normalized_rule_does_not_depend_on_the_unit(factor):
     [[0.0] * 20, list(range(20)), [math.nan] * 20, [1.0] * 20, [], [0.0, *LAW]],
     ids=["zero", "increasing", "NaN", "constant", "empty", "first value zero"],
 )
-def test_d19_degenerate_windows_never_converge(window, estimator):
+def test_degenerate_windows_never_converge(window, estimator):
     assert TrendRule(math.inf, estimator).converged(window) is False
 
 
-def test_d19_fewer_values_than_n_min_never_converge():
+def test_fewer_values_than_n_min_never_converge():
     assert TrendRule(math.inf).converged(LAW[:7]) is False
 
 
@@ -175,7 +175,7 @@ def test_the_exponent_is_searched_between_a_twentieth_and_five(h, found):
     assert fit_trend((2 * X ** -float(h) + 1).tolist()).h == pytest.approx(found, rel=1e-3)
 
 
-def test_dfa_windows_are_few_for_a_short_series_and_grow_to_a_tenth_of_a_long_one():
+def test_dfa_windows_are_few_for_a_short_series_and_a_tenth_of_a_long_one():
     assert dfa_points(np.sin(np.arange(6)))[0].tolist() == [4, 5]
     for n in (20, 70):
         assert dfa_points(np.sin(np.arange(n)))[0].tolist() == [4, 5, 6, 7, 8, 9]

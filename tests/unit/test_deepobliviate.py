@@ -1,4 +1,4 @@
-"""Laws D1 to D22 of DeepObliviate's specification (D3, D4, D10-D12, D19 are in test_decay.py)."""
+"""Laws of DeepObliviate; those of its stop rule are in test_decay.py."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ def scratch(chain, start, ids):
 
 
 @pytest.mark.parametrize(("restart", "stop"), [(1, B), (4, 9), (B, B)])
-def test_d1_with_nothing_deleted_every_residual_is_zero_and_the_result_is_the_final_model(
-    chain, restart, stop
-):
+def test_with_nothing_deleted_the_result_is_the_final_model(chain, restart, stop):
     done = run(deepobliviate(chain, [], restart=restart, stop_block=stop))
     assert done.trace.blocks_retrained == stop - restart + 1
     assert set(done.trace.residual) == {0.0}
@@ -67,37 +65,37 @@ def test_d1_with_nothing_deleted_every_residual_is_zero_and_the_result_is_the_fi
     assert same(state(done.model), chain.state(B))
 
 
-def test_d1_with_nothing_deleted_and_no_forced_end_it_stops_as_identical(chain):
+def test_with_nothing_deleted_and_no_forced_end_it_stops_as_identical(chain):
     done = run(deepobliviate(chain, [], TrendRule(0), restart=4))
     assert (done.trace.T, done.trace.reason) == (4, "identical")
     assert same(state(done.model), chain.state(B))
 
 
-def test_d2_zero_epsilon_retrains_to_the_end_and_equals_independent_retraining(chain):
+def test_zero_epsilon_retrains_to_the_end_and_equals_independent_retraining(chain):
     ids = ids_in(chain, 5)
     done = run(deepobliviate(chain, ids, TrendRule(0)))
     assert (done.trace.T, done.trace.reason, done.trace.exact) == (B, "end of chain", True)
     assert same(state(done.model), state(scratch(chain, 5, ids)))
 
 
-def test_d3_infinite_epsilon_stops_at_d_max_plus_n_min_minus_one(chain):
+def test_infinite_epsilon_stops_at_d_max_plus_n_min_minus_one(chain):
     done = run(deepobliviate(chain, ids_in(chain, 2, 4), TrendRule(math.inf, "fixed", n_min=3)))
     assert (done.trace.T, done.trace.reason, done.trace.exact) == (4 + 3 - 1, "trend", False)
 
 
-def test_d5_the_last_block_alone_is_retrained_exactly(chain):
+def test_the_last_block_alone_is_retrained_exactly(chain):
     done = run(deepobliviate(chain, ids_in(chain, B)))
     assert (done.trace.blocks_retrained, done.trace.exact) == (1, True)
 
 
-def test_d5_the_first_block_starts_from_the_stored_initial_model(chain):
+def test_the_first_block_starts_from_the_stored_initial_model(chain):
     ids = ids_in(chain, 1)
     done = run(deepobliviate(chain, ids, TrendRule(0)))
     assert same(chain.state(0), state(tiny_net()))
     assert same(state(done.model), state(scratch(chain, 1, ids)))
 
 
-def test_d6_earlier_files_keep_their_hash_and_no_deleted_id_is_read(chain, monkeypatch):
+def test_earlier_files_keep_their_hash_and_no_deleted_id_is_read(chain, monkeypatch):
     ids, before = ids_in(chain, 5, 7), hashes(chain)
     loaded, read = [], set()
     monkeypatch.setattr(type(chain), "state", spy(type(chain).state, loaded))
@@ -120,7 +118,7 @@ def spy(method, calls):
     return wrapped
 
 
-def test_d7_the_stitched_model_is_the_retrained_one_plus_the_increments_of_the_tail(chain):
+def test_the_stitched_model_is_the_retrained_one_plus_the_tails_increments(chain):
     done = run(deepobliviate(chain, ids_in(chain, 3), stop_block=6))
     P = [chain.params(k) for k in range(B + 1)]
     retrained, result = done.trace.retrained[-1], snapshot(done.model)
@@ -132,7 +130,7 @@ def test_d7_the_stitched_model_is_the_retrained_one_plus_the_increments_of_the_t
         )
 
 
-def test_d8_the_gap_is_at_most_the_sum_of_the_residuals(chain):
+def test_the_gap_is_at_most_the_sum_of_the_residuals(chain):
     trace = run(deepobliviate(chain, ids_in(chain, 3), TrendRule(0))).trace
     total = 0.0
     for residual, gap in zip(trace.residual, trace.gap, strict=True):
@@ -140,7 +138,7 @@ def test_d8_the_gap_is_at_most_the_sum_of_the_residuals(chain):
         assert gap <= total + 1e-9
 
 
-def test_d9_as_many_blocks_are_trained_as_reported(chain):
+def test_as_many_blocks_are_trained_as_reported(chain):
     seen = set()
     done = run(
         deepobliviate(chain, ids_in(chain, 3), stop_block=7),
@@ -151,7 +149,7 @@ def test_d9_as_many_blocks_are_trained_as_reported(chain):
     assert done.trace.speedup == B / 5
 
 
-def test_d13_the_order_of_ids_is_irrelevant_and_no_test_happens_before_d_max(chain, monkeypatch):
+def test_the_order_of_ids_is_irrelevant_and_no_test_happens_before_d_max(chain, monkeypatch):
     ids, tested = ids_in(chain, 2, 6).tolist(), []
     monkeypatch.setattr(
         TrendRule, "converged", lambda self, window: bool(tested.append(len(window))) or len(window) == 3
@@ -162,7 +160,7 @@ def test_d13_the_order_of_ids_is_irrelevant_and_no_test_happens_before_d_max(cha
     assert same(state(one.model), state(two.model))
 
 
-def test_d14_with_exact_replacement_the_order_of_requests_is_irrelevant(tmp_path):
+def test_with_exact_replacement_the_order_of_requests_is_irrelevant(tmp_path):
     x, y = [3], [51]
     results = []
     for number, requests in enumerate([(x, y), (y, x), (x + y,)]):
@@ -173,7 +171,7 @@ def test_d14_with_exact_replacement_the_order_of_requests_is_irrelevant(tmp_path
     assert all(same(a, b) and same(a, c) for a, b, c in zip(*results, strict=True))
 
 
-def test_d15_nothing_that_saw_the_data_stays_and_a_repeated_request_changes_nothing(chain):
+def test_nothing_that_saw_the_data_stays(chain):
     ids, old = ids_in(chain, 4), [chain.state(k) for k in range(B + 1)]
     new = chain.commit(run(deepobliviate(chain, ids, stop_block=6)).trace)
     assert not any(same(old[k], new.state(k)) for k in range(4, B + 1))
@@ -192,7 +190,7 @@ def test_d15_nothing_that_saw_the_data_stays_and_a_repeated_request_changes_noth
 
 
 @pytest.mark.slow
-def test_d16_the_residual_decays_the_reshuffled_one_does_not_and_accuracy_agrees(digits, tmp_path):
+def test_the_residual_decays_and_the_reshuffled_one_does_not(digits, tmp_path):
     decayed, flat, close = [], [], []
     for seed in range(6):
         recipe = Recipe(epochs=3, batch_size=16, seed=seed)
@@ -217,7 +215,7 @@ def score(model, examples) -> float:
 
 
 @pytest.mark.filterwarnings("ignore:.*lack a class")
-def test_d17_the_backdoor_is_in_the_final_model_and_gone_after_unlearning(digits, tmp_path):
+def test_the_backdoor_is_in_the_final_model_and_gone_after_unlearning(digits, tmp_path):
     recipe = Recipe(epochs=3, batch_size=16)
     poisoned = cut_into_blocks(digits.train, 40, recipe.seed)[36][:25]
     x, y = digits.train.x.clone(), digits.train.y.clone()
@@ -240,7 +238,7 @@ def stamp(x):
     return x
 
 
-def test_d18_buffers_come_from_the_retrained_model_and_are_never_stitched(digits, tmp_path):
+def test_buffers_come_from_the_retrained_model_and_are_never_stitched(digits, tmp_path):
     net = models.build("small_cnn_bn", digits.shape, 10)
     recipe = Recipe(epochs=1, batch_size=16, lr=0.01)
     chain = make_chain(tmp_path, data=digits.train.head(160), net=net, blocks=5, recipe=recipe)
@@ -255,7 +253,7 @@ def test_d18_buffers_come_from_the_retrained_model_and_are_never_stitched(digits
     assert all(torch.equal(new.state(5)[name], last[name]) for name in buffers)
 
 
-def test_d20_the_chain_is_untouched_until_the_request_is_committed(chain):
+def test_the_chain_is_untouched_until_the_request_is_committed(chain):
     ids, before = ids_in(chain, 4), hashes(chain)
     members, manifest = [block.clone() for block in chain.members], chain.folder.manifest()
     one, two = (run(deepobliviate(chain, ids, stop_block=6)) for _ in range(2))
@@ -266,7 +264,7 @@ def test_d20_the_chain_is_untouched_until_the_request_is_committed(chain):
     assert same(state(one.model), state(two.model))
 
 
-def test_d21_the_keyed_order_survives_deletion():
+def test_the_keyed_order_survives_deletion():
     ids = torch.arange(50) * 7
     order = ids[keyed_order(ids, 0, 3, 1)]
     kept = ids[ids % 3 != 0]
@@ -278,7 +276,7 @@ def test_d21_the_keyed_order_survives_deletion():
     assert not torch.equal(order, ids[keyed_order(ids, 1, 3, 1)])  # another seed
 
 
-def test_d22_stitched_from_follows_two_requests_and_retraining_clears_it(chain):
+def test_stitched_from_follows_two_requests_and_retraining_clears_it(chain):
     assert chain.stitched_from is None
     chain = chain.commit(run(deepobliviate(chain, ids_in(chain, 4), stop_block=6)).trace)
     assert chain.stitched_from == 7

@@ -1,4 +1,4 @@
-"""Laws of metrics/divergence.py (evaluation, M4 to M10)."""
+"""Laws of metrics/divergence.py."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ def random_outputs(seed: int, n: int = 40, k: int = 5) -> Tensor:
     return probabilities(3 * torch.randn(n, k, generator=stream))
 
 
-def test_m4_activation_distance_of_the_known_pair_is_7483() -> None:
+def test_activation_distance_of_the_known_pair_is_7483() -> None:
     assert activation_distance(P, Q) == pytest.approx(0.7483, abs=5e-5)
 
 
-def test_m4_activation_distance_is_symmetric_zero_for_equal_outputs_and_at_most_root_two() -> None:
+def test_activation_distance_is_symmetric_and_at_most_root_two() -> None:
     a, b = random_outputs(0), random_outputs(1)
     assert activation_distance(a, b) == activation_distance(b, a) > 0
     assert activation_distance(a, a) == 0
     assert activation_distance(ONE_HOT, ONE_HOT.roll(1, 0)) == pytest.approx(math.sqrt(2))
 
 
-def test_m5_js_of_the_known_pairs() -> None:
+def test_js_of_the_known_pairs() -> None:
     assert js(P, Q) == pytest.approx(0.2050, abs=5e-5)
     assert js(rows([0.9, 0.1]), rows([0.1, 0.9])) == pytest.approx(0.3681, abs=5e-5)
 
 
-def test_m5_js_is_symmetric_finite_with_zeros_and_ln_2_for_disjoint_one_hots() -> None:
+def test_js_is_symmetric_finite_with_zeros_and_ln_2_for_disjoint_one_hots() -> None:
     a, b = random_outputs(0), random_outputs(1)
     assert js(a, b) == pytest.approx(js(b, a), rel=1e-14)
     assert js(a, a) == 0
@@ -72,7 +72,7 @@ def test_m5_js_is_symmetric_finite_with_zeros_and_ln_2_for_disjoint_one_hots() -
 
 @settings(max_examples=50)
 @given(st.integers(2, 6), st.integers(0, 10_000))
-def test_m5_js_equals_the_loop_oracle(k: int, seed: int) -> None:
+def test_js_equals_the_loop_oracle(k: int, seed: int) -> None:
     a, b = random_outputs(seed, 4, k), random_outputs(seed + 1, 4, k)
     a[0], b[1] = 0.0, 0.0
     a[0, 0] = b[1, 1] = 1.0  # with zeros
@@ -81,7 +81,7 @@ def test_m5_js_equals_the_loop_oracle(k: int, seed: int) -> None:
     assert js(a, b) == pytest.approx(sum(slow) / 4, abs=1e-13)
 
 
-def test_m6_the_circulated_js_is_the_reversed_divergence_over_k_and_never_the_default() -> None:
+def test_the_circulated_js_is_the_reversed_one_over_k_and_no_default() -> None:
     pairs = [(P, Q, 0.0839), (rows([0.9, 0.1]), rows([0.1, 0.9]), 0.2554)]
     for p, q, value in pairs:
         assert js(p, q, legacy=True) == pytest.approx(value, abs=5e-5)
@@ -89,7 +89,7 @@ def test_m6_the_circulated_js_is_the_reversed_divergence_over_k_and_never_the_de
         assert js(p, q) != js(p, q, legacy=True)
 
 
-def test_m6_the_circulated_js_is_what_the_published_call_computes() -> None:
+def test_the_circulated_js_is_what_the_published_call_computes() -> None:
     # F.kl_div(log p, m): PyTorch takes the *second* argument as the reference distribution: KL(m||p)
     a, b = random_outputs(0, 200, 10), random_outputs(1, 200, 10)
     m = (a + b) / 2
@@ -98,12 +98,12 @@ def test_m6_the_circulated_js_is_what_the_published_call_computes() -> None:
     assert js(a, b, legacy=True) == pytest.approx(float(published))
 
 
-def test_m7_zrf_is_one_for_the_teacher_itself_and_474_for_one_hot_against_uniform() -> None:
+def test_zrf_is_one_for_the_teacher_and_known_for_one_hot_and_uniform() -> None:
     assert zrf(UNIFORM, [UNIFORM]) == 1
     assert zrf(ONE_HOT, [UNIFORM.expand(10, 10)]) == pytest.approx(0.4744, abs=5e-5)
 
 
-def test_m7_zrf_is_bounded_and_the_mean_over_teachers() -> None:
+def test_zrf_is_bounded_and_the_mean_over_teachers() -> None:
     outputs, teachers = random_outputs(0), [random_outputs(s) for s in (1, 2, 3)]
     each = [zrf(outputs, [teacher]) for teacher in teachers]
     assert all(1 - math.log(2) <= value <= 1 for value in each)
@@ -111,14 +111,14 @@ def test_m7_zrf_is_bounded_and_the_mean_over_teachers() -> None:
     assert zrf(ONE_HOT, [ONE_HOT.roll(1, 0)]) == pytest.approx(1 - math.log(2))
 
 
-def test_m7_a_flat_output_wins_zrf_against_flat_teachers() -> None:
+def test_a_flat_output_wins_zrf_against_flat_teachers() -> None:
     logits = 3 * torch.randn(40, 10, generator=torch.Generator().manual_seed(0))
     teachers = [probabilities(logits.roll(1, 0), temperature=20.0)]
     scores = [zrf(probabilities(logits, t), teachers) for t in (1.0, 4.0, 16.0)]
     assert scores == sorted(scores)
 
 
-def test_m7_an_untrained_twin_has_fresh_weights_and_leaves_model_and_stream_alone() -> None:
+def test_an_untrained_twin_has_fresh_weights_and_leaves_the_rest_alone() -> None:
     net = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)).double()
     run(train(net, blobs(), Recipe(epochs=2)))
     before, stream = snapshot(net), torch.get_rng_state()
@@ -220,7 +220,7 @@ def test_an_untrained_twin_of_a_known_net_keeps_no_trained_entry(name) -> None:
     assert not any((value == 7).any() for value in (*twin.parameters(), *twin.buffers()))
 
 
-def test_m8_agreement_is_one_and_tv_zero_for_equal_outputs() -> None:
+def test_agreement_is_one_and_tv_zero_for_equal_outputs() -> None:
     a, b = random_outputs(0), random_outputs(1)
     assert agreement(a, a) == 1
     assert predicted_class_tv(a, a) == 0
@@ -228,7 +228,7 @@ def test_m8_agreement_is_one_and_tv_zero_for_equal_outputs() -> None:
     assert agreement(a.log(), b.log()) == agreement(a, b), "logits do as well"
 
 
-def test_m8_histogram_tv_of_the_known_pair_is_6() -> None:
+def test_histogram_tv_of_the_known_pair_is_6() -> None:
     # predicted classes in the shares (.7, .2, .1) and (.1, .6, .3)
     u, s = (
         nn.functional.one_hot(torch.tensor(y)).double()
@@ -237,18 +237,18 @@ def test_m8_histogram_tv_of_the_known_pair_is_6() -> None:
     assert predicted_class_tv(u, s) == pytest.approx(0.6)
 
 
-def test_m8_tv_sees_only_marginals() -> None:
+def test_tv_sees_only_marginals() -> None:
     assert predicted_class_tv(ONE_HOT, ONE_HOT.roll(1, 0)) == 0
     assert agreement(ONE_HOT, ONE_HOT.roll(1, 0)) == 0
 
 
-def test_m9_log_entropy_of_a_uniform_output_is_8340_and_of_a_one_hot_is_finite() -> None:
+def test_log_entropy_of_a_uniform_output_is_8340_and_of_a_one_hot_is_finite() -> None:
     assert log_entropy(UNIFORM).item() == pytest.approx(0.8340, abs=5e-5)
     assert log_entropy(ONE_HOT).tolist() == pytest.approx([math.log(1e-12)] * 10)
     assert entropy(ONE_HOT).tolist() == [0] * 10
 
 
-def test_m9_w1_equals_the_sorted_sample_oracle_and_is_zero_for_permuted_samples() -> None:
+def test_equals_the_sorted_sample_oracle_and_is_zero_for_permuted_samples() -> None:
     a, b = random_outputs(0), random_outputs(1)
     slow = sorted_w1(log_entropy(a).tolist(), log_entropy(b).tolist())
     assert log_entropy_w1(a, b) == pytest.approx(slow) == log_entropy_w1(b, a)
@@ -256,7 +256,7 @@ def test_m9_w1_equals_the_sorted_sample_oracle_and_is_zero_for_permuted_samples(
     assert log_entropy_w1(a, a[torch.randperm(40, generator=torch.Generator().manual_seed(0))]) == 0
 
 
-def test_m10_weight_distance_is_zero_for_a_copy_and_grows_linearly() -> None:
+def test_weight_distance_is_zero_for_a_copy_and_grows_linearly() -> None:
     net, moved, far = tiny_net(), tiny_net(), tiny_net()
     delta = scale(snapshot(tiny_net(seed=1)), 0.01)
     assign(moved, add(snapshot(net), delta))
@@ -269,7 +269,7 @@ def test_m10_weight_distance_is_zero_for_a_copy_and_grows_linearly() -> None:
         assert value == pytest.approx(3 * near.layers[layer])
 
 
-def test_m10_weight_distance_is_the_formula_and_counts_no_buffer() -> None:
+def test_weight_distance_is_the_formula_and_counts_no_buffer() -> None:
     net = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4)).double()
     other = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4)).double()
     other.load_state_dict(net.state_dict())
@@ -283,7 +283,7 @@ def test_m10_weight_distance_is_the_formula_and_counts_no_buffer() -> None:
     assert weight_distance(other, net).total == pytest.approx(moved / size)
 
 
-def test_m10_two_retrained_seeds_are_apart() -> None:
+def test_two_retrained_seeds_are_apart() -> None:
     assert weight_distance(tiny_net(seed=0), tiny_net(seed=1)).total > 0.5
 
 
@@ -302,24 +302,24 @@ def test_errors_name_the_thing_the_rule_and_the_value() -> None:
         weight_distance(tiny_net(), tiny_net(features=4))
 
 
-def test_m5_rounding_never_leaves_the_interval_of_js() -> None:
+def test_rounding_never_leaves_the_interval_of_js() -> None:
     a = random_outputs(0, 300, 10)
     assert js_each(a, a * (1 + 1e-16)).min() >= 0
     assert js_each(ONE_HOT, ONE_HOT.roll(1, 0)).max() <= math.log(2)
 
 
-def test_m8_of_unequal_numbers_of_samples_the_shares_are_compared() -> None:
+def test_of_unequal_numbers_of_samples_the_shares_are_compared() -> None:
     p, q = ONE_HOT[:, :4][[0, 1, 1, 2]], ONE_HOT[:, :4][[1, 1]]
     assert predicted_class_tv(p, q) == pytest.approx((1 / 4 + 1 / 2 + 1 / 4) / 2)
 
 
-def test_m9_an_entropy_counts_as_one_in_a_million_million_at_least() -> None:
+def test_an_entropy_counts_as_one_in_a_million_million_at_least() -> None:
     almost = rows([1 - 1e-15, 1e-15])
     assert log_entropy(almost).item() == pytest.approx(math.log(1e-12))
     assert log_entropy(rows([0.5, 0.5])).item() == pytest.approx(math.log(math.log(2)))
 
 
-def test_m10_a_layer_that_was_zero_is_infinitely_far_once_it_moves() -> None:
+def test_a_layer_that_was_zero_is_infinitely_far_once_it_moves() -> None:
     still, moved = nn.Linear(2, 2).double(), nn.Linear(2, 2).double()
     with torch.no_grad():
         for p in (*still.parameters(), *moved.parameters()):
@@ -329,7 +329,7 @@ def test_m10_a_layer_that_was_zero_is_infinitely_far_once_it_moves() -> None:
     assert weight_distance(moved, still).total == math.inf
 
 
-def test_m10_a_parameter_of_the_net_itself_is_a_layer_of_its_own_name() -> None:
+def test_a_parameter_of_the_net_itself_is_a_layer_of_its_own_name() -> None:
     class Scaled(nn.Module):
         def __init__(self, factor: float) -> None:
             super().__init__()

@@ -46,7 +46,7 @@ def test_one_step_of_ascent_is_plain_gradient_ascent_on_the_loss(trained: nn.Mod
         assert torch.allclose(after[name], p + RECIPE.lr * p.grad, atol=1e-12)
 
 
-def test_ascent_raises_the_loss_on_the_forget_set_and_fine_tuning_keeps_the_retain_set(
+def test_ascent_raises_the_forget_loss_and_fine_tuning_keeps_the_rest(
     trained: nn.Module,
 ) -> None:
     ascended = run(gradient_ascent(trained, SPLIT.forget, RECIPE.but(epochs=1))).model

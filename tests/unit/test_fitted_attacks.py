@@ -1,4 +1,4 @@
-"""Laws of metrics/fitted_attacks.py (evaluation, M15, M16)."""
+"""Laws of metrics/fitted_attacks.py."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def judged(n: int, seed: int, sure: float = 2.0) -> Judged:
     return Judged(p, torch.randint(5, (n,), generator=stream))
 
 
-def test_m15_modified_entropy_of_the_known_rows() -> None:
+def test_modified_entropy_of_the_known_rows() -> None:
     assert modified_entropy(ROWS, LABELS).tolist() == pytest.approx([0.1622, 2.1409], abs=5e-5)
 
 
-def test_m15_the_circulated_version_gives_both_rows_the_same() -> None:
+def test_the_circulated_version_gives_both_rows_the_same() -> None:
     assert modified_entropy(ROWS, LABELS, legacy=True).tolist() == pytest.approx([1.6248, 1.6248], abs=6e-5)
 
 
-def test_m15_finite_where_the_true_class_has_probability_zero_or_one() -> None:
+def test_finite_where_the_true_class_has_probability_zero_or_one() -> None:
     p = torch.eye(3, dtype=torch.float64)
     right, wrong = modified_entropy(p, torch.arange(3)), modified_entropy(p, torch.arange(3).roll(1))
     assert right.tolist() == [0, 0, 0]
@@ -37,7 +37,7 @@ def test_m15_finite_where_the_true_class_has_probability_zero_or_one() -> None:
     assert wrong.min() > 50
 
 
-def test_m15_a_row_does_not_depend_on_the_rest_of_its_batch() -> None:
+def test_a_row_does_not_depend_on_the_rest_of_its_batch() -> None:
     part = judged(20, 0)
     alone = torch.cat([modified_entropy(part.p[i : i + 1], part.y[i : i + 1]) for i in range(20)])
     assert torch.equal(modified_entropy(part.p, part.y), alone)
@@ -49,13 +49,13 @@ def test_m15_a_row_does_not_depend_on_the_rest_of_its_batch() -> None:
 
 @settings(max_examples=40)
 @given(st.integers(0, 10_000))
-def test_m15_modified_entropy_equals_the_loop_oracle(seed: int) -> None:
+def test_modified_entropy_equals_the_loop_oracle(seed: int) -> None:
     part = judged(6, seed)
     slow = [modified_entropy_slow(p.tolist(), int(y)) for p, y in zip(part.p, part.y, strict=True)]
     assert modified_entropy(part.p, part.y).tolist() == pytest.approx(slow, rel=1e-9)
 
 
-def test_m16_about_half_is_flagged_when_all_share_one_distribution() -> None:
+def test_about_half_is_flagged_when_all_share_one_distribution() -> None:
     # one attack's threshold is where it happens to be, so the mean over 12 independent draws is tested
     entropies, efficacies = [], []
     for seed in range(12):
@@ -67,7 +67,7 @@ def test_m16_about_half_is_flagged_when_all_share_one_distribution() -> None:
     assert means.tolist() == pytest.approx([0.5] * 4, abs=0.15)
 
 
-def test_m16_a_forget_set_like_training_data_is_called_member_and_one_like_test_data_is_not() -> None:
+def test_what_looks_like_training_data_is_called_a_member() -> None:
     retain, test = judged(300, 0, sure=20.0), judged(200, 1, sure=1.0)
     assert entropy_mia(retain, test, judged(100, 2, sure=20.0)).called_member > 0.8
     assert entropy_mia(retain, test, judged(100, 3, sure=1.0)).called_member < 0.2
@@ -75,13 +75,13 @@ def test_m16_a_forget_set_like_training_data_is_called_member_and_one_like_test_
     assert found["entropy"].called_member > 0.8
 
 
-def test_m16_the_two_directions_are_complementary_by_name() -> None:
+def test_the_two_directions_are_complementary_by_name() -> None:
     parts = judged(80, 0), judged(60, 1), judged(40, 2)
     for verdict in (entropy_mia(*parts), *efficacy_mia(*parts).values()):
         assert verdict.called_member + verdict.called_non_member == 1
 
 
-def test_m16_constant_scores_do_not_crash() -> None:
+def test_constant_scores_do_not_crash() -> None:
     flat = [
         Judged(torch.full((n, 5), 0.2, dtype=torch.float64), torch.zeros(n, dtype=torch.long))
         for n in (30, 20, 10)
@@ -103,7 +103,7 @@ def test_groups_are_of_one_size_however_many_retained_samples_there_are() -> Non
     assert efficacy_mia(many, test, forget, limit=10) != efficacy_mia(many, test, forget)
 
 
-def test_the_support_vector_machine_is_the_published_one_on_at_most_1000_samples_a_side(
+def test_the_support_vector_machine_is_the_published_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = []

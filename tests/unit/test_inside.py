@@ -1,4 +1,4 @@
-"""Laws of metrics/inside.py and baselines.py (evaluation, M20, M21, M22, M26)."""
+"""Laws of metrics/inside.py and baselines.py."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def normed(small) -> nn.Module:
     return trained(small[0].forget + small[0].retain, batch_norm=True)
 
 
-def test_m20_parameters_are_bit_identical_and_only_batch_norm_buffers_change(small, normed) -> None:
+def test_parameters_are_bit_identical_and_only_batch_norm_buffers_change(small, normed) -> None:
     before = state(normed)
     twin = recalibrated(normed, small[0].retain)
     assert all(torch.equal(value, before[name]) for name, value in state(normed).items())
@@ -75,7 +75,7 @@ def test_m20_parameters_are_bit_identical_and_only_batch_norm_buffers_change(sma
     assert not any(m.training for m in twin.modules())
 
 
-def test_m20_the_new_statistics_are_those_of_the_retained_data(small, normed) -> None:
+def test_the_new_statistics_are_those_of_the_retained_data(small, normed) -> None:
     twin, retain = recalibrated(normed, small[0].retain), small[0].retain
     with torch.no_grad():
         inputs = twin[:2](retain.to("cpu").x)
@@ -83,7 +83,7 @@ def test_m20_the_new_statistics_are_those_of_the_retained_data(small, normed) ->
     torch.testing.assert_close(twin[2].running_var, inputs.var(0))
 
 
-def test_m20_one_full_batch_does_not_depend_on_the_order_of_samples(small, normed) -> None:
+def test_one_full_batch_does_not_depend_on_the_order_of_samples(small, normed) -> None:
     retain = small[0].retain
     rows = torch.randperm(len(retain), generator=torch.Generator().manual_seed(0))
     shuffled = replace(retain, x=retain.x[rows], y=retain.y[rows], ids=retain.ids[rows])
@@ -92,7 +92,7 @@ def test_m20_one_full_batch_does_not_depend_on_the_order_of_samples(small, norme
         torch.testing.assert_close(value, b[name], rtol=1e-6, atol=1e-6)
 
 
-def test_m20_small_batches_of_any_raggedness_are_equal_in_size_up_to_one(small, normed) -> None:
+def test_small_batches_of_any_raggedness_are_equal_in_size_up_to_one(small, normed) -> None:
     one_more = small[0].retain.where(
         torch.arange(len(small[0].retain)) < 33
     )  # a last batch of one would fail
@@ -100,13 +100,13 @@ def test_m20_small_batches_of_any_raggedness_are_equal_in_size_up_to_one(small, 
     assert twin[2].num_batches_tracked == 3
 
 
-def test_m20_identity_on_a_net_without_batch_norm(small, original) -> None:
+def test_identity_on_a_net_without_batch_norm(small, original) -> None:
     found = bn_recalibration(original, *small)
     assert found.before == found.after
     assert all(torch.equal(value, state(original)[name]) for name, value in state(found.model).items())
 
 
-def test_m20_forgetting_by_statistics_is_undone(small, normed) -> None:
+def test_forgetting_by_statistics_is_undone(small, normed) -> None:
     faked = clone(normed)
     faked[2].running_mean += 3 * faked[2].running_var.sqrt()  # statistics alone ruin the model
     found = bn_recalibration(faked, *small)
@@ -116,7 +116,7 @@ def test_m20_forgetting_by_statistics_is_undone(small, normed) -> None:
     assert abs(honest.after["retain test"] - honest.before["retain test"]) < 0.1
 
 
-def test_m21_a_probe_is_balanced_logistic_regression_on_standardized_features(small, original) -> None:
+def test_a_probe_is_balanced_logistic_regression_on_standardized_features(small, original) -> None:
     test, both = small[1], small[0].forget + small[0].retain
     found = probe_scores(original, *small)
     fit, judge = seen_by_layers(original, both), seen_by_layers(original, test)
@@ -132,7 +132,7 @@ def test_m21_a_probe_is_balanced_logistic_regression_on_standardized_features(sm
         probe_scores(original, Split.by_ids(both, both.ids[:5]), test)
 
 
-def test_m22_the_alignment_of_single_features_is_their_squared_correlation() -> None:
+def test_the_alignment_of_single_features_is_their_squared_correlation() -> None:
     x = torch.tensor([[0.0], [1.0], [2.0], [5.0]], dtype=torch.float64)
     y = torch.tensor([[3.0], [1.0], [4.0], [9.0]], dtype=torch.float64)
     r = float(torch.corrcoef(torch.cat([x, y], 1).T)[0, 1])
@@ -149,7 +149,7 @@ def test_m22_the_alignment_of_single_features_is_their_squared_correlation() -> 
     assert linear_cka(two, y) == pytest.approx(hsic[0] / (hsic[1] * hsic[2]) ** 0.5)
 
 
-def test_m20_accuracy_is_that_of_each_part_before_and_after(small, normed) -> None:
+def test_accuracy_is_that_of_each_part_before_and_after(small, normed) -> None:
     split, test = small
     found = bn_recalibration(normed, split, test)
     parts = {"forget": split.forget, "retain": split.retain, **parts_of_test(split, test)}
@@ -193,9 +193,7 @@ def test_feature_maps_are_averaged_to_two_by_two() -> None:
     assert {n: x.shape[1] for n, x in seen_by_layers(conv, data).items()} == {"0": 4, "1": 12, "3": 72}
 
 
-def test_m21_a_masked_logit_probes_exactly_as_the_original_and_the_retrained_model_is_in_the_output(
-    small, original, retrained
-) -> None:
+def test_a_masked_logit_probes_exactly_as_the_original(small, original, retrained) -> None:
     split, test = small
     masked = mask_logits(original, DIGIT)
     found = linear_probe(masked, original=original, retrained=retrained, split=split, test=test)
@@ -205,7 +203,7 @@ def test_m21_a_masked_logit_probes_exactly_as_the_original_and_the_retrained_mod
     assert found.retrained["5"] > 0.75, "high without ever having seen the class"
 
 
-def test_m21_the_fit_never_sees_test_data(small, original, retrained) -> None:
+def test_the_fit_never_sees_test_data(small, original, retrained) -> None:
     split, test = small
     models = {"original": original, "retrained": retrained}
     half = test.where(torch.arange(len(test)) % 2 == 0)
@@ -235,7 +233,7 @@ def test_cka_of_layers_compares_what_each_layer_computes(small, original, retrai
     assert list(found.values())[-1] == pytest.approx(last)
 
 
-def test_m26_a_masked_logit_has_no_forget_accuracy_and_bit_identical_features(small, original) -> None:
+def test_a_masked_logit_has_no_forget_accuracy_and_bit_identical_features(small, original) -> None:
     masked, (split, test) = mask_logits(original, DIGIT), small
     assert accuracy(masked, split.forget) == 0
     assert accuracy(masked, split.retain) >= accuracy(original, split.retain)
@@ -244,9 +242,7 @@ def test_m26_a_masked_logit_has_no_forget_accuracy_and_bit_identical_features(sm
     assert all(torch.equal(a[layer], b[layer]) for layer in a)
 
 
-def test_m26_a_uniform_output_beats_the_retrained_model_in_zrf_and_is_far_from_it_in_js(
-    small, original, retrained
-) -> None:
+def test_a_uniform_output_wins_in_zrf_and_loses_in_js(small, original, retrained) -> None:
     split, test = small
     forget = parts_of_test(split, test)["forget test"]
     uniform, other = uniform_output(original), trained(split.retain, seed=1)
@@ -406,7 +402,7 @@ def test_a_layer_that_does_not_take_one_row_a_sample_is_named(make, layer) -> No
         cka(make(), make(), RANDOM)
 
 
-def test_the_features_before_the_last_layer_are_what_it_gets_also_behind_a_shortcut() -> None:
+def test_the_last_features_are_what_the_last_layer_gets() -> None:
     torch.manual_seed(0)
     model, other = Block().eval(), Block().eval()
     before_last = [seen_by_layers(m, RANDOM)["out"] for m in (model, other)]

@@ -26,7 +26,7 @@ def test_every_tensor_is_a_span_and_all_spans_together_are_the_vector():
     }
 
 
-def test_a_module_is_the_span_of_all_that_it_owns_and_a_lone_parameter_its_own_layer():
+def test_a_module_spans_all_it_owns_and_a_lone_parameter_is_a_layer():
     assert MODULES.spans == {"conv": slice(0, 28), "scale": slice(28, 29), "fc": slice(29, 44)}
 
 

@@ -1,4 +1,4 @@
-"""Laws of metrics/lira.py (evaluation, M18, M19)."""
+"""Laws of metrics/lira.py."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def not_unlearned(inside: Tensor, seed: int) -> nn.Module:
     return net
 
 
-def test_m18_the_auc_is_phi_of_d_over_root_two() -> None:
+def test_the_auc_is_phi_of_d_over_root_two() -> None:
     for d in (0.5, 1.5):
         found = lira(synthetic(400, 40, d, 0), synthetic(20, 40, d, 1))
         expected = 0.5 * (1 + math.erf(d / math.sqrt(2) / math.sqrt(2)))
@@ -67,13 +67,13 @@ def test_m18_the_auc_is_phi_of_d_over_root_two() -> None:
         assert found.accuracy == pytest.approx(0.5 * (1 + math.erf(d / 2 / math.sqrt(2))), abs=0.06)
 
 
-def test_m18_the_null_gives_one_half() -> None:
+def test_the_null_gives_one_half() -> None:
     found = lira(synthetic(64, 40, 0.0, 0), synthetic(20, 40, 0.0, 1))
     assert abs(found.auc.value - 0.5) < 3 * found.auc.error
     assert found.accuracy == pytest.approx(0.5, abs=0.06)
 
 
-def test_m18_scores_are_the_log_likelihood_ratio_and_the_variance_is_floored() -> None:
+def test_scores_are_the_log_likelihood_ratio_and_the_variance_is_floored() -> None:
     inside = torch.tensor([[True], [True], [False], [False]])
     shadows = Margins(torch.tensor([[2.0], [4.0], [1.0], [1.0]], dtype=torch.float64), inside)
     phi = torch.tensor([[1.5]], dtype=torch.float64)
@@ -84,14 +84,14 @@ def test_m18_scores_are_the_log_likelihood_ratio_and_the_variance_is_floored() -
     assert lira_scores(same, phi).item() == 0
 
 
-def test_m18_every_candidate_is_inside_half_of_the_models() -> None:
+def test_every_candidate_is_inside_half_of_the_models() -> None:
     found = plan(16, 30, seed=3)
     assert found.sum(0).tolist() == [8] * 30
     assert torch.equal(found, plan(16, 30, seed=3))
     assert not torch.equal(found, plan(16, 30, seed=4))
 
 
-def test_m18_an_exactly_unlearned_model_is_indistinguishable_and_the_scored_models_are_no_shadows() -> None:
+def test_an_exactly_unlearned_model_is_indistinguishable() -> None:
     seen: list[tuple[tuple[bool, ...], int]] = []
 
     def job(inside: Tensor, seed: int) -> nn.Module:
@@ -109,7 +109,7 @@ def test_m18_an_exactly_unlearned_model_is_indistinguishable_and_the_scored_mode
         assert torch.equal(every.phi[12], margins(again(CANDIDATES.x), CANDIDATES.y))
 
 
-def test_m18_a_model_that_did_not_forget_is_caught() -> None:
+def test_a_model_that_did_not_forget_is_caught() -> None:
     found, _ = mini_ulira(not_unlearned, CANDIDATES, shadows=8, targets=4)
     assert found.auc.value > 0.5 + 3 * found.auc.error
 
@@ -122,7 +122,7 @@ def test_margins_are_log_odds_without_rounding() -> None:
     assert margins(z, y + 1)[1] == -50
 
 
-def test_m19_klom_is_the_closed_form_and_zero_for_identical_ensembles() -> None:
+def test_klom_is_the_closed_form_and_zero_for_identical_ensembles() -> None:
     u = torch.tensor([[0.0], [2.0]], dtype=torch.float64)  # mean 1, variance 2
     s = torch.tensor([[0.0], [4.0]], dtype=torch.float64)  # mean 2, variance 8
     p, q = torch.distributions.Normal(1.0, math.sqrt(2.0)), torch.distributions.Normal(2.0, math.sqrt(8.0))
@@ -131,7 +131,7 @@ def test_m19_klom_is_the_closed_form_and_zero_for_identical_ensembles() -> None:
     assert gaussian_klom(many, many).each.abs().max() < 1e-12
 
 
-def test_m19_klom_is_finite_with_the_floor_and_above_the_noise_floor_for_a_shifted_ensemble() -> None:
+def test_klom_is_finite_and_above_the_floor_for_a_shifted_ensemble() -> None:
     constant = torch.ones(5, 3, dtype=torch.float64)
     assert gaussian_klom(constant, constant + 1).each.tolist() == pytest.approx([1 / (2 * FLOOR)] * 3)
     a, b = synthetic(20, 30, 0.0, 0).phi, synthetic(20, 30, 0.0, 1).phi
@@ -153,7 +153,7 @@ def linear_job(inside: Tensor, seed: int) -> nn.Module:
     return net
 
 
-def test_the_error_of_the_auc_is_that_of_independent_scores_where_they_are_independent() -> None:
+def test_the_error_of_the_auc_is_the_textbooks_for_independent_scores() -> None:
     shadows = synthetic(200, 60, 0.0, 0)
     found = lira(shadows, synthetic(60, 60, 0.0, 1)).auc
     assert 0.6 < found.error / auc(torch.zeros(1800), torch.zeros(1800)).error < 1.8

@@ -1,4 +1,4 @@
-"""Laws of metrics/membership.py (evaluation, M13, M14, M17, M23)."""
+"""Laws of metrics/membership.py."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def normal(n: int, mean: float = 0.0, seed: int = 0) -> Tensor:
     return mean + torch.randn(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_m13_auc_is_half_for_identical_sets_and_one_or_zero_when_separable() -> None:
+def test_auc_is_half_for_identical_sets_and_one_or_zero_when_separable() -> None:
     scores = normal(30)
     assert auc(scores, scores).value == pytest.approx(0.5)
     assert auc(scores + 100, scores).value == 1
     assert auc(scores - 100, scores).value == 0
 
 
-def test_m13_ties_count_half() -> None:
+def test_ties_count_half() -> None:
     assert auc(torch.ones(5), torch.ones(7)).value == 0.5
     assert auc(torch.tensor([1.0, 2.0]), torch.tensor([1.0])).value == 0.75
 
 
-def test_m13_auc_is_invariant_under_increasing_maps() -> None:
+def test_auc_is_invariant_under_increasing_maps() -> None:
     members, others = normal(25, 0.3), normal(40, seed=1)
     value = auc(members, others).value
     assert auc(members.exp(), others.exp()).value == value
@@ -58,7 +58,7 @@ def test_m13_auc_is_invariant_under_increasing_maps() -> None:
     st.lists(st.integers(-3, 3), min_size=1, max_size=12),
     st.lists(st.integers(-3, 3), min_size=1, max_size=12),
 )
-def test_m13_auc_equals_pair_counting_and_the_area_under_the_curve(a: list[int], b: list[int]) -> None:
+def test_auc_equals_pair_counting_and_the_area_under_the_curve(a: list[int], b: list[int]) -> None:
     members, others = torch.tensor(a).double(), torch.tensor(b).double()
     slow = pair_counting_auc(a, b)
     assert auc(members, others).value == pytest.approx(slow, abs=1e-12)
@@ -67,7 +67,7 @@ def test_m13_auc_equals_pair_counting_and_the_area_under_the_curve(a: list[int],
     assert (curve.fpr[0], curve.tpr[0], curve.fpr[-1], curve.tpr[-1]) == (0, 0, 1, 1)
 
 
-def test_m13_the_loss_attack_scores_by_minus_the_loss() -> None:
+def test_the_loss_attack_scores_by_minus_the_loss() -> None:
     small, large = normal(30).abs(), normal(40, seed=1).abs() + 10
     assert loss_mia(small, large).auc.value == 1
     assert loss_mia(large, small).auc.value == 0
@@ -81,7 +81,7 @@ def test_the_reading_is_two_sided_and_can_be_relative_to_the_retrained_model() -
     assert found.reading(ideal=0.65) == "like unseen data"
 
 
-def test_m14_class_setting_only_forget_class_test_images_are_the_negatives() -> None:
+def test_class_setting_only_forget_class_test_images_are_the_negatives() -> None:
     train, test, net = blobs(), blobs(n=60, seed=5), tiny_net()
     split = Split.by_class(train, 1)
     assert set(non_members(split, test).y.tolist()) == {1}
@@ -96,7 +96,7 @@ def test_m14_class_setting_only_forget_class_test_images_are_the_negatives() -> 
     assert torch.equal(loss_attack(net, samples, test).members, losses(net, samples.forget))
 
 
-def test_m17_tpr_below_the_smallest_measurable_fpr_is_refused_with_the_reason() -> None:
+def test_tpr_below_the_smallest_measurable_fpr_is_refused_with_the_reason() -> None:
     members, others = normal(20, 1.0), normal(50, seed=1)
     with pytest.raises(
         ValueError, match=r"`fpr` must be in \[1/50, 1\]: 50 non-members cannot show.*0\.02; got 0\.01"
@@ -108,17 +108,17 @@ def test_m17_tpr_below_the_smallest_measurable_fpr_is_refused_with_the_reason() 
     assert tpr_at_fpr(members, others, 1.0) == 1
 
 
-def test_m17_tpr_is_monotone_in_fpr() -> None:
+def test_tpr_is_monotone_in_fpr() -> None:
     members, others = normal(20, 1.0), normal(50, seed=1)
     found = [tpr_at_fpr(members, others, rate) for rate in np.arange(1, 51) / 50]
     assert found == sorted(found)
 
 
-def test_m23_the_standard_error_of_the_auc_for_40_and_497_is_048() -> None:
+def test_the_standard_error_of_the_auc_for_40_and_497_is_048() -> None:
     assert auc(normal(40), normal(497, seed=1)).error == pytest.approx(0.048, abs=1e-3)
 
 
-def test_m23_the_standard_error_is_the_spread_of_the_auc_of_alike_sets() -> None:
+def test_the_standard_error_is_the_spread_of_the_auc_of_alike_sets() -> None:
     found = [auc(normal(12, seed=s), normal(30, seed=10_000 + s)) for s in range(1000)]
     spread = float(np.std([f.value for f in found]))
     assert spread == pytest.approx(found[0].error, rel=0.08)  # 1000 draws: relative error about 2 %

@@ -1,4 +1,4 @@
-"""Laws A13 to A17, A19 and A22 of the specification of partial updates; bad input."""
+"""Laws of partial updates; bad input."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_run_leaves_its_model_unchanged_and_twice_gives_the_same_bits(net, by_
     assert not same(snapshot(first.model), before)
 
 
-def test_a13_a_wrong_label_is_never_the_true_one_and_uniform_over_the_others():
+def test_a_wrong_label_is_never_the_true_one_and_uniform_over_the_others():
     y = torch.arange(5).repeat(2000)
     wrong = wrong_labels(y, torch.arange(5), 0)
     assert (wrong != y).all()
@@ -86,7 +86,7 @@ def test_a13_a_wrong_label_is_never_the_true_one_and_uniform_over_the_others():
         assert chisquare([counts[other] for other in range(5) if other != label]).pvalue > 1e-3
 
 
-def test_a13_where_classes_are_deleted_none_of_them_is_a_wrong_label():
+def test_where_classes_are_deleted_none_of_them_is_a_wrong_label():
     y = torch.tensor([1, 3]).repeat(3000)
     wrong = wrong_labels(y, torch.tensor([0, 2, 4]), 0)
     for label in (1, 3):
@@ -96,7 +96,7 @@ def test_a13_where_classes_are_deleted_none_of_them_is_a_wrong_label():
 
 @pytest.mark.parametrize("relabel", ["once", "each_step"])
 @pytest.mark.parametrize("request_of", ["by_class", "by_ids"])
-def test_a13_the_labels_trained_on_are_wrong_ones_and_retained_labels_are_true(
+def test_the_labels_trained_on_are_wrong_ones_and_retained_labels_are_true(
     net, request, request_of, relabel, monkeypatch
 ):
     split, seen = request.getfixturevalue(request_of), []
@@ -118,7 +118,7 @@ def test_a13_the_labels_trained_on_are_wrong_ones_and_retained_labels_are_true(
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("method", METHODS)
-def test_a14_all_entries_is_the_naive_method_step_by_step(net, by_class, method, optimizer):
+def test_all_entries_is_the_naive_method_step_by_step(net, by_class, method, optimizer):
     recipe, seed = OPTIMIZERS[optimizer], RECIPE.seed
     states, _ = states_of(method(net, by_class, recipe, keep=1, lambda_r=0.5))
 
@@ -146,13 +146,13 @@ def test_a14_all_entries_is_the_naive_method_step_by_step(net, by_class, method,
 
 @pytest.mark.parametrize("select", RULES)
 @pytest.mark.parametrize("method", METHODS)
-def test_a14_no_entries_leaves_the_model_as_it_is(net, by_class, method, select):
+def test_no_entries_leaves_the_model_as_it_is(net, by_class, method, select):
     result = run(method(net, by_class, OPTIMIZERS["adam"], keep=0, select=select))
     assert same(snapshot(result.model), snapshot(net))
     assert set(result.trace.changed.values()) == {0}
 
 
-def test_a14_ascent_without_its_forget_term_is_fine_tuning_on_the_retained_data(net, by_class):
+def test_ascent_without_its_forget_term_is_fine_tuning_on_the_retained_data(net, by_class):
     result = run(ascent(net, by_class, RECIPE, keep=1, lambda_f=0, lambda_r=1))
     twin, D_r = clone(net).train(), by_class.retain
     optimizer = RECIPE.fresh_optimizer(twin)
@@ -166,7 +166,7 @@ def test_a14_ascent_without_its_forget_term_is_fine_tuning_on_the_retained_data(
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("select", RULES)
 @pytest.mark.parametrize("group", ["tensor", "module"])
-def test_a15_a_step_moves_at_most_k_entries_of_a_layer_and_no_bit_of_the_rest(
+def test_a_step_moves_at_most_k_entries_of_a_layer_and_no_bit_of_the_rest(
     net, by_class, optimizer, select, group
 ):
     layers, masks, states = Layers.of(net, group), [], [snapshot(net)]
@@ -186,7 +186,7 @@ def test_a15_a_step_moves_at_most_k_entries_of_a_layer_and_no_bit_of_the_rest(
             assert moved[span].sum() <= mask[span].sum() <= budgets[name]
 
 
-def test_a15_even_the_sign_of_zero_survives_outside_the_mask(net, by_class):
+def test_even_the_sign_of_zero_survives_outside_the_mask(net, by_class):
     signed = clone(net)
     with torch.no_grad():
         signed.get_parameter("1.bias").copy_(torch.tensor([0.0, -0.0]).repeat(16))
@@ -195,7 +195,7 @@ def test_a15_even_the_sign_of_zero_survives_outside_the_mask(net, by_class):
     assert torch.equal(*bits)
 
 
-def test_a15_layers_that_are_off_stay_as_they_are(net, by_class):
+def test_layers_that_are_off_stay_as_they_are(net, by_class):
     result = run(label_flip(net, by_class, RECIPE, keep={"3.weight": 0.5, "3.bias": 1}))
     changed = result.trace.changed
     assert changed["1.weight"] == changed["1.bias"] == 0
@@ -204,7 +204,7 @@ def test_a15_layers_that_are_off_stay_as_they_are(net, by_class):
 
 
 @pytest.mark.parametrize("share", [0.07, 0.3, 0.5, 1])
-def test_a16_sequential_windows_cover_a_layer_once_a_cycle(share):
+def test_sequential_windows_cover_a_layer_once_a_cycle(share):
     for name, k in LAYERS.budgets(share).items():
         span = LAYERS.spans[name]
         cycle = math.ceil((span.stop - span.start) / k)
@@ -216,7 +216,7 @@ def test_a16_sequential_windows_cover_a_layer_once_a_cycle(share):
         assert torch.equal(masks[:cycle], masks[cycle:])
 
 
-def test_a16_stochastic_masks_follow_from_the_seed_and_differ_by_step():
+def test_stochastic_masks_follow_from_the_seed_and_differ_by_step():
     first, again, other = (
         [selected(LAYERS, 0.3, "stochastic", SCORES, seed, t).tolist() for t in range(1, 20)]
         for seed in (0, 0, 1)
@@ -225,13 +225,13 @@ def test_a16_stochastic_masks_follow_from_the_seed_and_differ_by_step():
     assert len({tuple(m) for m in first}) > 15
 
 
-def test_a16_a_fixed_mask_is_the_same_at_every_step():
+def test_a_fixed_mask_is_the_same_at_every_step():
     masks = {tuple(selected(LAYERS, 0.3, "fixed", SCORES, 0, t).tolist()) for t in range(1, 20)}
     assert len(masks) == 1
     assert masks != {tuple(selected(LAYERS, 0.3, "fixed", SCORES, 1, 1).tolist())}
 
 
-def test_a16_magnitude_takes_the_largest_of_each_layer():
+def test_magnitude_takes_the_largest_of_each_layer():
     mask = selected(LAYERS, 0.25, "magnitude", SCORES, 0, 1)
     assert mask.nonzero().flatten().tolist() == [18, 19, 20, 21, 22, 23, 27, 28]
 
@@ -248,12 +248,12 @@ def test_magnitude_can_rank_the_update_instead_of_the_gradient(net, by_class):
 
 
 @pytest.mark.parametrize("keep", [0.1, 1])
-def test_a17_ascent_raises_the_loss_on_the_forget_set(net, by_class, keep):
+def test_ascent_raises_the_loss_on_the_forget_set(net, by_class, keep):
     result = run(ascent(net, by_class, RECIPE, keep=keep))
     assert loss_on(result.model, by_class.forget) > loss_on(net, by_class.forget)
 
 
-def test_a17_with_the_cap_everything_stays_finite_for_a_thousand_steps(net, by_class):
+def test_with_the_cap_everything_stays_finite_for_a_thousand_steps(net, by_class):
     losses = []
     steps = ascent(net, by_class, RECIPE.but(epochs=250), keep=1, cap="log_c")
     result = run(steps, [lambda step: losses.append(step.loss)])
@@ -262,7 +262,7 @@ def test_a17_with_the_cap_everything_stays_finite_for_a_thousand_steps(net, by_c
     assert all(value.isfinite().all() for value in snapshot(result.model).values())
 
 
-def test_a17_above_the_cap_nothing_moves(net, by_class):
+def test_above_the_cap_nothing_moves(net, by_class):
     low = run(ascent(net, by_class, RECIPE, keep=1, cap=1e-9))
     assert same(snapshot(low.model), snapshot(net))
 
@@ -280,7 +280,7 @@ found.append(wrong_labels(torch.arange(5).repeat(20), torch.arange(5), 7).tolist
 """
 
 
-def test_a19_masks_and_wrong_labels_are_the_same_in_every_process():
+def test_masks_and_wrong_labels_are_the_same_in_every_process():
     here: dict = {}
     exec(FINGERPRINT, here)
     code = FINGERPRINT + "\nimport hashlib\nprint(hashlib.sha256(repr(found).encode()).hexdigest())"
@@ -294,7 +294,7 @@ def test_a19_masks_and_wrong_labels_are_the_same_in_every_process():
     assert there == hashlib.sha256(repr(here["found"]).encode()).hexdigest()
 
 
-def test_a22_each_variant_is_compared_at_its_own_first_step_that_reaches_the_target(net, by_class):
+def test_variants_are_compared_where_each_first_reaches_the_target(net, by_class):
     assert first_reaching([0.9, 0.5, 0.05, 0.2, 0.0], 0.05) == 3
     assert first_reaching([0.9, 0.5], 0.05) is None
     curves = {}
@@ -361,7 +361,7 @@ def test_the_trace_says_what_the_run_did(net, by_class, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_defaults_are_magnitude_of_the_gradient_by_tensor_on_the_forget_set_alone(net, by_class, method):
+def test_the_default_mask_is_by_magnitude_of_the_forget_gradient(net, by_class, method):
     spelt = {"select": "magnitude", "rank": "gradient", "group": "tensor", "lambda_r": 0.0, "steps": None}
     spelt |= {"relabel": "once"} if method is label_flip else {"lambda_f": 1.0, "cap": 8.0}
     plain, told = (run(method(net, by_class, RECIPE, keep=0.2, **options)) for options in ({}, spelt))
@@ -455,7 +455,7 @@ def test_chance_itself_is_not_learned_and_more_is_no_warning(net, by_class):
     run(ascent(constant, by_class, RECIPE, keep=1, steps=1))
 
 
-def test_wrong_labels_of_classes_that_are_choices_or_not_are_spread_over_the_rest():
+def test_wrong_labels_are_spread_over_the_classes_that_are_left():
     wrong = wrong_labels(torch.tensor([0, 1, 2, 3, 4, 9]).repeat(500), torch.tensor([1, 3, 4]), 5)
     for position, others in enumerate([{1, 3, 4}, {3, 4}, {1, 3, 4}, {1, 4}, {1, 3}, {1, 3, 4}]):
         assert set(wrong[position::6].tolist()) == others

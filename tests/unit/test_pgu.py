@@ -1,4 +1,4 @@
-"""PGU: moments, projection, the loss, the stop rules, and what is guaranteed. Laws P1 ... P22."""
+"""PGU: moments, projection, the loss, the stop rules, and what is guaranteed."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ CONVOLUTIONS = [
 
 
 @pytest.mark.parametrize("layer", CONVOLUTIONS, ids=str)
-def test_p1_a_convolution_is_its_weight_times_unfolded_patches(layer):
+def test_a_convolution_is_its_weight_times_unfolded_patches(layer):
     x = random_matrix(4, 2, *[9] * len(layer.kernel_size), dtype=torch.float32)
     wanted = F.conv1d if isinstance(layer, nn.Conv1d) else layer
     wanted = layer(x) - (0 if layer.bias is None else layer.bias.view(-1, *[1] * len(layer.kernel_size)))
@@ -147,7 +147,7 @@ def test_p1_a_convolution_is_its_weight_times_unfolded_patches(layer):
 @pytest.mark.parametrize(
     ("layer", "shape"), [(nn.Linear(40, 7), (40,)), (nn.Conv2d(4, 5, 3, stride=2, padding=1), (4, 3, 3))]
 )
-def test_p2_gradient_rows_lie_in_the_span_of_the_batchs_inputs(layer, shape, dtype, bound):
+def test_gradient_rows_lie_in_the_span_of_the_batchs_inputs(layer, shape, dtype, bound):
     layer, x = layer.to(dtype), random_matrix(6, *shape, dtype=dtype)
     layer.zero_grad()
     layer(x).square().sum().backward()
@@ -180,7 +180,7 @@ def test_a_linear_layer_sums_over_leading_dimensions_and_chunks_change_nothing(m
         torch.testing.assert_close(pieces.layers[name], M, rtol=1e-13, atol=1e-13)
 
 
-def test_p3_moments_subtract_exactly_and_are_rebuilt_from_their_spectrum(deep):
+def test_moments_subtract_exactly_and_are_rebuilt_from_their_spectrum(deep):
     model, retain, _, retained = deep
     direct = moments.moments(model, retain)
     for name, M in direct.layers.items():
@@ -188,7 +188,7 @@ def test_p3_moments_subtract_exactly_and_are_rebuilt_from_their_spectrum(deep):
         assert ((U * values) @ U.T - M).norm() < 1e-10 * M.norm()
 
 
-def test_p4_a_consistent_subtraction_stays_positive_and_an_augmented_one_warns(digits):
+def test_a_consistent_subtraction_stays_positive_and_an_augmented_one_warns(digits):
     model = models.build("small_cnn", digits.shape, 10)  # float32, as in use
     data = digits.train.head(200)
     split = Split.by_class(data, 3)
@@ -203,7 +203,7 @@ def test_p4_a_consistent_subtraction_stays_positive_and_an_augmented_one_warns(d
     assert all(spectrum.values.min() >= 0 for spectrum in found.layers.values())
 
 
-def test_p19_moments_are_float64_and_float32_would_move_the_fractions_little(digits):
+def test_moments_are_float64_and_float32_would_move_the_fractions_little(digits):
     model = models.build("small_cnn", digits.shape, 10)
     data = digits.train.head(300)
     found = moments.moments(model, data).layers
@@ -220,7 +220,7 @@ def spectrum_of(M):
     return torch.linalg.eigvalsh(M).flip(0).clamp(min=0)
 
 
-def test_p18_layers_are_found_by_object_and_shared_ones_accumulate():
+def test_layers_are_found_by_object_and_shared_ones_accumulate():
     convs = [nn.Conv2d(1, 2, 3, padding=1)] + [nn.Conv2d(2, 2, 3, padding=1) for _ in range(13)]
     deep_net = nn.Sequential(*convs, nn.Flatten(), nn.Linear(32, 2)).double()
     data = Examples.of(random_matrix(8, 1, 4, 4), torch.arange(8) % 2)
@@ -273,7 +273,7 @@ def test_measuring_moments_changes_nothing(deep):
     assert one.nbytes == {n: 8 * len(M) ** 2 for n, M in one.layers.items()}
 
 
-def test_moments_are_stored_and_a_request_takes_the_forgotten_ids_out_of_the_file(tmp_path):
+def test_a_request_takes_the_forgotten_ids_out_of_the_stored_moments(tmp_path):
     net, data, split, _ = simple()
     path = tmp_path / "moments.safetensors"
     save_moments(path, moments.moments(net, data))
@@ -308,7 +308,7 @@ def test_moments_that_are_not_finite_are_refused():
         moments.moments(net, data)
 
 
-def test_p21_two_requests_subtract_to_the_direct_moments(deep):
+def test_two_requests_subtract_to_the_direct_moments(deep):
     model, retain, forget, _ = deep
     first, second = forget.head(15), forget.without(forget.head(15).ids)
     full = moments.moments(model, retain + forget)
@@ -322,7 +322,7 @@ def test_p21_two_requests_subtract_to_the_direct_moments(deep):
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("k", [1, 5, 11, 12])
-def test_p5_the_projector_is_one(k, dtype, bound):
+def test_the_projector_is_one(k, dtype, bound):
     found = spectrum(moment(12))
     U_k = found.vectors[:, :k].to(dtype)
     I = torch.eye(12, dtype=dtype)  # noqa: E741
@@ -335,7 +335,7 @@ def test_p5_the_projector_is_one(k, dtype, bound):
     close(torch.linalg.matrix_norm(P, 2), torch.tensor(1.0, dtype=dtype))
 
 
-def test_p6_rank_by_hand_and_non_decreasing_in_energy():
+def test_rank_by_hand_and_non_decreasing_in_energy():
     values = torch.tensor([9.0, 1.0], dtype=torch.float64)  # sigma = 3, 1
     assert [rank(values, e, "sigma") for e in (0, 0.75, 0.76, 1)] == [0, 1, 2, 2]
     assert [rank(values, e, "sigma2") for e in (0, 0.9, 0.91, 1)] == [0, 1, 2, 2]
@@ -348,7 +348,7 @@ def test_p6_rank_by_hand_and_non_decreasing_in_energy():
         assert (ranks[0], ranks[-1]) == (0, 12)
 
 
-def test_p6_no_direction_is_plain_sgd_and_all_directions_stand_still():
+def test_no_direction_is_plain_sgd_and_all_directions_stand_still():
     net, data, split, retained = simple()
     free = run(pgu_but(net, retained, split.forget, SHORT, stop=NEVER, directions="none"))
     plain = params.clone(net)
@@ -365,7 +365,7 @@ def test_p6_no_direction_is_plain_sgd_and_all_directions_stand_still():
 
 
 @pytest.mark.parametrize("k", [0, 3, 9, 12])
-def test_p7_the_projected_update_is_orthogonal_and_splits_the_norm(k):
+def test_the_projected_update_is_orthogonal_and_splits_the_norm(k):
     found, G = spectrum(moment(12)), random_matrix(5, 12)
     U_k = found.vectors[:, :k]
     kept, dropped = found.projector(k)(G), G @ U_k @ U_k.T
@@ -375,7 +375,7 @@ def test_p7_the_projected_update_is_orthogonal_and_splits_the_norm(k):
     assert math.isclose((G * kept).sum(), kept.square().sum(), abs_tol=1e-12)
 
 
-def test_p13_the_projection_is_on_the_input_side():
+def test_the_projection_is_on_the_input_side():
     found = spectrum(moment(12, n=4))
     G = random_matrix(7, 3, 2, 2)  # out 7, in 12: a left product would not even fit
     U_k = found.vectors[:, :4]
@@ -397,13 +397,13 @@ def batch_of(z, y=None):
     return Batch(z, y, torch.arange(len(z)))
 
 
-def test_p14_the_loss_equals_an_oracle_term_by_term():
+def test_the_loss_equals_an_oracle_term_by_term():
     z, y = 3 * random_matrix(9, 5), torch.arange(9) % 5
     found = forget_loss(nn.Identity(), batch_of(z, y), offset=0.1, w1=0.7, w2=0.3)
     assert math.isclose(found, forget_loss_slow(z.tolist(), y.tolist(), 0.1, 0.7, 0.3), rel_tol=1e-12)
 
 
-def test_p14_the_bounded_term_has_its_range_and_is_finite_at_the_ends():
+def test_the_bounded_term_has_its_range_and_is_finite_at_the_ends():
     p = torch.linspace(0, 1, 101, dtype=torch.float64)
     L1 = bounded(p)
     assert math.isclose(L1[0], -math.log(1.05))
@@ -416,7 +416,7 @@ def test_p14_the_bounded_term_has_its_range_and_is_finite_at_the_ends():
     assert z.grad.isfinite().all()
 
 
-def test_p14_the_gradient_is_the_derived_one():
+def test_the_gradient_is_the_derived_one():
     z = torch.zeros(1, 2, dtype=torch.float64)
     for p, wanted in ((0.999, 0.0196), (0.99, 0.165), (0.5, 0.4545), (0.01, 0.00952)):
         z[0, 0] = math.log(p / (1 - p))
@@ -428,7 +428,7 @@ def test_p14_the_gradient_is_the_derived_one():
     assert torch.autograd.gradcheck(lambda z: forget_loss(nn.Identity(), batch_of(z)), (z,))
 
 
-def test_p14_a_step_on_the_second_term_raises_entropy():
+def test_a_step_on_the_second_term_raises_entropy():
     z = (3 * random_matrix(4, 5)).requires_grad_(True)
 
     def entropy(z):
@@ -441,7 +441,7 @@ def test_p14_a_step_on_the_second_term_raises_entropy():
 # The guarantee ------------------------------------------------------------------------------------------
 
 
-def test_p8_one_linear_layer_at_full_rank_moves_forgotten_outputs_only():
+def test_one_linear_layer_at_full_rank_moves_forgotten_outputs_only():
     layer = nn.Linear(20, 6).double()
     data = Examples.of(random_matrix(40, 20), torch.arange(40) % 6)
     retain, forget = data.select(range(15)), data.select(range(15, 40))
@@ -453,7 +453,7 @@ def test_p8_one_linear_layer_at_full_rank_moves_forgotten_outputs_only():
 
 
 @pytest.mark.parametrize("energy", [0.1, 0.5, 0.8, 0.9])
-def test_p8_truncated_the_leak_stays_below_its_bound(energy):
+def test_truncated_the_leak_stays_below_its_bound(energy):
     layer = nn.Linear(20, 6).double()
     data = Examples.of(random_matrix(90, 20), torch.arange(90) % 6)
     split = Split.by_class(data, 0)
@@ -472,7 +472,7 @@ def unlearn_deep(deep, **options):
     return result, *((outputs(result.model, d) - outputs(model, d)).abs().max() for d in (retain, forget))
 
 
-def test_p9_p11_a_deep_net_with_batch_norm_keeps_every_retained_logit_and_all_that_is_not_a_weight(deep):
+def test_a_deep_net_with_batch_norm_keeps_every_retained_logit(deep):
     model = deep[0]
     before = params.state(model)
     result, on_retained, on_forgotten = unlearn_deep(deep)
@@ -486,11 +486,11 @@ def test_p9_p11_a_deep_net_with_batch_norm_keeps_every_retained_logit_and_all_th
 
 
 @pytest.mark.parametrize("loose", [["statistics"], ["bias"], ["affine"], ["bias", "affine"]])
-def test_p10_letting_statistics_or_biases_loose_breaks_the_guarantee(deep, loose):
+def test_letting_statistics_or_biases_loose_breaks_the_guarantee(deep, loose):
     assert unlearn_deep(deep, loose=loose)[1] > 1e-2
 
 
-def test_p10_random_directions_of_the_same_rank_do_not_protect(deep):
+def test_random_directions_of_the_same_rank_do_not_protect(deep):
     result, on_retained, _ = unlearn_deep(deep, directions="random", freeze=["0.weight", "3.weight"])
     assert on_retained > 1e-2
     assert result.trace.survival.keys() == {"7.weight", "10.weight"}
@@ -511,7 +511,7 @@ def movement_inside(layer, after, retained):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_p12_no_optimizer_moves_weights_inside_the_protected_space(name):
+def test_no_optimizer_moves_weights_inside_the_protected_space(name):
     layer, forget, retained = guarded_layer()
     recipe = SHORT.but(batch_size=5, epochs=4, **OPTIMIZERS[name])
     result = run(pgu(layer, retained, forget, recipe, stop=NEVER, energy=1))
@@ -519,7 +519,7 @@ def test_p12_no_optimizer_moves_weights_inside_the_protected_space(name):
 
 
 @pytest.mark.parametrize(("name", "safe"), [("sgd", True), ("weight decay", False), ("adam", False)])
-def test_p12_projecting_the_gradient_instead_fails_with_weight_decay_and_adam(name, safe):
+def test_projecting_the_gradient_instead_fails_with_weight_decay_and_adam(name, safe):
     layer, forget, retained = guarded_layer()
     twin = params.clone(layer)
     optimizer = SHORT.but(**OPTIMIZERS[name]).fresh_optimizer(twin)
@@ -547,7 +547,7 @@ class Untouchable(Examples):
         return super().__getattribute__(name)
 
 
-def test_p15_no_retained_sample_is_read_from_request_to_result(tmp_path):
+def test_no_retained_sample_is_read_from_request_to_result(tmp_path):
     net, data, split, _ = simple()
     save_moments(tmp_path / "m.safetensors", moments.moments(net, data))
     parts = (object.__getattribute__(split.retain, name) for name in ("x", "y", "ids"))
@@ -562,7 +562,7 @@ def test_p15_no_retained_sample_is_read_from_request_to_result(tmp_path):
     assert run(pgu(net, retained, guarded.forget, SHORT, stop=forgotten())).trace.epoch > 0
 
 
-def test_p22_subtracted_and_direct_moments_give_the_same_run(deep):
+def test_subtracted_and_direct_moments_give_the_same_run(deep):
     model, retain, forget, subtracted = deep
     direct = spectra(moments.moments(model, retain))
     recipe = Recipe(lr=0.1, batch_size=16, epochs=3)
@@ -577,7 +577,7 @@ def test_p22_subtracted_and_direct_moments_give_the_same_run(deep):
 # The run ------------------------------------------------------------------------------------------------
 
 
-def test_p16_the_rate_decays_geometrically_and_epoch_0_only_measures():
+def test_the_rate_decays_geometrically_and_epoch_0_only_measures():
     net, _, split, retained = simple()
     steps = []
     result = run(pgu(net, retained, split.forget, SHORT, stop=NEVER, last_lr=0.02), watch=[steps.append])
@@ -603,14 +603,14 @@ def test_p16_the_rate_decays_geometrically_and_epoch_0_only_measures():
         ([0.5, 0.2, -0.2], 2, 2, 2),  # a tie goes to the one that meets the rule
     ],
 )
-def test_p16_stop_rules_on_synthetic_gaps(gaps, plain, strict, closest):
+def test_stop_rules_on_synthetic_gaps(gaps, plain, strict, closest):
     scores = [Watched(1 + gap, 1.0) for gap in gaps]
     variants = [{}, {"strict": True}, {"closest": True}]
     rules = [GoalRule(NEVER.measure, "", **options) for options in variants]
     assert [rule.decide(scores) for rule in rules] == [plain, strict, closest]
 
 
-def test_p16_a_request_that_is_already_met_returns_the_unchanged_model():
+def test_a_request_that_is_already_met_returns_the_unchanged_model():
     net, _, split, retained = simple()
     result = run(pgu(net, retained, split.forget, SHORT, stop=forgotten(1.0)))
     assert result.trace.stopped == "already closed at epoch 0: forget accuracy <= 1.0"
@@ -618,7 +618,7 @@ def test_p16_a_request_that_is_already_met_returns_the_unchanged_model():
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), result.model.parameters(), strict=True))
 
 
-def test_p16_the_closer_of_the_last_two_epochs_is_returned():
+def test_the_closer_of_the_last_two_epochs_is_returned():
     net, _, split, retained = simple()
     gaps = iter([1.0, 0.1, -0.9])
     rule = GoalRule(lambda model, forget: Watched(next(gaps), 0.0), "script", closest=True)
@@ -716,7 +716,7 @@ def test_forget_samples_still_in_the_moments_are_refused():
 # At the lesson's defaults -------------------------------------------------------------------------------
 
 
-def test_p17_a_class_goes_and_the_rest_stays_only_with_projection(classes):
+def test_a_class_goes_and_the_rest_stays_only_with_projection(classes):
     for model, split, retained in classes:
         kept = accuracy(model, split.retain)
         with_it, without = (
@@ -731,7 +731,7 @@ def test_p17_a_class_goes_and_the_rest_stays_only_with_projection(classes):
         assert accuracy(without, split.retain) < 0.99 * kept
 
 
-def test_p17_more_retention_forgets_less_and_ascent_stalls(classes):
+def test_more_retention_forgets_less_and_ascent_stalls(classes):
     model, split, retained = classes[0]
     recipe = CLASS.but(epochs=10)
     left = {
@@ -753,7 +753,7 @@ def noisy(examples, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_p17_samples_are_forgotten_as_far_as_retraining_would_and_no_further(digits, seed):
+def test_samples_are_forgotten_as_far_as_retraining_would_and_no_further(digits, seed):
     data = noisy(digits.train.head(400, seed), seed)
     test = noisy(digits.test, 100 + seed)
     unseen = noisy(digits.train.without(data.ids).head(300, seed), seed)
@@ -823,7 +823,7 @@ def test_the_published_numbers_are_the_defaults():
     assert (SAMPLES.lr, SAMPLES.batch_size, SAMPLES.epochs) == (0.05, 40, 40)
 
 
-def test_a_run_protects_four_fifths_of_sigma_and_ends_at_a_hundredth_unless_told_otherwise():
+def test_the_defaults_are_four_fifths_of_sigma_and_a_last_rate_of_one_percent():
     net, _, split, retained = simple()
     spelt = {
         "last_lr": 0.01,

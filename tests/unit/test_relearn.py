@@ -1,4 +1,4 @@
-"""Laws of metrics/relearn.py (evaluation, M11, M12)."""
+"""Laws of metrics/relearn.py."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ORIGINAL, RETRAINED = trained(DATA), trained(SPLIT.retain)
 REACHED = accuracy(ORIGINAL, PROBE)
 
 
-def test_m11_relearning_is_deterministic_and_leaves_the_model_alone() -> None:
+def test_relearning_is_deterministic_and_leaves_the_model_alone() -> None:
     before, stream = state(RETRAINED), torch.get_rng_state()
     a, b = (run(relearn(RETRAINED, DATA, PROBE, RECIPE)) for _ in range(2))
     assert a == b
@@ -47,7 +47,7 @@ def test_m11_relearning_is_deterministic_and_leaves_the_model_alone() -> None:
     assert torch.equal(torch.get_rng_state(), stream)
 
 
-def test_m11_all_models_see_the_same_batches() -> None:
+def test_all_models_see_the_same_batches() -> None:
     seen = []
     for net in (ORIGINAL, RETRAINED):
         batches: list[list[int]] = []
@@ -56,13 +56,13 @@ def test_m11_all_models_see_the_same_batches() -> None:
     assert seen[0] == seen[1]
 
 
-def test_m11_the_original_needs_one_batch_and_the_retrained_model_more() -> None:
+def test_the_original_needs_one_batch_and_the_retrained_model_more() -> None:
     assert run(relearn(ORIGINAL, DATA, PROBE, RECIPE)).time(REACHED) == RelearnTime(1)
     assert accuracy(RETRAINED, PROBE) == 0
     assert run(relearn(RETRAINED, DATA, PROBE, RECIPE)).time(REACHED).batches > 1
 
 
-def test_m11_never_reaching_the_target_is_censored_and_no_number() -> None:
+def test_never_reaching_the_target_is_censored_and_no_number() -> None:
     slow = RECIPE.but(lr=1e-8)
     found = run(relearn(RETRAINED, DATA, PROBE, slow, cap=7)).time(REACHED)
     assert found == RelearnTime(7, censored=True)
@@ -87,7 +87,7 @@ def test_a_run_may_stop_early() -> None:
     assert len(early.accuracy) == whole.time(REACHED).batches
 
 
-def test_m12_ain_is_one_for_the_retrained_model_and_censoring_is_carried_over() -> None:
+def test_ain_is_one_for_the_retrained_model_and_censoring_is_carried_over() -> None:
     assert anamnesis_index(RelearnTime(36), RelearnTime(36)) == AnamnesisIndex(1.0, "exact")
     assert str(anamnesis_index(RelearnTime(5), RelearnTime(36))) == "0.14"
     bound = anamnesis_index(RelearnTime(60, censored=True), RelearnTime(30))
@@ -96,7 +96,7 @@ def test_m12_ain_is_one_for_the_retrained_model_and_censoring_is_carried_over() 
     assert (undefined.value, undefined.kind, str(undefined)) == (None, "undefined", "undefined")
 
 
-def test_m26_doing_nothing_has_ain_one_over_the_retrained_time() -> None:
+def test_doing_nothing_has_ain_one_over_the_retrained_time() -> None:
     models = {"nothing": clone(ORIGINAL), "retrained": RETRAINED}
     curves = relearn_curves(models, DATA, PROBE, RECIPE, seeds=(0, 1, 2))
     for nothing, retrained in zip(*curves.values(), strict=True):
@@ -106,7 +106,7 @@ def test_m26_doing_nothing_has_ain_one_over_the_retrained_time() -> None:
     assert len({c.accuracy for c in curves["retrained"]}) == 3, "three orders, three curves"
 
 
-def test_m26_a_hard_mask_fools_relearning_and_a_soft_one_shows_its_memory() -> None:
+def test_a_hard_mask_fools_relearning_and_a_soft_one_shows_its_memory() -> None:
     hard, soft, retrained = (
         run(relearn(net, DATA, PROBE, RECIPE)).time(REACHED)
         for net in (mask_logits(ORIGINAL, 2), mask_logits(ORIGINAL, 2, value=-5.0), RETRAINED)

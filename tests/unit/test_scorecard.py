@@ -1,4 +1,4 @@
-"""Laws of metrics/scorecard.py (evaluation, M2, M3, M25)."""
+"""Laws of metrics/scorecard.py."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def card(setting: str, model: nn.Module = ORIGINAL, seeds: int = 3, **more: str)
     )
 
 
-def test_m2_class_setting_has_four_accuracies_on_four_disjoint_parts() -> None:
+def test_class_setting_has_four_accuracies_on_four_disjoint_parts() -> None:
     found = [row for row in card("class") if row.metric == "accuracy"]
     assert [row.data for row in found] == ["forget", "retain", "forget test", "retain test"]
     parts = Outputs.of(ORIGINAL, CLASS, TEST).data
@@ -68,13 +68,13 @@ def test_m2_class_setting_has_four_accuracies_on_four_disjoint_parts() -> None:
         assert row.original == accuracy(ORIGINAL, parts[row.data])
 
 
-def test_m2_sample_setting_has_one_test_set() -> None:
+def test_sample_setting_has_one_test_set() -> None:
     assert card("sample").setting == "sample"
     assert [r.data for r in card("sample") if r.metric == "accuracy"] == ["forget", "retain", "test"]
     assert card("sample")["loss", "test"].unlearned == loss(ORIGINAL, TEST)
 
 
-def test_m2_average_gap_is_the_mean_of_its_parts_and_zero_for_the_retrained_model_itself() -> None:
+def test_the_average_gap_is_the_mean_of_its_parts_and_zero_for_itself() -> None:
     found = card("class", seeds=1)
     parts = [found["accuracy", part] for part in ("forget", "retain", "retain test")]
     gap = found["average gap", "all"]
@@ -87,14 +87,14 @@ def test_m2_average_gap_is_the_mean_of_its_parts_and_zero_for_the_retrained_mode
     assert same["average gap", "all"].unlearned == 0
 
 
-def test_m2_a_sample_on_both_sides_of_the_split_is_refused() -> None:
+def test_a_sample_on_both_sides_of_the_split_is_refused() -> None:
     with pytest.raises(ValueError, match="must not share a sample"):
         evaluate(
             ORIGINAL, original=ORIGINAL, retrained=ORIGINAL, split=Split(SAMPLE.forget, TRAIN), test=TEST
         )
 
 
-def test_m3_a_whole_scorecard_changes_nothing_and_twice_is_the_same() -> None:
+def test_a_whole_scorecard_changes_nothing_and_twice_is_the_same() -> None:
     net = clone(ORIGINAL).train()
     before, stream = state(net), torch.get_rng_state()
     first, second = card("class", net), card.__wrapped__("class", net)
@@ -105,7 +105,7 @@ def test_m3_a_whole_scorecard_changes_nothing_and_twice_is_the_same() -> None:
 
 
 @pytest.mark.parametrize("setting", ["class", "sample"])
-def test_m25_every_row_has_original_unlearned_retrained_mean_and_range_and_floor(setting: str) -> None:
+def test_every_row_has_its_references_its_range_and_its_floor(setting: str) -> None:
     found = card(setting)
     assert found.seeds == 3
     for row in found:
@@ -115,20 +115,20 @@ def test_m25_every_row_has_original_unlearned_retrained_mean_and_range_and_floor
         assert all(isinstance(v, float) for v in (row.original, row.unlearned, row.retrained))
 
 
-def test_m25_nothing_is_shown_without_the_retrained_model() -> None:
+def test_nothing_is_shown_without_the_retrained_model() -> None:
     with pytest.raises(TypeError, match="retrained"):
         evaluate(ORIGINAL, original=ORIGINAL, split=CLASS, test=TEST)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="original"):
         evaluate(ORIGINAL, retrained=ORIGINAL, split=CLASS, test=TEST)  # type: ignore[call-arg]
 
 
-def test_m25_one_retrained_model_gives_no_noise_floor_and_says_so() -> None:
+def test_one_retrained_model_gives_no_noise_floor_and_says_so() -> None:
     found = card("class", seeds=1)
     assert all(row.floor is None and row.inside is None for row in found)
     assert "1 retrained model: no noise floor" in str(found)
 
 
-def test_m25_another_retrained_model_is_within_reach_of_the_floor_and_the_original_is_not() -> None:
+def test_another_retrained_model_is_near_the_floor_the_original_is_not() -> None:
     retrained = trained(CLASS.retain, seed=7)
     js = card("class", retrained)["JS to retrained", "forget"]
     assert js.unlearned < 4 * js.floor < js.original
@@ -247,7 +247,7 @@ def test_an_attack_that_fails_on_the_original_is_called_no_test() -> None:
     assert blind.note == "no test: fails on the original"
 
 
-def test_a_model_of_another_architecture_has_no_weight_distance_but_all_the_rest() -> None:
+def test_another_architecture_has_no_weight_distance_but_all_the_rest() -> None:
     found = card("class", nn.Sequential(ORIGINAL))
     metrics = {row.metric for row in found}
     assert "weight distance" not in metrics
@@ -391,7 +391,7 @@ def test_the_floor_of_a_value_is_the_mean_difference_of_two_retrained_models() -
     assert (row.original, row.closer, row.percent) == (loss(ORIGINAL, parts["retain"]), "range", False)
 
 
-def test_a_distance_is_the_mean_over_the_other_retrained_models_and_their_mean_is_the_floor() -> None:
+def test_a_distance_is_a_mean_over_the_other_retrained_models() -> None:
     o, *s = (Outputs.of(m, CLASS, TEST) for m in (ORIGINAL, *RETRAINED["class"]))
 
     def gap(m: Outputs, k: Outputs) -> float:

@@ -61,7 +61,7 @@ def test_each_rule_measures_what_it_is_called() -> None:
     ]
 
 
-def test_matched_counts_the_pairs_in_which_the_forgotten_sample_has_the_lower_loss() -> None:
+def test_matched_counts_pairs_whose_forgotten_sample_has_the_lower_loss() -> None:
     net, data = tiny_net(), blobs(40)
     forget, other = data.select(range(15)), data.select(range(15, 40))
     found = matched(other).measure(net, forget)

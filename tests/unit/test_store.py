@@ -280,7 +280,7 @@ def test_another_process_is_refused_until_the_first_is_done(tmp_path):
         assert wanted in done.stdout + done.stderr
 
 
-def test_in_one_process_the_last_run_gets_the_folder_and_the_earlier_one_can_write_no_more(tmp_path):
+def test_in_one_process_the_last_run_gets_the_folder(tmp_path):
     with Folder(tmp_path).locked() as first:
         first.commit({"run": 1})
         with Folder(tmp_path).locked() as second:

@@ -1,4 +1,4 @@
-"""Geometry for every rank at once, against direct computation. Law P20."""
+"""Geometry for every rank at once, against direct computation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def moment(D, n, seed=0):
     return p @ p.T
 
 
-def test_p20_suffix_sums_equal_the_direct_computation_at_every_rank():
+def test_suffix_sums_equal_the_direct_computation_at_every_rank():
     M_r, M_f, G = moment(9, 30), moment(9, 6, seed=1), normal(4, 9, seed=2)
     values, U, _ = spectrum(M_r)
     rho, rest, share = survival(G, U), leak(values), movable(M_f, U)
@@ -61,7 +61,7 @@ def test_principal_angles_agree_with_scipy(a, b):
 
 
 @pytest.mark.parametrize("angle", [1e-12, 1e-8, 0.3, math.pi / 4, math.pi / 2 - 1e-8])
-def test_principal_angles_keep_their_digits_where_cosine_or_sine_alone_lose_them(angle):
+def test_principal_angles_keep_digits_that_cosine_or_sine_would_lose(angle):
     A = torch.eye(5, dtype=torch.float64)[:, :1]
     B = torch.zeros(5, 1, dtype=torch.float64)
     B[0], B[1] = math.cos(angle), math.sin(angle)

@@ -12,7 +12,7 @@ from unlearn_lib.data import load
 from unlearn_lib.synthetic import noisy, two_moons
 
 
-def test_the_moons_are_the_same_bits_every_time_and_leave_the_random_stream_alone() -> None:
+def test_the_moons_are_the_same_bits_every_time() -> None:
     before = torch.get_rng_state()
     one, two, other = two_moons(seed=3), two_moons(seed=3), two_moons(seed=4)
     assert torch.equal(one.train.x, two.train.x)
@@ -58,7 +58,7 @@ def test_moons_that_cannot_be_are_refused(wrong: dict[str, Any], said: str) -> N
         two_moons(**wrong)
 
 
-def test_noise_has_the_amount_asked_for_and_changes_neither_labels_nor_ids_nor_its_argument() -> None:
+def test_noise_has_the_amount_asked_for_and_changes_nothing_else() -> None:
     digits = load("digits").test
     before, stream = digits.x.clone(), torch.get_rng_state()
     clean, made = noisy(digits, 0.0), noisy(digits, 0.5, seed=1)

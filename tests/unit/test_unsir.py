@@ -1,4 +1,4 @@
-"""Laws U1 to U16 of UNSIR: noise, impair, repair; its controls, and the published defects."""
+"""Laws of UNSIR: noise, impair, repair; its controls, and the published defects."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def after_the_noise(model: nn.Module, defects: str) -> dict[str, Tensor]:
 # --- noise -----------------------------------------------------------------------------------------------
 
 
-def test_u1_learning_noise_leaves_every_parameter_and_in_eval_mode_every_buffer_as_it_was(
+def test_learning_noise_leaves_every_parameter_and_buffer_as_it_was(
     trained: nn.Module,
 ) -> None:
     frozen, before = frozen_copy(trained), state(trained)
@@ -114,7 +114,7 @@ def test_u1_learning_noise_leaves_every_parameter_and_in_eval_mode_every_buffer_
     assert not any(module.training for module in frozen.modules())
 
 
-def test_u2_the_objective_is_minus_cross_entropy_plus_lambda_times_the_mean_squared_norm() -> None:
+def test_the_objective_is_minus_cross_entropy_plus_the_penalty() -> None:
     N = gaussian(2, 7, pictures(channels=3).x[0], 5)
     net = tiny(False, channels=3)
     with torch.no_grad():
@@ -127,7 +127,7 @@ def test_u2_the_objective_is_minus_cross_entropy_plus_lambda_times_the_mean_squa
     assert found.item() == pytest.approx(ce, abs=1e-9)
 
 
-def test_u3_a_step_without_penalty_raises_the_loss_and_all_steps_leave_no_image_near_the_class(
+def test_a_step_of_the_noise_raises_the_loss_and_leaves_the_class(
     trained: nn.Module,
 ) -> None:
     one = run(learn_noise(frozen_copy(trained), gaussian(1, 64, pictures().x[0]), steps=1, penalty=0.0))
@@ -137,7 +137,7 @@ def test_u3_a_step_without_penalty_raises_the_loss_and_all_steps_leave_no_image_
     assert (trained(noise.examples.x).argmax(1) == 1).double().mean() < 0.05
 
 
-def test_the_trace_of_the_noise_has_a_value_for_every_step_and_thumbnails_at_the_shown_ones(
+def test_the_trace_of_the_noise_has_a_value_for_every_step(
     trained: nn.Module,
 ) -> None:
     steps: list[Step] = []
@@ -168,7 +168,7 @@ def test_a_larger_lambda_gives_smaller_noise(trained: nn.Module) -> None:
 # --- what the stages are fed -----------------------------------------------------------------------------
 
 
-def test_u4_the_impair_set_holds_every_noise_image_with_its_own_class_and_all_of_r(
+def test_the_impair_set_is_all_noise_with_its_classes_and_all_of_r(
     trained: nn.Module,
 ) -> None:
     R = retain_subset(pictures(), [1, 2], 10)
@@ -184,7 +184,7 @@ def test_u4_the_impair_set_holds_every_noise_image_with_its_own_class_and_all_of
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_u4_as_published_three_images_appear_twenty_times_and_are_called_class_0(channels: int) -> None:
+def test_as_published_three_images_appear_twenty_times_and_are_called_class_0(channels: int) -> None:
     R = retain_subset(pictures(channels=channels), [0, 2], 10)
     batches: list[Batch] = []
 
@@ -200,7 +200,7 @@ def test_u4_as_published_three_images_appear_twenty_times_and_are_called_class_0
     assert set(y[noisy].tolist()) == {0}
 
 
-def test_u4_the_impair_epoch_sees_each_row_once_in_mixed_batches(trained: nn.Module) -> None:
+def test_the_impair_epoch_sees_each_row_once_in_mixed_batches(trained: nn.Module) -> None:
     R = retain_subset(pictures(), [1], 10)
     noise = run(make_noise(frozen_copy(trained), [1], R, SMALL))
     batches: list[Tensor] = []
@@ -211,7 +211,7 @@ def test_u4_the_impair_epoch_sees_each_row_once_in_mixed_batches(trained: nn.Mod
     assert all(0 < int((ids < 0).sum()) < len(ids) for ids in batches[:-1])
 
 
-def test_u5_the_retain_subset_has_m_images_of_each_class_that_stays_and_none_of_the_others() -> None:
+def test_the_retain_subset_has_m_images_of_each_class_that_stays() -> None:
     data = pictures()
     R = retain_subset(data, [1, 3], 10, seed=4)
     assert R.y.bincount(minlength=4).tolist() == [10, 0, 10, 0]
@@ -241,7 +241,7 @@ class Guarded(Tensor):
             return func(*args, **(kwargs or {}))
 
 
-def test_u6_zero_glance_no_forget_image_is_read_from_cutting_r_to_the_end() -> None:
+def test_zero_glance_no_forget_image_is_read_from_cutting_r_to_the_end() -> None:
     y = torch.arange(80) % 4
     x = torch.randint(0, 255, (80, 1, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     guarded = x.as_subclass(Guarded)
@@ -254,14 +254,14 @@ def test_u6_zero_glance_no_forget_image_is_read_from_cutting_r_to_the_end() -> N
     assert result.trace.retained == 30
 
 
-def test_u6_retained_images_with_a_forget_label_are_refused(trained: nn.Module) -> None:
+def test_retained_images_with_a_forget_label_are_refused(trained: nn.Module) -> None:
     with pytest.raises(
         ValueError, match="`retain` must hold no image of a class to forget; got 30 of class 1"
     ):
         run(unsir(trained, [1], pictures(), SMALL))
 
 
-def test_u7_every_stage_has_a_fresh_optimizer_and_no_gradient_is_left_before_impair(
+def test_every_stage_has_a_fresh_optimizer_and_no_old_gradient(
     trained: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[torch.optim.Optimizer, int, bool]] = []
@@ -329,23 +329,23 @@ def efficacy(request: pytest.FixtureRequest, digits: Dataset) -> SimpleNamespace
     return found
 
 
-def test_u8_at_the_defaults_unsir_forgets_and_retains(efficacy: SimpleNamespace) -> None:
+def test_at_the_defaults_unsir_forgets_and_retains(efficacy: SimpleNamespace) -> None:
     A_f, A_r = efficacy.unsir.T
     assert A_f.mean() <= 0.10
     assert A_f.max() <= 0.25
     assert A_r.mean() >= efficacy.original[:, 1].mean() - 0.05
 
 
-def test_u8_at_the_same_rates_without_noise_most_is_still_known(efficacy: SimpleNamespace) -> None:
+def test_at_the_same_rates_without_noise_most_is_still_known(efficacy: SimpleNamespace) -> None:
     assert efficacy.no_noise[:, 0].mean() >= (0.8 if efficacy.net == "small_cnn_bn" else 0.6)
 
 
-def test_u8_gaussian_noise_of_the_same_norms_forgets_clearly_less(efficacy: SimpleNamespace) -> None:
+def test_gaussian_noise_of_the_same_norms_forgets_clearly_less(efficacy: SimpleNamespace) -> None:
     assert efficacy.gaussian[:, 0].mean() >= efficacy.unsir[:, 0].mean() + 0.10
 
 
 @pytest.mark.parametrize("efficacy", [pytest.param("small_cnn", marks=pytest.mark.slow)], indirect=True)
-def test_u9_another_noise_seed_gives_other_noise_and_the_same_conclusion(
+def test_another_noise_seed_gives_other_noise_and_the_same_conclusion(
     efficacy: SimpleNamespace, digits: Dataset
 ) -> None:
     model, R = efficacy.models[1], retain_subset(digits.train, [3], 60)
@@ -354,9 +354,7 @@ def test_u9_another_noise_seed_gives_other_noise_and_the_same_conclusion(
     assert accuracy(result.model, Split.by_class(digits.test, 3).forget) <= 0.25
 
 
-def test_u10_two_classes_at_one_go_have_noise_of_their_own_and_take_about_as_many_updates(
-    efficacy: SimpleNamespace, digits: Dataset
-) -> None:
+def test_two_classes_at_one_go_take_about_as_many_updates(efficacy: SimpleNamespace, digits: Dataset) -> None:
     split = Split.by_class(digits.test, 0, 2)
     scores, original = [], []
     for seed, model in enumerate(efficacy.models):
@@ -391,7 +389,7 @@ def test_a_second_request_keeps_the_first_class_forgotten(efficacy: SimpleNamesp
 # --- repeatability, bookkeeping --------------------------------------------------------------------------
 
 
-def test_u9_u15_the_same_seed_gives_the_same_bits_and_the_argument_stays(trained: nn.Module) -> None:
+def test_the_same_seed_gives_the_same_bits_and_the_argument_stays(trained: nn.Module) -> None:
     before = state(trained)
     a, b, other = forget(trained), forget(trained), forget(trained, seed=1)
     assert same(state(a.model), state(b.model))
@@ -402,7 +400,7 @@ def test_u9_u15_the_same_seed_gives_the_same_bits_and_the_argument_stays(trained
     assert all(p.grad is None and p.requires_grad for p in trained.parameters())
 
 
-def test_u15_stages_replayed_from_a_trace_equal_the_live_run_at_every_step(trained: nn.Module) -> None:
+def test_stages_replayed_from_a_trace_equal_the_live_run_at_every_step(trained: nn.Module) -> None:
     R = retain_subset(pictures(), [1], 10)
     live: list[tuple[str, float]] = []
     result = run(unsir(trained, [1], R, SMALL), [lambda step: live.append((step.phase, step.loss))])
@@ -415,7 +413,7 @@ def test_u15_stages_replayed_from_a_trace_equal_the_live_run_at_every_step(train
     assert replayed == live[SMALL.noise_steps :]
 
 
-def test_u11_accuracy_watched_at_every_mini_batch_is_exact_and_changes_neither_mode_nor_result(
+def test_watching_accuracy_at_every_batch_changes_nothing(
     trained: nn.Module,
 ) -> None:
     data, modes, scores = pictures(), set(), []
@@ -433,7 +431,7 @@ def test_u11_accuracy_watched_at_every_mini_batch_is_exact_and_changes_neither_m
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_u12_a_last_batch_of_one_joins_the_one_before_and_no_sample_is_dropped(batch_norm: bool) -> None:
+def test_a_last_batch_of_one_joins_the_one_before_and_no_sample_is_dropped(batch_norm: bool) -> None:
     recipe = SMALL.but(images=7, copies=1, batch_size=9)  # 7 + 30 = 37 = 4 * 9 + 1 in impair
     sizes: dict[str, list[int]] = {"impair": [], "repair": []}
     R = retain_subset(pictures(), [1], 10)
@@ -447,7 +445,7 @@ def test_u12_a_last_batch_of_one_joins_the_one_before_and_no_sample_is_dropped(b
     assert result.trace.samples == {"noise": 7 * 8, "impair": 37, "repair": 30}
 
 
-def test_u13_a_report_has_the_retrained_value_in_every_row(trained: nn.Module) -> None:
+def test_a_report_has_the_retrained_value_in_every_row(trained: nn.Module) -> None:
     data = pictures()
     split = Split.by_class(data, 1)
     retrained = run(retrain(tiny(isinstance(trained[1], nn.BatchNorm2d)), split, Recipe("adam", 1e-2)))
@@ -459,7 +457,7 @@ def test_u13_a_report_has_the_retrained_value_in_every_row(trained: nn.Module) -
     assert all(math.isfinite(row.retrained) and math.isfinite(row.original) for row in card.rows)
 
 
-def test_u14_recalibration_changes_no_parameter_and_without_batch_norm_nothing_at_all(
+def test_recalibration_changes_batch_norm_statistics_alone(
     trained: nn.Module,
 ) -> None:
     R = retain_subset(pictures(), [1], 10)
@@ -469,7 +467,7 @@ def test_u14_recalibration_changes_no_parameter_and_without_batch_norm_nothing_a
     assert same(state(twin), state(unlearned)) == (not isinstance(trained[1], nn.BatchNorm2d))
 
 
-def test_the_trace_counts_steps_and_samples_and_keeps_the_state_between_the_stages(
+def test_the_trace_counts_and_keeps_the_state_between_the_stages(
     trained: nn.Module,
 ) -> None:
     steps: list[Step] = []
@@ -501,7 +499,7 @@ def test_without_noise_the_method_is_two_epochs_on_r_and_makes_no_noise(trained:
     assert not same(state(twin), state(result.model))
 
 
-def test_the_gaussian_control_has_the_norms_of_the_learned_images_and_nothing_else_of_them(
+def test_the_gaussian_control_has_only_the_norms_of_the_learned_images(
     trained: nn.Module,
 ) -> None:
     R = retain_subset(pictures(), [1], 10)
@@ -515,19 +513,19 @@ def test_the_gaussian_control_has_the_norms_of_the_learned_images_and_nothing_el
     assert cosine.mean().abs() < 0.3
 
 
-def test_u16_as_published_with_class_0_retained_warns(normed: nn.Module) -> None:
+def test_as_published_with_class_0_retained_warns(normed: nn.Module) -> None:
     with pytest.warns(UserWarning, match="labels all noise class 0, which is to be retained"):
         forget(normed, defects="ABC")
 
 
-def test_u16_noise_learned_in_train_mode_moves_buffers_but_no_parameter(normed: nn.Module) -> None:
+def test_noise_learned_in_train_mode_moves_buffers_but_no_parameter(normed: nn.Module) -> None:
     frozen = frozen_copy(normed).train()
     run(make_noise(frozen, [1], pictures(), SMALL))
     assert same(snapshot(frozen.requires_grad_()), snapshot(normed))
     assert int(frozen[1].num_batches_tracked) - int(normed[1].num_batches_tracked) == SMALL.noise_steps
 
 
-def test_u16_corrected_noise_leaves_the_buffers_and_each_defect_alone_does_its_own_damage(
+def test_each_defect_alone_does_its_own_damage(
     normed: nn.Module,
 ) -> None:
     for defects in ("", "A", "B", "AB"):

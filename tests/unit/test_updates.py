@@ -20,14 +20,14 @@ def entries(mask):
     return [row.nonzero().flatten().tolist() for row in mask]
 
 
-def test_magnitude_keeps_the_largest_of_each_layer_and_global_the_largest_of_all():
+def test_magnitude_ranks_within_layers_and_global_over_all():
     assert entries(UPDATES.kept(0.2)) == [[0, 2, 10, 12], [8, 9, 14, 15]]
     assert entries(UPDATES.kept(0.2, "global")) == [[0, 2, 10, 12], [12, 13, 14, 15]]
     assert torch.equal(UPDATES.kept(0.2, "magnitude"), UPDATES.kept(0.2))
     assert entries(UPDATES.kept({"b": 0.5})) == [[10, 12, 15], [13, 14, 15]]
 
 
-def test_random_draws_from_seed_epoch_step_and_layer_and_keeps_each_layers_number():
+def test_random_masks_follow_from_seed_epoch_step_and_layer():
     kept = UPDATES.kept(0.4, "random")
     assert kept[:, :10].sum(1).tolist() == [4, 4]
     assert kept[:, 10:].sum(1).tolist() == [3, 3]
@@ -55,7 +55,7 @@ def test_the_number_kept_is_counted_by_layer_or_once_for_all():
     assert kept_entries(LAYERS, {"b": 1.0}) == 6
 
 
-def test_an_update_is_stored_as_values_and_the_shorter_of_positions_and_a_bitmask():
+def test_an_update_is_stored_with_the_shorter_of_positions_and_bitmask():
     layers = Layers({"w": (1000,)})
     assert update_nbytes(layers, 0.01) == 10 * 4 + 10 * 4
     assert update_nbytes(layers, 0.5) == 500 * 4 + 125
