@@ -10,12 +10,12 @@
 # - **Record** what every mini-batch did to a network, and take it back without any data.
 # - **Say** which batches a request touches, and why a whole class in shuffled batches touches most.
 # - **Choose** a share of each update to keep, and read what it costs in accuracy and in megabytes.
-# - **Compare** ways of forgetting at *equal forgetting*, with the control of a smaller step.
-# - **Name** where keeping the largest entries is the wrong choice.
+# - **Compare** ways of forgetting at *equal forgetting*, with a smaller step as the control.
+# - **Say** when keeping the largest entries is the wrong choice.
 #
 # ## Prerequisites
 # You have trained a classifier once and know what a mini-batch and an optimizer step are.
-# [Lesson 01](01_deepobliviate.ipynb) explains original, retrained and unlearned.
+# [Lesson 01](01_deepobliviate.ipynb) introduces original, retrained and unlearned models.
 #
 # ## You will need
 # A laptop: two cores, a gigabyte of memory, some tens of megabytes of disk. No network, no GPU. Every
@@ -77,13 +77,12 @@ data, recipe, settings = session.dataset, session.recipe, session.settings
 # $$\theta_M = \theta_0 + \sum_{e,b} U_{e,b}$$
 #
 # **Amnesiac unlearning** remembers these updates, and which samples were in each batch. To forget samples, it
-# subtracts the updates of $S_B$, the batches that held one of them. **Layer-wise partial** unlearning keeps,
-# of every update, only a share $p$ of each layer $l$, the index set $S_l$ of $k_l = \lceil p\,n_l \rceil$
-# entries:
+# subtracts the updates of $S_B$, the batches that held any of them. **Layer-wise partial** unlearning keeps
+# only a share $p$ of every update: in each layer $l$ a set $S_l$ of $k_l = \lceil p\,n_l \rceil$ entries.
 #
 # $$\theta_l \text{ at } S_l \;\leftarrow\; \theta_l - U_{e,b} \text{ at } S_l \qquad \text{for } (e, b) \in S_B$$
 #
-# A subtracted batch loses what *all* its samples taught. So first of all: which batches does a request touch?
+# A subtracted batch takes with it what *all* its samples taught. So which batches does a request touch?
 
 # %%
 split = Split.by_class(data.train, forget_class)
@@ -110,10 +109,11 @@ maps = {
 show(figures.touched_chart(maps))
 
 # %% [markdown]
-# Colored batches would be undone. A class that is a tenth of the data is missing from a shuffled batch of $b$
-# samples with probability $0.9^b$ only, so it touches most of them, with larger batches nearly all; and undoing
-# so many batches undoes what the other classes taught as well. In the last map the class is **packed** into few batches of every epoch, as if it
-# came from one data holder. *This is the set-up in which the method can work, and the one of this lesson.*
+# Colored batches would be undone. A class that is a tenth of the data misses a shuffled batch of $b$ samples
+# with a probability of only $0.9^b$, so it touches most batches, and nearly all large ones. Undoing that many
+# also undoes what the other classes taught. In the last map the class is **packed** into a few batches of
+# every epoch, as if it came from one data holder. *Here the method can work, so this is the set-up of the
+# lesson.*
 
 # %%
 f = len(ids) / len(data.train)
@@ -131,31 +131,31 @@ print(
 # | partial | only the share $p$ of each layer of each update subtracted |
 # | retrained | trained from scratch on the retain set alone: the **reference** |
 #
-# In this lesson "forget" is accuracy on the forget set itself, and "others" is *test* accuracy on the other
+# In this lesson "forget" is accuracy on the forget set itself; "others" is *test* accuracy on the other
 # classes.
 #
 # **What is certain and what is our reading.** From the abstract: updates are pruned layer-wise, stored, and
 # later used to forget; this stays effective without the fine-tuning that amnesiac unlearning needs; partial
 # updates also help label flipping and optimization-based unlearning. The code is not public. *Our reading*:
-# that the **largest** entries are kept, one share for all layers, and the losses of the two other methods. So
-# we test several rules instead of trusting one. *Measured*: everything that is a number.
+# the **largest** entries are kept, with one share for all layers; the losses of the two other methods are
+# also our choice. So we test several rules instead of trusting one. *Measured*: every number.
 
 # %% [markdown]
 # ## Predict
-# Undoing everything in $S_B$ is meant to forget the class. Now undo only the largest entries of every layer of every
-# update.
+# Undoing everything in $S_B$ should forget the class. Now undo only the largest entries in each layer of
+# every update.
 
 # %%
 guess = checks.predict(
     "share",
-    "Which share of the entries has to be undone before the class is forgotten?",
-    ["less than half", "half to four fifths", "more than four fifths", "not even all of them suffice"],
+    "What share of the entries must be undone before the class is forgotten?",
+    ["less than half", "half to four fifths", "more than four fifths", "even all of them are not enough"],
 )
 
 # %% [markdown]
 # ## Run
 # ### Train, and remember
-# `record` trains as `train` does, to the last bit, and stores every update with the ids of its batch.
+# `record` trains exactly as `train` does, bit for bit, and stores every update with the ids of its batch.
 
 # %%
 watched = split.forget.to(session.device)
@@ -163,7 +163,7 @@ others = data.test.where(data.test.y != forget_class).to(session.device)
 
 
 def scores(model):
-    """How much a model still knows of the forget set, and of the other classes."""
+    """How much a model still knows about the forget set and the other classes."""
     return Point(accuracy(model, watched), accuracy(model, others))
 
 
@@ -181,7 +181,7 @@ tell(findings.learned(before.forget))
 
 # %% [markdown]
 # ### Forget: subtract
-# No data, no gradient: only the log.
+# No data, no gradients, only the log.
 
 # %%
 whole_undone = run(amnesiac(original, ids, log, purge=False))
@@ -192,8 +192,8 @@ print(f"amnesiac:  forget set {full.forget:.1%}, other classes {full.others:.1%}
 tell(findings.subtracted(before, full, target))
 
 # %% [markdown]
-# The usual remedy for harm to the others is a brief fine-tuning on retained data, which therefore has to be kept.
-# The paper wants to do without:
+# The usual remedy for harm to the other classes, and the one the paper wants to avoid, is a little
+# fine-tuning on retained data, which must then be kept:
 
 # %%
 tuned = run(finetune(whole_undone.model, split.retain, recipe, steps=math.ceil(len(split.retain) / b)))
@@ -204,7 +204,7 @@ print(
 
 # %% [markdown]
 # ### One update, and what is kept of it
-# The entries of an update differ in size. Here is one with the largest fifth of each layer lit.
+# The entries of an update differ in size. Here is one update, with the largest fifth of each layer lit up.
 
 # %%
 updates = log.updates(ids)
@@ -212,8 +212,8 @@ show(figures.update_chart(updates.layers, updates.rows[-1], updates.kept(0.2)[-1
 
 # %% [markdown]
 # ### Every share at once
-# The updates are recorded once, in full. Pruning them afterwards gives, bit for bit, what pruning during the
-# training would have given. So every share is answered without training again.
+# The updates are recorded once, in full. Pruning them afterwards gives, bit for bit, what pruning during
+# training would have given. So we can try every share without training again.
 
 # %%
 SHARES = [0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
@@ -232,7 +232,7 @@ def pruned(share, rule="magnitude", updates=updates, model=original):
 
 
 def megabytes(share, rule="magnitude"):
-    """What the log of the whole training run would hold."""
+    """The size of a log of the whole training run."""
     return len(log.entries) * update_nbytes(log.layers, share, rule) / 1e6
 
 
@@ -244,12 +244,12 @@ show(figures.share_chart(SHARES, curve, [megabytes(p) for p in SHARES], referenc
 tell(findings.chosen(enough))
 
 # %% [markdown]
-# Note that we know such a share only in hindsight: in earnest it must be chosen *before* the training, for what is
-# pruned is not stored.
+# We know this share only in hindsight. In practice it must be chosen *before* training, because what is
+# pruned is never stored.
 #
 # ### Store only what is kept
-# Now in earnest: train again, and prune every update before it is stored. What is forgotten afterwards comes
-# from the small files alone.
+# Now for real: train again, and prune every update before it is stored. Forgetting then uses the small files
+# alone.
 
 # %%
 net = session.build()
@@ -273,8 +273,8 @@ tell(findings.moved(keep, len(updates), squares, int(largest.any(0).sum()), upda
 
 # %% [markdown]
 # ### At equal forgetting: is it the choice of entries?
-# Undoing less than everything harms less: that alone is no merit of the *largest* entries. So compare ways at
-# **equal forgetting**, each at its own first share that forgets, and with several seeds:
+# Undoing less does less harm; the *largest* entries deserve no credit for that alone. So compare the methods
+# at **equal forgetting**, each at its own smallest share that forgets, and with several seeds:
 # - partial: the largest entries of each layer;
 # - random entries of each layer; the largest of all layers together ("one budget");
 # - the control: *every* entry, but only $s$ times as much of it.
@@ -282,7 +282,7 @@ tell(findings.moved(keep, len(updates), squares, int(largest.any(0).sum()), upda
 
 # %%
 def at_equal_forgetting(seed):
-    """By way: the least share that forgets, and the model there."""
+    """For each way, the smallest share that forgets, and the model's scores there."""
     own = recipe.but(seed=seed)
     net = session.build(seed)
     order = packed(ids, settings.batches, own)
@@ -319,8 +319,8 @@ tell(findings.at_equal_forgetting(repeats, target))
 # %% [markdown]
 # ### Against the number of batches undone
 # The amnesiac paper reports that accuracy stays close to the original while about one percent of the batches
-# are undone, and then drops. Here batch after batch is undone, and once more for the class in *shuffled*
-# batches. Watch which falls first, the class or the rest (that is: loses five points).
+# are undone, and then drops. Here one batch after another is undone, first packed and then *shuffled*. Watch
+# which falls first, the class or the rest (to fall is to lose five points).
 
 # %%
 shuffled_net = session.build()
@@ -331,7 +331,7 @@ shuffled = shuffled_log.updates(ids)
 
 
 def while_undoing(updates, model, share):
-    """Numbers of batches undone, in the order of training, and the model after each."""
+    """How many batches are undone, in training order, and the scores after each step."""
     counts = sorted({int(k) for k in np.geomspace(1, len(updates), 16)})
     return counts, [scores(pruned(share, updates=updates[:k], model=model)) for k in counts]
 
@@ -347,9 +347,9 @@ tell(findings.first_to_fall(lines, starts, target))
 
 # %% [markdown]
 # ### The optimizer changes the picture
-# An update of Adam is divided by the size of past gradients, so all entries move by comparable amounts. An
-# update of plain SGD *is* the gradient. A batch full of one class moves the network far, and the batches after
-# it move it back; to subtract the first without the others overshoots. (That is our reading. The picture is
+# Adam divides an update by the size of past gradients, so all entries move by comparable amounts. An update
+# of plain SGD *is* the gradient. A batch full of one class moves the network far, and the next batches move
+# it back; subtracting the first without the others overshoots. (That is our reading; the picture is
 # measured.)
 
 # %%
@@ -372,13 +372,13 @@ tell(*(findings.optimizer(name, trained[name], by_optimizer[name], target) for n
 # %% [markdown]
 # ### The other two methods: partial steps
 # Label flipping trains on wrong labels for the forget set; the optimization-based method raises its loss
-# ("ascent"). Both need the forget set, not the log. *Partial* means: take a full optimizer step, then let only a
-# share $p$ of each layer have its new value:
+# ("ascent"). Both need the forget set, not the log. *Partial* means: take a full optimizer step, then keep
+# the new values for only a share $p$ of each layer:
 #
 # $$\theta_l \leftarrow \theta^{\text{new}}_l \text{ where } m_l, \quad \theta^{\text{old}}_l \text{ elsewhere}$$
 #
 # A partial step is also a *smaller* step. So the controls are full steps with the learning rate times
-# $\sqrt{p}$ and times $p$. Each run goes on until it has forgotten, and as many steps again.
+# $\sqrt{p}$ and times $p$. Each run continues until it has forgotten, and then as many steps again.
 
 # %%
 low, high = settings.shares
@@ -394,7 +394,7 @@ METHODS = {"label flipping": (label_flip, settings.flip), "ascent": (ascent, set
 
 
 def path(method, rate, share, select, factor, seed):
-    """The model's place in the plane after every step."""
+    """The model's point in the plane after every step."""
     own = Recipe("sgd", rate * factor, batch_size=b, epochs=settings.steps, seed=seed)
     points = []
     for step in method(original, split, own, keep=share, select=select, steps=settings.steps):
@@ -422,12 +422,12 @@ tell(findings.past_the_mark(drawn, marks))
 
 
 # %% [markdown]
-# Up is unharmed, left is forgotten. To compare the ways themselves, take each at its own first step that forgets.
+# Up is unharmed, left is forgotten. For a fair comparison, stop each at its own first step that forgets.
 
 
 # %%
 def stop(points):
-    """The place at the first step that forgets; None: not reached."""
+    """The point at the first step that forgets; None if it never does."""
     n = first_reaching([point.forget for point in points], target)
     return points[n - 1] if n else None
 
@@ -450,14 +450,14 @@ for name, ways in runs.items():
 tell(*(findings.steps(name, ways) for name, ways in stops.items()))
 
 # %% [markdown]
-# The answer is not one sentence: it depends on the method, on the share, and on the class. (Random masks are a
-# control, too: on average they *are* a smaller step.)
+# There is no one-sentence answer: it depends on the method, the share and the class. (Random masks are a
+# control too: on average they *are* a smaller step.)
 
 # %% [markdown]
 # ## Explore
 # ### Share, rule, layers
-# Nothing is trained here: the stored updates are pruned anew for every choice. Give one layer a share of its
-# own, switch layers off, undo only the first batches.
+# Nothing is trained here: every choice prunes the stored updates afresh. Give one layer a share of its own,
+# switch layers off, or undo only the first batches.
 
 # %%
 LAYERS = list(updates.layers.spans)
@@ -469,7 +469,7 @@ by_class = {
 
 
 def shares_of(v):
-    """What the controls say: one share, or one by layer."""
+    """What the controls say: one share for all layers, or one for each."""
     chosen = {name: v.own if name == v.layer else v.keep for name in LAYERS if name in v.layers}
     return v.keep if set(chosen.values()) == {v.keep} and len(chosen) == len(LAYERS) else chosen
 
@@ -511,15 +511,15 @@ explorer
 
 # %% [markdown]
 # ### Forget what you like
-# Another class, fewer samples, another layout or optimizer: for partial amnesiac unlearning each of these is a new
-# training run with a log of its own, which takes a moment; its model is then the original. "SGD" and "Adam" are
-# the optimizer of that training, or of the steps of the two other methods. The reference keeps the recipe of this
-# lesson. Try a handful of samples: accuracy on them *cannot show* their deletion, for a model that never saw them
-# may well get them right. And try other classes and seeds: not every class gives way, even to a share of 1. What
-# stays, the updates of *other* batches, can suffice for that: they were made by a model that had seen the class.
+# Choose another class, fewer samples, another layout or optimizer. For partial amnesiac unlearning each of
+# these needs a new training run with its own log, which takes a moment; the model it trains is then the
+# original. "SGD" and "Adam" name the optimizer of that training, or of the steps of the two other methods.
+# The reference keeps the recipe of this lesson. Try a handful of samples: accuracy *cannot show* that they
+# are gone, because a model that never saw them may well get them right. Try other classes and seeds too: some
+# classes survive even a share of 1. The updates of *other* batches stay, and a model that had seen the class
+# made them.
 #
-# Test accuracy in the panel counts all test images, those of the forgotten class included, so a class that is gone
-# takes its share of it along.
+# Test accuracy in the panel covers all test images, including the forgotten class, so forgetting lowers it.
 
 # %%
 AMNESIAC, FLIP, ASCENT = "partial amnesiac", "label flipping", "ascent"
@@ -530,14 +530,14 @@ recordings = {(forget_class, len(ids), PACKED, settings.batches, "adam", keep, "
 
 
 def request(v):
-    """The split that the controls describe: a class, or its first samples."""
+    """The split chosen with the controls: a class, or its first samples."""
     whole_class = Split.by_class(data.train, v.label)
     mine = whole_class.forget.ids
     return whole_class if v.count >= len(mine) else Split.by_ids(data.train, mine[: v.count])
 
 
 def recording(v):
-    """The model and the log of this layout; trained if there are none yet."""
+    """The model and log for these choices, trained if they do not exist yet."""
     mine = request(v).forget.ids
     key = (v.label, len(mine), v.layout, v.batches, v.optimizer, v.keep, v.rule)
     if key not in recordings:
@@ -557,7 +557,7 @@ def without_effect(v):
 
 
 def forgetting(v, split):
-    """The generator that the controls describe."""
+    """The generator of the method chosen with the controls."""
     if v.how == AMNESIAC:
         model, log = recording(v)
         return amnesiac(model, split.forget.ids, log, purge=False)
@@ -596,7 +596,7 @@ panel
 
 # %% [markdown]
 # ### Any two models, sample by sample
-# Original, retrained and unlearned side by side: choose a sample and see what each model thinks of it.
+# Original, retrained and unlearned side by side: choose a sample and see what each model makes of it.
 
 # %%
 side_by_side = ComparePanel.following(panel)
@@ -605,14 +605,14 @@ side_by_side
 # %% [markdown]
 # ## Exercises
 # ### Exercise 1 (easy, about 4 minutes)
-# Write `kept`: a mask that is true at the $k = \lceil p\,n \rceil$ entries of a layer's update with the largest
-# absolute value. If two are equal, the earlier one is kept.
+# Write `kept`: a mask that is true at the $k = \lceil p\,n \rceil$ entries of a layer's update with the
+# largest absolute values. In a tie, keep the earlier entry.
 #
-# <details><summary>Hint</summary>Sort by the negative absolute value with <code>kind="stable"</code> and take the
-# first k places.</details>
+# <details><summary>Hint</summary>Sort by the negative absolute value with <code>kind="stable"</code> and take
+# the first k places.</details>
 #
-# <details><summary>Second hint</summary>In floating point, 0.07 · 100 exceeds 7. Round the product to 9 decimals
-# before you round up.</details>
+# <details><summary>Second hint</summary>In floating point, 0.07 · 100 exceeds 7. Round the product to 9
+# decimals before you round up.</details>
 
 
 # %%
@@ -630,12 +630,12 @@ exercise_1 = checks.exercise("kept", kept, exercises.kept)
 
 # %% [markdown]
 # ### Exercise 2 (medium, about 6 minutes)
-# Requests come one after the other. `batches` lists the ids in each batch, `requests` is a list of sets of ids.
-# Write `to_subtract`: for each request, the numbers of the batches that are subtracted **then**. A batch must
-# never be subtracted twice.
+# Requests come one after another. `batches` lists the ids in each batch; `requests` is a list of sets of ids.
+# Write `to_subtract`: for each request, the numbers of the batches to subtract **at that moment**. Never
+# subtract a batch twice.
 #
-# <details><summary>Hint</summary>Remember what was subtracted already. Request A and then request B must undo the same
-# batches as both together.</details>
+# <details><summary>Hint</summary>Remember what you have already subtracted. Request A followed by request B
+# must undo the same batches as both together.</details>
 
 
 # %%
@@ -656,11 +656,11 @@ exercise_2 = checks.exercise("to_subtract", to_subtract, exercises.to_subtract)
 # %% [markdown]
 # ### Exercise 3 (hard, about 8 minutes)
 # Write `partial_step` for one tensor. `new` is the tensor after a full optimizer step. Where the gradient is
-# among the $\lceil p\,n \rceil$ largest in absolute value, the new value stays; every other entry must return to
-# the old value **bit for bit**.
+# among the $\lceil p\,n \rceil$ largest in absolute value, keep the new value; every other entry must return
+# to its old value **bit for bit**.
 #
-# <details><summary>Hint</summary>Do not mask the gradient: with momentum, Adam or weight decay the other entries
-# would still move. Choose between two finished tensors.</details>
+# <details><summary>Hint</summary>Do not mask the gradient: with momentum, Adam or weight decay the other
+# entries would still move. Choose between two finished tensors.</details>
 #
 # <details><summary>Second hint</summary><code>old + mask * (new - old)</code> is not good enough where an
 # entry of the update is not finite, or where <code>old</code> is -0.0. <code>torch.where</code> does no
@@ -683,10 +683,10 @@ exercise_3 = checks.exercise("partial_step", partial_step, exercises.partial_ste
 # %% [markdown]
 # ## Does it really forget?
 # ### Membership inference
-# Accuracy on a forgotten class says little: a model may be wrong on it and still treat its *training* samples
+# Accuracy on a forgotten class says little: a model may get it wrong and still treat its *training* samples
 # differently. The loss attack compares the loss on the forget set with that on unseen samples of the same
-# class. An AUC of 0.5 means that the two cannot be told apart; below 0.5 the forget set stands out by being
-# *worse* known.
+# class. An AUC of 0.5 means that the two cannot be told apart. Below 0.5 the forget set still stands out: the
+# model does *worse* on it than on unseen samples.
 
 # %%
 models = {
@@ -709,8 +709,8 @@ tell(findings.losses(attacks))
 
 # %% [markdown]
 # ### Scorecard
-# Every audit of the unlearned model stands beside the original and the retrained one. Further retrained models
-# with other seeds give the noise floor.
+# Every audit compares the unlearned model with the original and the retrained one. More models retrained with
+# other seeds give the noise floor.
 
 # %%
 again = [run(retrain(session.build(s), split, recipe.but(seed=s))).model for s in range(seed + 1, seed + 3)]
@@ -726,10 +726,10 @@ card
 
 # %% [markdown]
 # ### Stored updates are personal data
-# An update is computed from the samples of its batch, and may reveal them. So after a request the values that
-# were subtracted are deleted, and the ids leave the ledger. A request that comes twice changes nothing. (Here on
-# a copy, so that the panels above still find their log.) What stays: updates of *later* batches, made by a model
-# that had seen the data.
+# An update is computed from the samples of its batch and may reveal them. So after a request the subtracted
+# values are deleted, and the ids leave the ledger. Repeating a request changes nothing. (We use a copy here,
+# so that the panels above still find their log.) What stays are the updates of *later* batches, made by a
+# model that had seen the data.
 
 # %%
 copy = Log(shutil.copytree(small.folder.root, session.folder / "copy", dirs_exist_ok=True))
@@ -746,10 +746,10 @@ print("the same request again:", said[0].message)
 # %%
 touched_quiz = checks.quiz(
     "touched",
-    "A class is a tenth of the data, batches hold 64 samples and are shuffled. How many batches does the class touch?",
+    "A class is a tenth of the data. Batches hold 64 shuffled samples. How many batches does the class touch?",
     {
         "about a tenth": "A tenth of the samples, not of the batches: nearly every batch holds one of them.",
-        "nearly all": "A batch without it has probability 0.9 to the power of 64, about one in a thousand.",
+        "nearly all": "The chance that a batch misses it is 0.9 to the power of 64, about one in a thousand.",
         "it depends on the optimizer": "The optimizer decides what an update does, not who is in the batch.",
     },
     correct="nearly all",
@@ -760,11 +760,11 @@ fair_quiz = checks.quiz(
     "fair",
     "After 10 steps each, a partial method has harmed the other classes less than the full one. What does that show?",
     {
-        "that partial steps forget more gently": "Not yet: a partial step is a smaller step, and has perhaps forgotten less.",
-        "little, before both are compared at equal forgetting": "And beside a full step with a smaller learning rate.",
+        "that partial steps forget more gently": "Not yet: a partial step is smaller, and may have forgotten less.",
+        "little, until both are compared at equal forgetting": "And with a full step at a smaller learning rate.",
         "that the mask protects what was learned": "A smaller learning rate would have protected it as well.",
     },
-    correct="little, before both are compared at equal forgetting",
+    correct="little, until both are compared at equal forgetting",
 )
 
 # %%
@@ -773,8 +773,8 @@ exact_quiz = checks.quiz(
     "All updates of the batches that held a sample are subtracted in full. Is the result the retrained model?",
     {
         "yes: what they did is taken back": "Later updates were computed by a model that had seen the sample.",
-        "no: later updates still carry echoes": "They depended on the ones now taken back, and stay.",
-        "only with Adam": "With SGD, too, later updates started from parameters that had seen the sample. Adam's "
+        "no: later updates still carry echoes": "They built on the updates now taken back, and they stay.",
+        "only with Adam": "With SGD too, later updates started from parameters that had seen the sample. Adam's "
         "moments are a second echo.",
     },
     correct="no: later updates still carry echoes",
@@ -782,15 +782,15 @@ exact_quiz = checks.quiz(
 
 # %% [markdown]
 # ## Summary
-# - Recorded updates turn forgetting into subtraction: no data and no gradient, but storage, and harm to whoever
-#   shared a batch. It needs forget samples in few batches.
-# - Undoing less than everything may harm less, whatever is left out. Only at *equal forgetting* can one ask whether
-#   the choice of entries matters; storage is a merit of its own.
-# - Each subtraction may be sparse, their sum need not be.
-# - In label flipping and ascent partial steps can beat full ones, but the share that does so differs; the fair
-#   rival is a smaller step, and stopping in time matters as well.
-# - What our replica does not show: the authors' rule, losses, models and data, none of which we could see. With
-#   MNIST the sizes of this lesson are a subset. Single samples: accuracy cannot show their deletion.
+# - Recorded updates turn forgetting into subtraction. It needs no data and no gradients, but it takes
+#   storage, harms whatever shared a batch, and works only if the forget samples sit in few batches.
+# - Undoing less may do less harm, whichever entries are left out. Only a comparison at *equal forgetting*
+#   shows whether the choice of entries matters. Saving storage is a separate merit.
+# - Each subtraction may be sparse; their sum need not be.
+# - In label flipping and ascent, partial steps can beat full ones, but at shares that differ. The fair rival
+#   is a smaller step, and stopping in time matters as well.
+# - Our replica cannot show the authors' rule, losses, models or data: we had no access to them. On MNIST this
+#   lesson uses a subset. For single samples, accuracy cannot show deletion.
 
 # %%
 sgd_end = by_optimizer["SGD"]["largest"][-1]
@@ -805,13 +805,13 @@ tell(findings.summary(best, full, target, small.nbytes / log.nbytes, sgd_end, tr
 
 # %% tags=["ci-assert"]
 def mean_stop(name, way):
-    """Means over the seeds; where a seed never forgot, the end of its path."""
+    """Means over the seeds; a seed that never forgot counts with the end of its path."""
     places = zip(stops[name][way], runs[name][way], strict=True)
     return Point(*map(fmean, zip(*(found or path[-1] for found, path in places), strict=True)))
 
 
 def gentlest(name, kind):
-    """Of the ways of this kind the one that harms the others least."""
+    """Of the ways of this kind, the one that harms the others least."""
     return max(
         (mean_stop(name, way) for way in STEPS if way.startswith(kind)), key=lambda point: point.others
     )

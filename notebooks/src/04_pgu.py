@@ -6,7 +6,7 @@
 # [arXiv:2312.04095](https://arxiv.org/abs/2312.04095). About 50 minutes.
 #
 # ## Learning objectives
-# - **Project** an update so that chosen inputs cannot notice it, and say why that works layer by layer.
+# - **Project** an update so that chosen inputs do not notice it, and say why that works layer by layer.
 # - **Subtract** what the forgotten samples contributed to a layer's input moments, without the other samples.
 # - **Read** spectra, ranks and angles: where in a network is there room to forget?
 # - **Break** the guarantee in three ways, and recognize each.
@@ -83,10 +83,10 @@ settings, recipe = session.settings, session.recipe
 
 # %% [markdown]
 # ### Data with something to memorize
-# On clean digits a model answers a sample that it never saw about as surely as one that it did: single samples leave
-# hardly a trace. So the digits get noise (other data sets go without). Now every training image has details of its own,
-# which a model can only know by having seen them. Half of the test set becomes a **validation** set: it decides
-# when to stop, so it must not judge.
+# On clean digits a model is about as sure of a sample that it never saw as of one that it did, so single
+# samples leave hardly a trace. That is why the digits get noise (other data sets get none). Now every
+# training image has details of its own, which a model can know only by having seen them. Half of the test set
+# becomes a **validation** set: it decides when to stop, so it must not judge.
 
 # %%
 stream = torch.Generator().manual_seed(seed)
@@ -98,21 +98,21 @@ data = replace(session.dataset, train=train_data, test=whole_test.without(valida
 
 # %% [markdown]
 # ## The idea in one picture
-# Push the network away from its answers on the forget set $D_f$. But first remove from every step what the
-# retained data would notice.
+# Push the network away from its answers on the forget set $D_f$, but first remove from every step whatever
+# the retained data would notice.
 #
 # A linear layer $y = Wx$ has the gradient $G = \nabla_W L = \delta\,x^\top$: **its rows are built from the
 # layer's inputs**. If $U$ is an orthonormal basis of the retained inputs, take the step
 #
 # $$W \leftarrow W - \eta\,(G - G\,U U^\top)$$
 #
-# and an input $x = Uc$ gives $(G - GUU^\top)\,Uc = 0$: its output does not move, exactly. Here is that layer,
+# and an input $x = Uc$ gives $(G - GUU^\top)\,Uc = 0$: its output does not move at all. Here is such a layer,
 # with two inputs. The retained points lie on a line.
 
 
 # %%
 def toy_layer(angle=60.0, spread=0.0, gamma=0.8):
-    """A trained 2-D layer, what PGU makes of it, and the figure."""
+    """Train a 2-D layer, let PGU change it, and draw the result."""
     t = torch.linspace(-2, 2, 21)
     turned = torch.deg2rad(torch.tensor([20.0, 20.0 + angle]))
     (c, s), (cf, sf) = ([float(a.cos()), float(a.sin())] for a in turned)
@@ -144,8 +144,8 @@ toy = toy_layer()
 show(toy)
 
 # %% [markdown]
-# Left: $G$ splits into a part along the line, which retained points would notice, and a part across it, which
-# they cannot. Right: retained outputs stay where they were; those to forget leave class 1.
+# Left: $G$ splits into a part along the line, which the retained points would notice, and a part across it,
+# which they cannot. Right: the retained outputs stay where they were; those to forget leave class 1.
 #
 # In a deep network this holds layer by layer. If the first layer's outputs stay, the second layer's inputs
 # stay, and so on, **provided that nothing else moves**: no bias, no batch norm.
@@ -154,18 +154,18 @@ show(toy)
 # |---|---|
 # | forget set $D_f$ | the samples to delete: here a class (or several), later single samples |
 # | retain set | all other training samples |
-# | original, retrained, unlearned | trained on both; trained on the retain set alone (the **reference**); what the method gives |
-# | moment $M = \sum p\,p^\top$ | a layer's inputs $p$, summed up; for a convolution $p$ is a patch of the image |
+# | original, retrained, unlearned | trained on both; trained on the retain set alone (the **reference**); made by the method |
+# | moment $M = \sum p\,p^\top$ | summed over a layer's inputs $p$; for a convolution $p$ is a patch of the image |
 # | $M_r = M_{full} - M_f$ | the retained moment, by subtraction |
 # | $\sigma_i$, $U$ | singular values of the retained inputs and their directions: $M_r = U\,\mathrm{diag}(\sigma^2)\,U^\top$ |
-# | level $\gamma$, rank $k$ | how much to protect, and the number of directions that this needs |
+# | level $\gamma$, rank $k$ | how much to protect, and how many directions that takes |
 # | survival $\rho$ | $\lVert G'\rVert / \lVert G\rVert$, with $G' = G - G U_k U_k^\top$: what is left of a step |
 #
 # **A slip to know about.** The abstract says that steps are orthogonal to the subspaces deemed *unimportant*
 # for the retained data. The authors' code removes the *important* ones, as it must.
 #
-# **What "without the training data" means.** The *step* reads no retained sample. But the moments were made
-# from all of them before the request, and the stop rule needs validation data.
+# **What "without the training data" means.** The *step* reads no retained sample. But the moments were
+# computed from all of them before the request, and the stop rule needs validation data.
 
 # %% [markdown]
 # ## Predict
@@ -173,25 +173,25 @@ show(toy)
 # %%
 price = checks.predict(
     "price",
-    "Same loss, no projection, until the class is forgotten. What is left of accuracy on the retained samples?",
-    ["all but one point or less", "one to thirty points are lost", "more than thirty points are lost"],
+    "Same loss, no projection, until the class is forgotten. How much accuracy is lost on the retained samples?",
+    ["at most one point", "one to thirty points", "more than thirty points"],
 )
 
 # %%
 room = checks.predict(
     "room",
     "Which layer lets the largest share of its updates through?",
-    ["the first", "one between", "the last"],
+    ["the first", "one in between", "the last"],
 )
 
 # %% [markdown]
 # ## Run
 # ### At training time
-# Train, then measure the moments in one pass: $D \times D$ numbers for a layer with $D$ inputs. They must exist
-# *before* a request comes, and further training makes them stale.
+# Train, then measure the moments in one pass: $D \times D$ numbers for a layer with $D$ inputs. They must
+# exist *before* a request comes, and further training makes them stale.
 #
-# The square is the price: it rules out wide layers. So CIFAR-10 gets LeNet-5 and a part of its images on a CPU;
-# with a GPU, the full preset takes ResNet-18.
+# That square is the price: it rules out wide layers. So on a CPU, CIFAR-10 gets LeNet-5 and a part of its
+# images; with a GPU, the full preset uses ResNet-18.
 
 # %%
 original = session.build()
@@ -206,8 +206,8 @@ for name, layer in weighted_layers(original).items():
 
 # %% [markdown]
 # ### The request
-# A class must go. Subtract its moments, $M_r = M_{full} - M_f$, and take one eigendecomposition a layer. No
-# retained sample is read.
+# A class must go. Subtract its moments, $M_r = M_{full} - M_f$, and compute one eigendecomposition per layer.
+# No retained sample is read.
 
 # %%
 split = Split.by_class(data.train, *classes)
@@ -217,7 +217,7 @@ theirs, everything = spectra(M_f), spectra(stored)
 
 
 def singular_values(name):
-    """Of all inputs, the retained and the forgotten ones of a layer."""
+    """Of a layer's inputs: all, the retained ones, the forgotten ones."""
     parts = {"full": everything, "retained": retained, "forget": theirs}
     return {part: found.layers[name].values.sqrt().cpu().numpy() for part, found in parts.items()}
 
@@ -227,12 +227,13 @@ show(figures.spectra_chart({name: singular_values(name) for name in shown}, rank
 
 # %% [markdown]
 # ### How many directions to protect
-# All of them would be exact, and would leave nothing to move. So keep the smallest $k$ with
+# Protecting all of them would be exact, but could leave nothing to move. So take the smallest $k$ with
 #
 # $$\sum_{i \le k} \sigma_i \;\ge\; \gamma \sum_i \sigma_i \qquad\text{(the authors' code)}\qquad\text{or}\qquad
 # \sum_{i \le k} \sigma_i^2 \;\ge\; \gamma \sum_i \sigma_i^2 \qquad\text{(its ancestor, GPM)}.$$
 #
-# At the same level the two can protect very different numbers of directions: $\sigma$ weighs the long tail more.
+# At the same level the two can protect very different numbers of directions: $\sigma$ gives the long tail
+# more weight.
 
 # %%
 both = {
@@ -246,10 +247,10 @@ show(figures.cumulative_chart({name: fractions[name] for name in shown}, both, e
 
 # %% [markdown]
 # ### The loss
-# Gradient ascent, $L = \log p_y$, pushes least where a sample is memorized ($p_y$ near one) and most where it is
-# already forgotten. PGU's loss lets go of what is forgotten. Of what is memorized it lets go as well, but much
-# later: on the right, a power of ten is a step of the grid ($o = 0.05$ keeps the logarithm finite). It adds a little
-# entropy (weighed by $w_2 = 0.2$):
+# Gradient ascent, $L = \log p_y$, pushes least where a sample is memorized ($p_y$ near one) and most where it
+# is already forgotten. PGU's loss stops pushing what is forgotten. It stops pushing what is memorized as
+# well, but only much closer to one: on the right, each grid step is a power of ten ($o = 0.05$ keeps the
+# logarithm finite). It also adds a little entropy, with weight $w_2 = 0.2$:
 #
 # $$L = -\log\bigl(1 - (p_y - o)\bigr) + w_2 \sum_c p_c \log p_c$$
 
@@ -258,8 +259,9 @@ show(figures.loss_chart(offset=0.05))
 
 # %% [markdown]
 # ### Unlearn
-# Steps on the forget set alone, projected in every layer, until forget accuracy is at most five percent or the epochs
-# are over. Beside it the same loss **without projection**, and the model retrained from scratch.
+# Take steps on the forget set alone, projected in every layer, until forget accuracy is at most five percent
+# or the epochs run out. Beside it: the same loss **without projection**, and the model retrained from
+# scratch.
 
 # %%
 steps = CLASS.but(lr=settings.step, seed=seed)
@@ -296,8 +298,9 @@ checks.compare(price, price.choices[0 if lost <= 0.01 else 1 if lost <= 0.3 else
 
 # %% [markdown]
 # ### What survives
-# $\rho$ is the dial of the method: to first order a projected step makes $\rho^2$ of the progress of a free
-# one. Where forgotten inputs look like retained ones, $\rho$ is near zero and nothing can be forgotten there.
+# $\rho$ tells how far the method can get: to first order, a projected step makes $\rho^2$ times the progress
+# of a free one. Where forgotten inputs look like retained ones, $\rho$ is near zero and nothing can be
+# forgotten.
 
 # %%
 survives = {name: float(np.mean(shares)) for name, shares in trace.survival.items()}
@@ -310,14 +313,15 @@ show(figures.survival_chart(per_epoch))
 
 # %% [markdown]
 # ### Angles
-# Why is a part of it lost? Compare the main directions of the forgotten inputs with the protected ones. An angle of 0°
-# means that such a direction lies inside the protected space: it cannot be used. At 90° it is free. Small angles
-# are shared parts: an image to forget is made of the same strokes as the others. The large ones are the room.
+# Why is part of a step lost? Compare the main directions of the forgotten inputs with the protected ones. An
+# angle of 0° means that a direction lies inside the protected space and cannot be used. At 90° it is free.
+# Small angles come from shared parts: an image to forget is made of the same strokes as the others. Large
+# angles leave room.
 
 
 # %%
 def angles(name, gamma, rule):
-    """Principal angles, in degrees, between the protected and the forgotten inputs' directions."""
+    """Principal angles, in degrees, between the protected and the forgotten directions."""
     U, V = (
         found.layers[name].vectors[:, : rank(found.layers[name].values, gamma, rule)]
         for found in (retained, theirs)
@@ -329,8 +333,8 @@ show(figures.angles_chart({name: angles(name, energy, rule) for name in shown}))
 
 # %% [markdown]
 # ### With and without projection, epoch by epoch
-# Both runs go on after the stop, to show that a late epoch is no fair comparison: compare where each has
-# *first* forgotten. **Drift** is how far the logits of retained samples have moved.
+# Both runs continue past the stop to show that a late epoch is no fair comparison: compare them where each
+# has *first* forgotten. **Drift** is how far the logits of retained samples have moved.
 
 # %%
 before = logits(original, split.retain)
@@ -366,11 +370,11 @@ tell(findings.recovery([row["retain"] for row in curves["without projection"]]))
 
 # %% [markdown]
 # ### Which part of it matters?
-# Change one thing at a time. A projected step is shorter, so a fair opponent takes **small steps** without any
-# projection. A **random** subspace of the same rank asks whether it matters *which* directions are protected, or
-# only how many. **Ascent** changes the loss; without a projection it may explode. **Fine-tuning** reads the
-# retained data, which PGU does not, and waits for the class to fade. Each run stops when the class is forgotten,
-# or when its epochs are over.
+# Change one thing at a time. A projected step is shorter, so a fair rival takes **small steps** without any
+# projection. A **random** subspace of the same rank tests whether it matters *which* directions are
+# protected, or only how many. **Ascent** changes the loss; without projection it may explode. **Fine-tuning**
+# reads the retained data, as PGU does not, and waits for the class to fade. Each run stops when the class is
+# forgotten or when its epochs run out.
 
 # %%
 small = steps.but(lr=settings.step / 50)
@@ -379,7 +383,7 @@ projected = {"energy": energy, "rule": rule}
 
 
 def outcome(run_of_a_method):
-    """Forget and retain accuracy at the stop; nothing where the weights exploded."""
+    """Forget and retain accuracy at the stop; empty where the weights exploded."""
     try:
         model = run(run_of_a_method).model
         return {"forget": accuracy(model, split.forget), "retain": accuracy(model, split.retain)}
@@ -409,12 +413,12 @@ show(figures.controls_chart(controls))
 tell(findings.controls(controls))
 
 # %% [markdown]
-# Keep the question in mind: further below single samples go, a finer request than a class.
+# Keep this question in mind: below we forget single samples, a finer request than a class.
 
 # %% [markdown]
 # ### The guarantee, and three ways to lose it
-# Protect *every* direction of a few retained samples, in double precision. Their outputs then do not move at
-# all, while others do. Now let something move that the projection does not cover: batch norm's running
+# Protect *every* direction of a few retained samples, in double precision. Then their outputs do not move at
+# all, while others do. Now free something that the projection does not cover: batch norm's running
 # **statistics**, its **affine** parameters, or **biases**. (A net without batch norm has only the last.)
 
 
@@ -443,8 +447,8 @@ tell(findings.drifts(drifts))
 # %% [markdown]
 # ## Explore
 # ### The toy
-# Now the retained points scatter around the line, and the main direction alone is protected: their outputs move
-# a little. Raise the level $\gamma$: at some level the second direction is protected too, and nothing moves any
+# Now the retained points scatter around the line, and only the main direction is protected, so their outputs
+# move a little. Raise the level $\gamma$ until the second direction is protected too and nothing moves any
 # more. Or turn the points to forget towards the line, and see how little of $G$ survives.
 
 # %%
@@ -461,9 +465,9 @@ toy_explorer
 
 # %% [markdown]
 # ### One layer, every level
-# One eigendecomposition answers for every level and both rules, so nothing is computed again here. The third
-# chart is the trade: what of the forgotten inputs' energy lies outside the protected space, how much of the
-# first update survives, and how much of the retained energy is left unprotected.
+# One eigendecomposition serves every level and both rules, so nothing is computed again here. The third chart
+# shows the trade-off: how much of the forgotten inputs' energy lies outside the protected space, how much of
+# the first update survives, and how much of the retained energy is left unprotected.
 
 # %%
 twin = clone(original)
@@ -505,9 +509,10 @@ layer_explorer
 
 # %% [markdown]
 # ### Forget what you like
-# A class, or samples. The panel drives the same function as the cells above. Raise the level for all layers or
-# for one; switch the projection off; let batch norm or biases move. Samples stop when their losses look like
-# those of the validation set. Test accuracy here counts all test images, those of a forgotten class included.
+# Forget a class, or samples. The panel runs the same function as the cells above. Raise the level for all
+# layers or for one; switch the projection off; let batch norm or biases move. For samples, unlearning stops
+# when their losses look like those of the validation set. Test accuracy here covers all test images,
+# including a forgotten class.
 
 # %%
 subtracted = {}
@@ -560,7 +565,7 @@ panel = UnlearnPanel(
         "label": several("Classes", [(name, k) for k, name in enumerate(data.classes)], classes),
         "count": whole("Samples", settings.samples, 1, len(data.train) // 2),
         "energy": number("Level γ", energy, 0.05, 1.0, 0.05),
-        "layer": choice("One layer otherwise", ["none", *names]),
+        "layer": choice("A level of its own for", ["none", *names]),
         "own": number("its level", 1.0, 0.05, 1.0, 0.05),
         "rule": choice("Rule", ["sigma", "sigma2"], rule),
         "offset": number("Offset o", 0.05, 0.0, 0.9, 0.05),
@@ -586,7 +591,7 @@ panel
 
 # %% [markdown]
 # ### Any two models, sample by sample
-# Original, retrained and unlearned side by side: choose a sample and see what each model thinks of it.
+# Original, retrained and unlearned side by side: choose a sample and see what each model makes of it.
 
 # %%
 side_by_side = ComparePanel.following(panel)
@@ -595,11 +600,11 @@ side_by_side
 # %% [markdown]
 # ## Exercises
 # ### Exercise 1 (easy, about 4 minutes)
-# Write `project(G, U, k)`: remove from the gradient `G` [out, in] its part in the first `k` columns of `U`
-# [in, in].
+# Write `project(G, U, k)`: remove from the gradient `G` [out, in] its part in the span of the first `k`
+# columns of `U` [in, in].
 #
-# <details><summary>Hint</summary>Inputs stand on the right in PyTorch, so the projection is a multiplication
-# from the right.</details>
+# <details><summary>Hint</summary>A weight meets its inputs on its right side, so project by multiplying from
+# the right.</details>
 
 
 # %%
@@ -614,11 +619,11 @@ exercise_1 = checks.exercise("project", project, exercises.project)
 
 # %% [markdown]
 # ### Exercise 2 (medium, about 5 minutes)
-# Write `protected_rank(sigmas, gamma, rule)`: the smallest $k$ whose first $k$ singular values, or their
-# squares for the rule "sigma2", hold the share `gamma`. `sigmas` is descending.
+# Write `protected_rank(sigmas, gamma, rule)`: the smallest $k$ such that the first $k$ singular values, or
+# their squares for the rule "sigma2", hold the share `gamma`. `sigmas` is in descending order.
 #
-# <details><summary>Hint</summary>`np.cumsum`, divided by the sum. The published scripts disagree by one here:
-# test your function with σ = (3, 1) and γ = 0.75.</details>
+# <details><summary>Hint</summary>Use `np.cumsum`, divided by the sum. The published scripts differ by one
+# here: test your function with σ = (3, 1) and γ = 0.75.</details>
 
 
 # %%
@@ -634,7 +639,7 @@ exercise_2 = checks.exercise("protected_rank", protected_rank, exercises.protect
 
 # %% [markdown]
 # ### Exercise 3 (hard, about 8 minutes)
-# Find the bug. This step is meant to leave the outputs of retained inputs alone, and does not:
+# Find the bug. This step should leave the outputs of retained inputs alone, but it does not:
 #
 # ```python
 # def step(W, G, U, lr, decay):
@@ -642,13 +647,14 @@ exercise_2 = checks.exercise("protected_rank", protected_rank, exercises.protect
 #     return W - lr * (G + decay * W)
 # ```
 #
-# Write `safe_step`, with the same arguments, so that it does, and still decays the weights where that is safe.
+# Write `safe_step`, with the same arguments, so that it does, yet still decays the weights where that is
+# safe.
 #
 # <details><summary>Hint</summary>What does weight decay do to $Wx$ for a retained $x$?</details>
 #
-# <details><summary>Second hint</summary>Project the *update*, not the gradient: what the optimizer did,
-# whatever it was. With Adam, with decay added after the projection, or with momentum left over from before,
-# nothing else is safe.</details>
+# <details><summary>Second hint</summary>Project the *update*, not the gradient: whatever the optimizer did.
+# With Adam, decay added after the projection, or momentum left over from before, nothing else is
+# safe.</details>
 
 
 # %%
@@ -665,9 +671,9 @@ exercise_3 = checks.exercise("safe_step", safe_step, exercises.safe_step)
 # %% [markdown]
 # ## Does it really forget?
 # ### How sure is it of what it forgot?
-# A model that never saw the class is *somewhat* unsure of its images: they look like those of others. Forgetting
-# too little leaves low entropies; the optimum of PGU's loss, "anything but this class, otherwise uniform", is
-# forgetting too much.
+# A model that never saw the class is *somewhat* unsure of its images, because they look like those of other
+# classes. Low entropies mean that too little is forgotten. The optimum of PGU's loss, "anything but this
+# class, otherwise uniform", means that too much is.
 
 # %%
 entropies = {
@@ -679,11 +685,11 @@ tell(findings.entropies({role: float(np.median(values)) for role, values in entr
 
 # %% [markdown]
 # ### Relearning
-# Give every model ordinary training on all data, the same batches in the same order. What was truly forgotten
-# takes as long to come back as in a model that never saw it, the retrained one. The ratio of times is the
-# **anamnesis index**; one is ideal, and less means that the knowledge was hidden rather than removed. The number of
-# batches compares within one setting only: here it is `FINE` of `metrics.relearn`, Adam in batches of 32; lessons
-# 02 and 09 use other settings.
+# Give every model ordinary training on all data, with the same batches in the same order. What was truly
+# forgotten takes as long to come back as in the retrained model, which never saw it. The ratio of these times
+# is the **anamnesis index**. One is ideal; less means that the knowledge was hidden rather than removed.
+# Compare numbers of batches only within one setting: here it is `FINE` of `metrics.relearn`, Adam in batches
+# of 32. Lessons 02 and 09 use others.
 
 # %%
 probe = parts["forget test"]
@@ -703,10 +709,10 @@ show(figures.relearn_chart({role: found.accuracy for role, found in back.items()
 # %% [markdown]
 # ### Single samples, and who was a member
 # Forgetting samples is harder to judge: a retrained model still gets many of them right, because they look
-# like others. So ask the **loss attack**: can the forgotten samples be told from unseen ones by their loss? An
-# AUC of one half means no; but on a few samples even the retrained model need not measure one half, and its value
-# is the goal. Two stop rules compete: the published one (forget accuracy falls below validation accuracy) and ours
-# (losses match those of the validation set). Neither may look at the test set.
+# like others. So ask the **loss attack**: can the forgotten samples be told from unseen ones by their loss?
+# An AUC of one half means no. On a few samples, even the retrained model need not score one half; its value
+# is the goal. Two stop rules compete: the published one (forget accuracy falls below validation accuracy) and
+# ours (losses match those of the validation set). Neither may look at the test set.
 
 # %%
 single = Split.by_ids(data.train, data.train.head(settings.samples, seed + 7).ids)
@@ -735,13 +741,13 @@ show(figures.membership_chart(aucs, kept))
 tell(findings.single(aucs, kept))
 
 # %% [markdown]
-# Read both charts together: a destroyed model hides its members as well as anything, so an attack means
-# something only where accuracy is whole.
+# Read both charts together: a ruined model hides its members perfectly, so an attack means something only
+# where accuracy is intact.
 
 # %% [markdown]
 # ### Scorecard
-# Back to the class: every audit of the unlearned model beside the original and the retrained model. Further
-# seeds of the retrained model give the noise floor: how much two models differ that both never saw the class.
+# Back to the class: every audit compares the unlearned model with the original and the retrained one. More
+# retrained seeds give the noise floor: how much two models differ when neither has seen the class.
 
 # %%
 others = [
@@ -764,12 +770,12 @@ card
 # %%
 rows_quiz = checks.quiz(
     "rows",
-    "Why is it enough to know the inputs of a layer to protect its outputs?",
+    "Why is it enough to know a layer's inputs to protect its outputs?",
     {
-        "a change ΔW moves the output for x by ΔW·x": "Remove its part along the inputs, and nothing moves: any "
-        "update can be protected so.",
+        "a change ΔW moves the output for x by ΔW·x": "Remove its part along the inputs, and nothing moves. This "
+        "works for any update.",
         "every row of the weight's gradient is a combination of inputs": "True, and it tells how much of a step "
-        "is lost (ρ). But the rows of Adam's updates are not, and they can be protected all the same.",
+        "is lost (ρ). But the rows of Adam's updates are not, and they can be projected all the same.",
         "the moments are symmetric": "They are, which helps to decompose them. It protects nothing.",
     },
     correct="a change ΔW moves the output for x by ΔW·x",
@@ -783,7 +789,7 @@ level_quiz = checks.quiz(
         "retained outputs stay, and where inputs fill the space nothing moves": "Exact and often useless: "
         "with many retained samples no direction is left.",
         "everything is forgotten faster": "More protection leaves less of every step.",
-        "the class comes back": "Nothing is learned by protecting.",
+        "the class comes back": "Protecting teaches nothing.",
     },
     correct="retained outputs stay, and where inputs fill the space nothing moves",
 )
@@ -793,9 +799,9 @@ data_quiz = checks.quiz(
     "data",
     "PGU is said to need no training data. What did it use of the retained samples?",
     {
-        "nothing at all": "The moments that protect them were made from them.",
+        "nothing at all": "The moments that protect them were computed from them.",
         "their moments, made before the request": "A trace of the data, valid for one state of the model, and "
-        "to be kept like the data.",
+        "to be guarded like the data.",
         "a small sample of them": "That is what its ancestor GPM does.",
     },
     correct="their moments, made before the request",
@@ -803,25 +809,25 @@ data_quiz = checks.quiz(
 
 # %% [markdown]
 # ## Summary
-# - A step whose rows have no part along the retained inputs leaves their outputs alone; at full rank exactly, when
-#   cut off at $k$ nearly. Rows of a gradient are made of inputs, so a part of every step is lost.
-# - Moments add up over samples, so a request needs only the forgotten ones, and the moments stored before.
+# - A step whose rows have no part along the retained inputs leaves their outputs alone: exactly at full rank,
+#   nearly when cut off at $k$. The rows of a gradient are made of inputs, so a part of every step is lost.
+# - Moments add up over samples, so a request needs only the forgotten samples and the stored moments.
 # - The level $\gamma$ trades keeping against forgetting, layer by layer. Where forgotten and retained inputs
 #   look alike, there is no room.
 # - Whatever moves besides the projected weights breaks the argument: biases, batch norm, decay after the
 #   projection.
-# - Zero accuracy on a class can be had easily. The entropies, the time to relearn and the attack tell how far that is from
-#   never having seen it. There is **no certificate**.
-# - Our replica does not show the paper's nets, data sets and tables. Wherever the text says "the authors' code"
-#   or "published rule", it is their code that was read.
+# - Zero accuracy on a class is easy to get. The entropies, the time to relearn and the attack tell how far
+#   that is from never having seen it. There is **no certificate**.
+# - Our replica does not show the paper's nets, data sets and tables. "The authors' code" and
+#   "published rule" mean that we read their code.
 
 # %%
 tell(findings.summary(controls, aucs, kept))
 
 # %% [markdown]
 # ## References
-# - T. Hoang, S. Rana, S. Gupta, S. Venkatesh, *Learn to Unlearn for Deep Neural Networks: Minimizing Unlearning
-#   Interference with Gradient Projection*, WACV 2024, arXiv:2312.04095.
+# - T. Hoang, S. Rana, S. Gupta, S. Venkatesh, *Learn to Unlearn for Deep Neural Networks: Minimizing
+#   Unlearning Interference with Gradient Projection*, WACV 2024, arXiv:2312.04095.
 # - G. Saha, I. Garg, K. Roy, *Gradient Projection Memory for Continual Learning* (GPM), ICLR 2021,
 #   arXiv:2103.09762.
 # - V. Chundawat et al., *Zero-Shot Machine Unlearning* (anamnesis index), IEEE TIFS 2023, arXiv:2201.05629.

@@ -1,24 +1,24 @@
 # %% [markdown]
 # # Side by side: every method, one table
 #
-# **Lesson 09.** All methods of this package on the same requests, judged by the same audits: among them Hayes et
-# al., *Inexact Unlearning Needs More Careful Evaluations to Avoid a False Sense of Privacy*, 2024,
+# **Lesson 09.** All methods of this package on the same requests, judged by the same audits: among them Hayes
+# et al., *Inexact Unlearning Needs More Careful Evaluations to Avoid a False Sense of Privacy*, 2024,
 # [arXiv:2403.01218](https://arxiv.org/abs/2403.01218), and Chundawat et al., *Can Bad Teaching Induce
 # Forgetting?*, AAAI 2023, [arXiv:2205.08096](https://arxiv.org/abs/2205.08096). About 60 minutes.
 #
 # ## Learning objectives
 # - **Choose** a method by what it needs, costs and leaves behind, not by one number.
-# - **Count** a cost whole: seconds before and after the request, bytes kept, samples read.
-# - **Read** an audit by its card: formula, direction, what the retrained model scores, how it fools you.
-# - **Provoke** the failure of every method.
-# - **Enter** a method of your own into the same table.
+# - **Count** the whole cost: seconds before and after the request, bytes kept, samples read.
+# - **Read** an audit by its card: formula, direction, what the retrained model scores, how it can fool you.
+# - **Make** every method fail.
+# - **Enter** a method of your own in the same table.
 #
 # ## Prerequisites
-# [Lesson 01](01_deepobliviate.ipynb) explains original, retrained and unlearned. The other lessons explain one
-# method each; a sentence on each stands below.
+# [Lesson 01](01_deepobliviate.ipynb) introduces original, retrained and unlearned models. The other lessons
+# explain one method each; below, each gets a sentence.
 #
 # ## You will need
-# A laptop: two cores, one gigabyte of memory and as much again for each of the `workers`, fifty megabytes of disk. No
+# A laptop: two cores, one gigabyte of memory plus one for each of the `workers`, fifty megabytes of disk. No
 # network, no GPU. Every number below is computed while you watch.
 
 # %% tags=["parameters"]
@@ -76,9 +76,9 @@ methods = configured(settings.tuned)
 
 # %% [markdown]
 # ### One data set, three requests
-# On clean digits a model knows hardly anything about a training image that it would not know about any other, so
-# there is little to find out. Noise gives every image details of its own (`noise` above; other data sets go without). A
-# **validation** part decides when methods stop; test images judge, and nothing else.
+# On clean digits a model knows little more about a training image than about any other image, so there is
+# little to find. Noise gives every image details of its own (`noise` above; other data sets get none). A
+# **validation** part decides when methods stop; the test images only judge.
 
 # %%
 stream = torch.Generator().manual_seed(seed)
@@ -97,30 +97,30 @@ for kind, (part, ids, _) in requests.items():
 
 # %% [markdown]
 # ## The idea in one formula
-# A method is good if its model is as near to the **retrained** one as two retrained models are to each other, and
-# if all it took is cheaper than retraining:
+# A method is good if its model is as close to the **retrained** one as two retrained models are to each
+# other, and if its whole cost is below that of retraining:
 #
 # $$\text{gap} = \frac{1}{3}\sum_{x} \lvert x(M_u) - x(M_s) \rvert
 # \qquad \text{speed-up} = \frac{t_{\text{retrain}}}{t_{\text{before}} + t_{\text{request}}}$$
 #
 # $x$ runs over forgotten, retained and test accuracy; $M_u$ is the unlearned model, $M_s$ one retrained from
-# scratch. $t_{\text{before}}$ is the preparation beyond training the original: recording updates, storing models,
-# measuring moments. Who leaves it out compares a bill with half a bill.
+# scratch. $t_{\text{before}}$ is the preparation beyond training the original: recording updates, storing
+# models, measuring moments. Leave it out, and you compare a full bill with half a bill.
 #
 # | word | meaning |
 # |---|---|
 # | forget set, retain set | the samples to delete; all other training samples |
-# | original | trained on both. SISA and DeepObliviate train theirs in their own way, so they have their own |
+# | original | trained on both. SISA and DeepObliviate train in their own way, so each has its own original |
 # | retrained | trained from scratch on the retain set alone: the **reference** |
-# | floor | how far two retrained models are from each other; a gap below it means nothing |
+# | floor | how far apart two retrained models are; a gap below it means nothing |
 #
-# Methods that store something by batch, block or shard get the samples to forget **together**, as if one data
-# holder had sent them. That favors them; their failures below show what happens otherwise. (A class is kept
-# together in batches only: a shard that holds all of a class leaves the others without it.)
+# Methods that store something for each batch, block or shard get the forget samples **together**, as if one
+# data holder had sent them. That favors them; their failures below show what happens otherwise. (A class is
+# kept together only in batches: a shard with all of a class would leave none for the other shards.)
 
 # %%
 applies = [[name, *(method.refuses.get(kind, "✓") for kind in KINDS)] for name, method in methods.items()]
-Grid("Which method applies to which request, or why it does not", ["method", *KINDS], applies)
+Grid("Which method can answer which request, or why it cannot", ["method", *KINDS], applies)
 
 # %%
 Grid("What each does", ["method", "in a sentence"], [[name, m.sentence] for name, m in methods.items()])
@@ -131,7 +131,7 @@ Grid("What each does", ["method", "in a sentence"], [[name, m.sentence] for name
 # %%
 cured = checks.predict(
     "cured",
-    "The backdoor: which of these removes it?",
+    "Which of these removes the backdoor?",
     ["fine-tuning", "amnesiac unlearning", "both", "neither"],
 )
 
@@ -145,7 +145,7 @@ caught = checks.predict(
 # %% [markdown]
 # ## Run
 # ### The references
-# One original and one retrained model for every request and seed. The samples to forget are the same for all
+# One original and one retrained model for every request and seed. The forget samples are the same for all
 # seeds; weights and order differ.
 
 # %%
@@ -169,8 +169,8 @@ for kind, (part, ids, backdoor) in requests.items():
 
 # %% [markdown]
 # ### The contest
-# Every row of the table of methods, on every request that it applies to, with every seed: prepare, run, price,
-# audit. "Do nothing" enters too, for some audits like it.
+# Every method, on every request that it can answer, with every seed: prepare, run, price, audit. "Do nothing"
+# enters too, because some audits like it.
 
 # %%
 outcomes, table, counter = {}, Table(()), lesson.Counter()
@@ -192,12 +192,12 @@ counter(len(jobs), len(jobs))
 print(f"{len(outcomes)} outcomes, {len(table.scores)} numbers")
 
 # %% [markdown]
-# ### What it gave
+# ### The results
 
 
 # %%
 def results(kind):
-    """The main audits of a request, mean and interval."""
+    """The main audits of a request, each with its mean and interval."""
     refused = {name: m.refuses[kind] for name, m in methods.items() if kind in m.refuses}
     return table.grid(kind, {a: CARDS[a].how for a in CONTEST if a in table.audits(kind)}, refused)
 
@@ -211,24 +211,27 @@ results("samples")
 results("backdoor")
 
 # %% [markdown]
-# Read "retrain" first: no method should be far from it in *any* column. Few seeds give wide intervals, and that is
-# the message: a difference inside them is none. What each column means, and how it can fool you:
+# Read "retrain" first: no method should be far from it in *any* column. A few seeds give wide intervals, and
+# that is the message: a difference within them is no difference. What each column means, and how it can fool
+# you:
 
 # %%
 explained(CONTEST)
 
 # %% [markdown]
-# ### What it cost
-# With preparation. Bytes are what must be kept in advance. "Do nothing" costs nothing, which is its only merit.
+# ### The costs
+# Preparation is included. Bytes are what must be stored in advance. "Do nothing" costs nothing, its only
+# merit.
 
 # %%
 table.grid("samples", {name: card.how for name, card in COSTS.items()}, {})
 
 # %% [markdown]
-# Amnesiac unlearning, partial or not, reads no data at all when the request comes, and pays for it in bytes. PGU,
-# partial label-flip and partial optimization read the forget set, and, for samples, validation samples that tell
-# when to stop: data that others may train on. SISA and DeepObliviate read a part of the retain set. A preparation
-# can serve many requests: then its seconds are shared, its bytes are not.
+# Amnesiac unlearning, partial or not, reads no data at all when the request comes, and pays for that in
+# bytes. PGU, partial label-flip and partial optimization read the forget set. For single samples they also
+# read validation samples to know when to stop: data that others could train on. SISA and DeepObliviate read a
+# part of the retain set. One preparation can serve many requests; that spreads its seconds, but not its
+# bytes.
 
 # %%
 explained(COSTS)
@@ -247,10 +250,10 @@ removed = [mean("backdoor", name, "backdoor success") < 0.5 for name in ("fine-t
 checks.compare(cured, cured.choices[{(1, 0): 0, (0, 1): 1, (1, 1): 2}.get(tuple(removed), 3)])
 
 # %% [markdown]
-# Fine-tuning never shows the trigger, so nothing tells the network to unlearn it. Amnesiac unlearning takes back
-# the updates of the poisoned batches. But Adam's step averages over many batches: most of what a batch taught may
-# be carried out by the steps *after* it, which are not taken back. Plain SGD has no such memory. The same request,
-# with SGD:
+# Fine-tuning never shows the trigger, so nothing tells the network to unlearn it. Amnesiac unlearning takes
+# back the updates of the poisoned batches. But Adam's step averages over many batches, so most of what a
+# batch taught may take effect in the steps *after* it, which are not taken back. Plain SGD has no such
+# memory. Here is the same request with SGD:
 
 # %%
 plain_sgd = replace(
@@ -277,10 +280,10 @@ tell(findings.undone(by_sgd, by_adam, recipe.optimizer))
 
 # %% [markdown]
 # ### A published claim: DeepObliviate against SISA
-# DeepObliviate's abstract reports, against "the state of the art" (we read: SISA), over five data sets on average:
-# 5.8 % more accuracy, prediction 32.5 times as fast, and a comparable speed-up of retraining. Here SISA's shards
-# times slices are DeepObliviate's blocks, so that both store as many models. "Own original" is the model that each
-# had in service before the request.
+# DeepObliviate's abstract compares itself with "the state of the art" (we take this to be SISA). On average
+# over five data sets it reports 5.8 % more accuracy, prediction 32.5 times as fast, and a comparable speed-up
+# of retraining. Here SISA has as many shards times slices as DeepObliviate has blocks, so both store the same
+# number of models. "Own original" is the model that each had in service before the request.
 
 # %%
 DUEL = ("retrain", "SISA", "DeepObliviate")
@@ -312,13 +315,14 @@ for kind in KINDS:
 tell(findings.duel({name: mean("samples", name, "own original, test") for name in DUEL}))
 
 # %% [markdown]
-# A vote costs as many predictions as there are shards. Small shards can cost accuracy, and so can a chain of small
-# blocks: compare "own original" with retrain. And SISA's row is **exact**: its ensemble is, bit for bit, the one
-# trained without the samples *on the same partition*. Its gap is the price of sharding. DeepObliviate's gap has two
-# parts, that of its chain and that of stopping early.
+# A vote costs as many predictions as there are shards. Small shards can cost accuracy, and so can a chain of
+# small blocks: compare "own original" with retrain. SISA's row is **exact**: its ensemble is, bit for bit,
+# the one trained without the samples *on the same partition*. Its gap is the price of sharding.
+# DeepObliviate's gap has two causes: its chain, and stopping early.
 #
 # ### Speed-up against gap
-# Right and low is good. The dotted line joins those that no other beats in both; the thin lines are intervals.
+# Lower right is best. The dotted line joins the methods that no other beats on both axes; thin lines are
+# intervals.
 
 # %%
 WAYS = ["speed-up", "speed-up, request only"]
@@ -326,7 +330,7 @@ GAPS = ["average gap", "JS to retrained", "activation distance"]
 
 
 def pareto(kind, across, up):
-    """The picture of a request."""
+    """Speed-up against distance for one request."""
     fast, far = table.column(kind, across), table.column(kind, up)
     points = {m: (fast[m], far[m]) for m in fast if m in far and m != NOTHING}
     view = figures.pareto_chart(points, across, up)
@@ -338,7 +342,7 @@ show(pareto("samples", "speed-up", "average gap"))
 # %% [markdown]
 # ## Explore
 # ### Another bill, another distance
-# Choose the request, whether the preparation counts, and the distance. Who leaves the front?
+# Choose the request, the distance, and whether the preparation counts. Which method leaves the front?
 
 # %%
 front = Explorer(
@@ -354,13 +358,14 @@ front
 
 # %% [markdown]
 # ### Every audit, with its card
-# Mean and interval of every contestant, between the dashed lines that the retrained models span. Relearn batches
-# are those of `BRISK` in `metrics.relearn`: three times the step of lessons 02 and 04, so the numbers do not compare.
+# The mean and interval of every contestant; dashed lines mark the range of the retrained models. Relearn
+# batches use `BRISK` of `metrics.relearn`, with three times the step of lessons 02 and 04, so do not compare
+# the numbers.
 
 
 # %%
 def audit_view(v):
-    """One audit for all methods, with its card."""
+    """One audit of every method, with its card."""
     values = [x for x in table.values(v.kind, "retrain", v.audit) if x == x]
     band = (min(values), max(values)) if values else (float("nan"),) * 2
     card = CARDS[v.audit]
@@ -382,15 +387,16 @@ audits
 
 # %% [markdown]
 # ### Watch one work
-# The same rows of the table, live; the reference follows by itself. A method that does not apply says why, and
-# there is nothing to press. Test accuracy here is that of all test images, those of a forgotten class included.
+# The methods of the table, live; the reference appears by itself. A method that cannot answer the request
+# says why, and there is nothing to press. Test accuracy here covers all test images, including a forgotten
+# class.
 
 # %%
 kits = {}
 
 
 def kit_of(kind, name):
-    """The first task, and what a method prepared for it; made once."""
+    """The first task and what a method prepared for it, made only once."""
     if (kind, name) not in kits:
         task = arenas[kind].tasks[0]
         fresh = task.again(session.folder / f"panel {kind} {name}")
@@ -434,16 +440,16 @@ two
 # %% [markdown]
 # ## Does it really forget?
 # ### An attack that knows every sample
-# The loss attack averages over a population: a few exposed samples vanish in it. **U-LiRA** asks for every single
-# sample $(x, y)$: train many shadow models, half of them with it, let *the same method* forget it, and note the
-# margin
+# The loss attack averages over a population, where a few exposed samples go unnoticed. **U-LiRA** looks at
+# every single sample $(x, y)$: it trains many shadow models, half of them on the sample, lets *the same
+# method* forget it, and notes the margin
 #
 # $$\varphi = \log \frac{p_y(x)}{1 - p_y(x)}, \qquad
 # \text{score} = \log \mathcal N(\varphi^*; \text{forgot it}) - \log \mathcal N(\varphi^*; \text{never saw it}).$$
 #
-# A score above zero calls the sample of the model under attack a member. An AUC of one half means that forgetting
-# and never having seen cannot be told apart. Ours is **mini**: a few dozen small models, trained in parallel
-# processes, each used by all methods.
+# A score above zero says that the model under attack was trained on the sample. An AUC of one half means that
+# forgetting it and never having seen it cannot be told apart. Ours is a **mini** version: a few dozen small
+# models, trained in parallel processes and shared by all methods.
 
 # %%
 pool = base.without(single)
@@ -466,8 +472,8 @@ exposed = ulira(
 show(figures.ulira_chart(exposed))
 
 # %% [markdown]
-# The other marks are the attack on averages, on the very same models. Read the accuracy too: these models have few
-# samples to learn from, and a ruined one hides every sample.
+# The other marks show the attack on averages, on the very same models. Read the accuracy too: these models
+# learn from few samples, and a ruined model hides every one of them.
 
 # %%
 Grid(
@@ -494,8 +500,8 @@ tell(findings.passed({name: name in caught_ones for name in sorted(passes)}))
 explained(["loss MIA, AUC", "mini U-LiRA"])
 
 # %% [markdown]
-# Each sample has its own pair of Gaussians. If they lie apart, the method has left a trace of this sample, or has
-# pushed it too far: *both* give it away.
+# Each sample has its own pair of Gaussians. If they lie apart, the method has left a trace of this sample or
+# has pushed it too far. *Either* gives it away.
 
 # %%
 gaussians = Explorer(
@@ -510,9 +516,10 @@ gaussians
 
 # %% [markdown]
 # ### Layer by layer, beside the floor
-# All against the retrained model of *another* seed. The first row is itself a retrained one: read every row against
-# it. Minima differ by seed, so a weight distance proves nothing, small or large. CKA compares what the layers hand
-# on instead. (SISA is missing: several nets have no layers in common with one.)
+# Every model is compared with the retrained model of *another* seed. The first row is itself a retrained
+# model: read every other row against it. Each seed finds its own minimum, so a weight distance proves
+# nothing, small or large. CKA compares what the layers pass on instead. (SISA is missing: an ensemble has no
+# layers to compare.)
 
 # %%
 arena = arenas["class"]
@@ -526,10 +533,10 @@ show(figures.layers_chart(*({name: pair[i] for name, pair in layered.items()} fo
 
 # %% [markdown]
 # ### Where batch norm matters
-# A net without batch norm can forget in its weights only. A net with it can *look* as if it
-# forgot: running statistics that have seen noise or foreign images are enough. **Recalibration** takes the
-# statistics anew from retained data and changes no weight. If the forget accuracy returns, the zero was not
-# forgetting.
+# A net without batch norm can forget only in its weights. A net with batch norm can merely *look* as if it
+# forgot: it is enough that noise or foreign images have passed through its running statistics.
+# **Recalibration** measures these statistics again on retained data and changes no weight. If the forget
+# accuracy returns, the zero was not forgetting.
 
 # %%
 split = arena.tasks[0].split
@@ -554,8 +561,8 @@ explained(["batch-norm recalibration"])
 
 # %% [markdown]
 # ### Impostors
-# "Do nothing", a **masked logit** (one output bias set very low) and a **uniform output** have learned nothing about
-# forgetting. Yet each has a column in which it shines. (The last two: one seed.)
+# "Do nothing", a **masked logit** (one output bias set very low) and a **uniform output** forget nothing. Yet
+# each shines in one column. (The last two have one seed.)
 
 # %%
 original = arena.originals[0].model
@@ -577,8 +584,8 @@ tell(findings.impostors(*shine.values()))
 
 # %% [markdown]
 # ### How each method fails
-# One live attempt at a failure a method: run again, first seed, with what the second column says. The last column says
-# why that can go wrong; the third, whether it did.
+# Here we try to make each method fail: it runs again on the first seed, changed as the second column says.
+# The last column says why that can go wrong; the third, whether it did.
 
 # %%
 rows = failures(methods, arenas, test, mean("class", "retrain", "seconds at request"), exposed)
@@ -587,7 +594,7 @@ Grid("How each method can fail", ["method", "changed", "measured now", "why it c
 # %% [markdown]
 # ## Exercises
 # ### Exercise 1 (easy, about 4 minutes)
-# Write `average_gap`. Each argument has the three accuracies of a model: `forget`, `retain`, `test`.
+# Write `average_gap`. Each argument holds the three accuracies of a model: `forget`, `retain`, `test`.
 #
 # <details><summary>Hint</summary>Differences of opposite sign must not cancel.</details>
 
@@ -604,8 +611,8 @@ exercise_1 = checks.exercise("average_gap", average_gap, exercises.gap_of_scores
 
 # %% [markdown]
 # ### Exercise 2 (medium, about 6 minutes)
-# Two audits can have opposite winners. Write `opposite(columns)`: it gets audit -> {method: distance to the
-# retrained model's value} and returns two audits such that the best method of one is the worst of the other, or
+# Two audits can disagree completely. Write `opposite(columns)`: it gets audit -> {method: distance to the
+# retrained model's value} and returns two audits where the best method of one is the worst of the other, or
 # `None`.
 #
 # <details><summary>Hint</summary>`min(d, key=d.get)` is the best method of a column d.</details>
@@ -627,13 +634,13 @@ exercise_2 = checks.exercise("opposite", opposite, exercises.opposite)
 
 # %% [markdown]
 # ### Exercise 3 (hard, about 15 minutes)
-# Enter the contest. `my_unlearning` gets a copy of the original and the request, and returns the unlearned model.
-# Any function of this package may be used. The goal, for the **class** request: forget accuracy at most ten
-# percent, test accuracy on the other classes at most five points below the retrained model's, at most half as many
-# retained samples read, and no impostor: something before the last layer must have changed.
+# Enter the contest. `my_unlearning` gets a copy of the original and the request, and returns the unlearned
+# model. You may use any function of this package. The goal, for the **class** request: forget accuracy of at
+# most ten percent, test accuracy on the other classes at most five points below the retrained model's, at
+# most half as many retained samples read, and no impostor: something before the last layer must have changed.
 #
-# <details><summary>Hint</summary>Wrong labels for the forget set, for a few steps; then an epoch on the retain
-# set.</details>
+# <details><summary>Hint</summary>Give the forget set wrong labels and train on it for a few steps; then
+# train for an epoch on the retain set.</details>
 #
 # <details><summary>Second hint</summary>`replace(split.forget, y=...)` gives samples other labels;
 # `run(train(model, examples, Recipe("adam", lr=0.001, batch_size=32, epochs=3)))` trains in place.</details>
@@ -661,7 +668,7 @@ def enter(function, kind="class"):
 
 
 def scored(mine):
-    """All numbers of these outcomes."""
+    """All the numbers for these outcomes."""
     return Table(tuple(s for outcome in mine for s in arenas["class"].scores(outcome)))
 
 
@@ -675,7 +682,7 @@ def check_mine(function):
     if got["retain accuracy, test"] < wanted:
         return f"test accuracy is {got['retain accuracy, test']:.0%}, less than {wanted:.0%}"
     if got["retain samples read"] > mean("class", "retrain", "retain samples read") / 2:
-        return f"{got['retain samples read']:.0f} retained samples read: more than half of retraining"
+        return f"{got['retain samples read']:.0f} retained samples read: more than half as many as retraining"
     arena = arenas["class"]
     if exercises.hidden_by_the_last_layer(
         mine[0].model, arena.originals[0].model, arena.tasks[0].split.forget
@@ -687,7 +694,7 @@ def check_mine(function):
 exercise_3 = checks.exercise("my_unlearning", my_unlearning, check_mine)
 
 # %% [markdown]
-# Your row in the table. As long as the exercise is not solved, an entry that fine-tunes for a moment stands in.
+# Here is your row in the table. Until you solve the exercise, a brief fine-tuning stands in for it.
 
 
 # %%
@@ -704,7 +711,8 @@ except NotImplementedError:
 
 # %% [markdown]
 # ### Take the numbers away
-# All of them, flat, as CSV and as JSON, with your own. Name a folder in `export` to keep them; it is made if need be.
+# Here are all of them as flat CSV and JSON, your own included. To keep them, name a folder in `export`; it is
+# created if need be.
 
 # %%
 whole_table = table + own
@@ -719,10 +727,10 @@ print("written to the folder", where.name)
 # %%
 zero_quiz = checks.quiz(
     "zero",
-    "Single samples are to be forgotten, and a method brings their accuracy to zero. Is that good?",
+    "A method forgets single samples and brings their accuracy to zero. Is that good?",
     {
         "yes: none is recognized": "The retrained model recognizes most of them, as it does unseen samples.",
-        "no: the retrained model is far from zero": "Zero makes them stand out: that gives them away.",
+        "no: the retrained model is far from zero": "Zero makes them stand out, and that gives them away.",
         "it depends on the test accuracy": "Even with perfect test accuracy they would stand out.",
     },
     correct="no: the retrained model is far from zero",
@@ -733,8 +741,8 @@ bill_quiz = checks.quiz(
     "bill",
     "A method answers a request in a hundredth of the time of retraining. What must you ask?",
     {
-        "what it did before, and what it keeps": "Updates, models and moments are on the bill.",
-        "how many classes the data have": "Worth knowing; but both sides of the ratio have the same data.",
+        "what it did before, and what it keeps": "Updates, models and moments belong on the bill.",
+        "how many classes the data have": "Worth knowing, but both sides of the ratio have the same data.",
         "nothing: faster is faster": "Then deleting the model would be the best method.",
     },
     correct="what it did before, and what it keeps",
@@ -745,7 +753,7 @@ attack_quiz = checks.quiz(
     "attack",
     "The loss attack has an AUC of one half on an unlearned model. What follows?",
     {
-        "the samples are forgotten": "On average nothing shows. Single samples may still be exposed.",
+        "the samples are forgotten": "Nothing shows on average. Single samples may still be exposed.",
         "nothing without the accuracy, and not for single samples": "A ruined model scores one half too.",
         "the attack is broken": "It may well work on the original: that is what to check first.",
     },
@@ -754,13 +762,14 @@ attack_quiz = checks.quiz(
 
 # %% [markdown]
 # ## Summary
-# - No method wins everywhere. Which applies, what must exist before the request, and what may be read decide first.
-# - Cost counts whole: speed-ups shrink, and may fall below one, once the preparation is on the bill.
+# - No method wins everywhere. Ask first which ones apply, what must exist before the request, and what may be
+#   read.
+# - Count the whole cost: with the preparation on the bill, speed-ups shrink and may fall below one.
 # - Every audit needs the retrained model beside it, and the floor of two retrained models under it.
 # - Averages forgive: a method can pass the loss attack and still be caught sample by sample.
-# - What this does not show: large nets, where times and gaps are others; many requests in a row.
+# - This lesson does not show large nets, where times and gaps differ, or many requests in a row.
 # - Every method's settings come from a small grid, judged on other seeds and without the test images
-#   (`ci/tune_contest.py`). A larger grid may turn neighbors around: read no ranking into small differences.
+#   (`ci/tune_contest.py`). A larger grid may swap neighbors: read no ranking into small differences.
 #
 # ## References
 # - J. Hayes, I. Shumailov, E. Triantafillou, A. Khalifa, N. Papernot, *Inexact Unlearning Needs More Careful
@@ -770,7 +779,7 @@ attack_quiz = checks.quiz(
 # - L. Bourtoule et al., *Machine Unlearning* (SISA), IEEE S&P 2021, arXiv:1912.03817.
 # - S. Kornblith et al., *Similarity of Neural Network Representations Revisited* (CKA), ICML 2019,
 #   arXiv:1905.00414.
-# - The papers of the methods stand in their lessons.
+# - The methods' papers are cited in their lessons.
 
 # %% tags=["ci-assert"]
 for kind in KINDS:
