@@ -94,7 +94,7 @@ def test_every_figure_draws_live_and_still(arena: Arena) -> None:
 
 def test_the_front_holds_those_that_no_other_beats_in_both() -> None:
     view = figures.pareto_chart(POINTS, "x", "y")
-    assert view.alt.endswith("Beaten by none in both: retrain, SISA.")
+    assert view.alt.endswith("Beaten by none on both axes: retrain, SISA.")
 
 
 def test_an_interval_is_students_and_knows_what_is_not_a_number() -> None:

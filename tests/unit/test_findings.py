@@ -245,7 +245,7 @@ CASES: dict[str, Case] = {
     # lesson 03
     "learned": (lambda: partial.learned(0.93), "has learned"),
     "not learned": (lambda: partial.learned(0.2), "hardly knows this class.*20.0%"),
-    "class gone": (lambda: partial.subtracted(KNOWN, GONE, 0.05), "is gone.*paid: 3.0 points"),
+    "class gone": (lambda: partial.subtracted(KNOWN, GONE, 0.05), "is gone.*paid with 3.0 points"),
     "class not gone": (lambda: partial.subtracted(KNOWN, STUBBORN, 0.05), "does not forget.*58.0%"),
     "others spared": (lambda: partial.subtracted(KNOWN, Point(0, 0.98), 0.05), "hardly paid"),
     "a share": (lambda: partial.chosen(0.25), r"p = 0\.25"),
@@ -259,7 +259,7 @@ CASES: dict[str, Case] = {
     "everything moves": (lambda: partial.moved(1.0, 150, 1.0, 2410, 2410), "nothing is left out"),
     "partial wins": (
         lambda: partial.at_equal_forgetting(ways(), 0.05),
-        "partial undoing wins.*what helps.*storage",
+        "Partial undoing beats.*what helps.*storage",
     ),
     "partial ties": (
         lambda: partial.at_equal_forgetting(ways(amnesiac=(1.0, Point(0, 0.96))), 0.05),
@@ -267,7 +267,7 @@ CASES: dict[str, Case] = {
     ),
     "partial loses": (
         lambda: partial.at_equal_forgetting(ways(amnesiac=(1.0, Point(0, 0.98))), 0.05),
-        "partial undoing loses",
+        "Partial undoing loses",
     ),
     "entries matter": (
         lambda: partial.at_equal_forgetting(
@@ -281,7 +281,7 @@ CASES: dict[str, Case] = {
     ),
     "no storage": (
         lambda: partial.at_equal_forgetting(ways(times=(0.2, Point(0, 0.96))), 0.05),
-        "Nor do the largest",
+        "save no storage",
     ),
     "budgets differ": (
         lambda: partial.at_equal_forgetting([ways()[0] | {"one budget": (0.8, Point(0, 0.9))}], 0.05),
@@ -289,7 +289,7 @@ CASES: dict[str, Case] = {
     ),
     "nothing forgets": (
         lambda: partial.at_equal_forgetting([dict.fromkeys(ways()[0], (1.0, STUBBORN))], 0.05),
-        "not even everything.*is amnesiac",
+        "not even undoing everything.*is amnesiac",
     ),
     "class first": (
         lambda: partial.first_to_fall({"a": ([1, 5], [Point(0.9, 0.97), GONE])}, {"a": KNOWN}, 0.05),
@@ -358,7 +358,7 @@ CASES: dict[str, Case] = {
         ),
         "partial, random 5%. never forgot",
     ),
-    "less sure": (lambda: partial.losses(attack(0.1, 5, 15)), "attack works.*errs less surely"),
+    "less sure": (lambda: partial.losses(attack(0.1, 5, 15)), "attack works.*less sure of its errors"),
     "surer": (lambda: partial.losses(attack(0.1, 50, 15)), "pushed too far"),
     "alike": (lambda: partial.losses(attack(0.1, 15, 15)), "are alike"),
     "attack is blind": (lambda: partial.losses(attack(15, 15, 15)), "already fails on the .original"),
@@ -368,7 +368,7 @@ CASES: dict[str, Case] = {
     ),
     "it cannot be tested": (
         lambda: partial.summary(STUBBORN, STUBBORN, 0.05, 1.0, GONE, KNOWN),
-        "cannot be tested.*less harm",
+        "cannot test.*less harm",
     ),
     "only everything": (lambda: partial.summary(GONE, GONE, 0.05, 1.0, GONE, KNOWN), "nothing to offer"),
     "it fails": (lambda: partial.summary(HARMED, GONE, 0.05, 0.3, GONE, KNOWN), "keeps less of the rest"),
@@ -394,7 +394,7 @@ CASES: dict[str, Case] = {
         lambda: pgu.controls(CONTROLS),
         "no projection, small steps. forgets it about.*Projected",
     ),
-    "controls do worse": (lambda: pgu.controls(WORSE), "the projection shows"),
+    "controls do worse": (lambda: pgu.controls(WORSE), "the projection pays"),
     "controls fail": (
         lambda: pgu.controls(
             {n: {"forget": 1.0, "retain": 1.0} for n in CONTROLS} | {"PGU": CONTROLS["PGU"]}
@@ -455,16 +455,16 @@ CASES: dict[str, Case] = {
             spread(0.05) | {"unlearned, losses match": (0.83, 0.05)},
             KEPT,
         ),
-        "PGU does not forget the class; on single samples nothing",
+        "PGU does not forget the class; single samples show nothing",
     ),
-    "bought samples": (lambda: pgu.summary(CONTROLS, spread(0.05), KEPT), "single samples do not go"),
+    "bought samples": (lambda: pgu.summary(CONTROLS, spread(0.05), KEPT), "single samples need it"),
     "bought nothing": (
         lambda: pgu.summary(CONTROLS, spread(0.05), dict.fromkeys(KEPT, 1.0)),
-        "as cleanly by small.*keep as much",
+        "forget a class about as cleanly.*keep as much",
     ),
     "bought both": (
         lambda: pgu.summary(WORSE, spread(0.05), KEPT),
-        "not forget a class as cleanly; single samples do not go",
+        "not forget a class as cleanly; single samples need it",
     ),
     "bought the class": (
         lambda: pgu.summary(WORSE, spread(0.05), dict.fromkeys(KEPT, 1.0)),
@@ -496,8 +496,8 @@ CASES: dict[str, Case] = {
         "about as good as",
     ),
     "one caught": (lambda: side_by_side.passed({"a": True, "b": False}), "a passes.*is caught"),
-    "none caught": (lambda: side_by_side.passed({"a": False}), "passes this one, too"),
-    "none passes": (lambda: side_by_side.passed({}), "nobody passes"),
+    "none caught": (lambda: side_by_side.passed({"a": False}), "passes this one too"),
+    "none passes": (lambda: side_by_side.passed({}), "no method passes"),
     "all shine": (
         lambda: side_by_side.impostors(
             {"do nothing": 0.8, "retrain": 0.8},

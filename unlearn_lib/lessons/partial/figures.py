@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 GRAY_WHITE_RED = ["#4d4d4d", "#ffffff", "#D55E00"]  # pruned, nothing, kept
-SEQUENCE = ("control", "neutral", "unlearned", "forget")  # of several ways in one chart
+SEQUENCE = ("control", "neutral", "unlearned", "forget")  # roles of several ways in one chart
 
 
 class Point(NamedTuple):
@@ -52,7 +52,7 @@ class Point(NamedTuple):
 
 @check.arguments
 def touched_chart(maps: Mapping[str, Bool[np.ndarray, "epochs batches"]]) -> View:
-    """Which batches of which epoch hold a sample of the request, one map a request."""
+    """Which batches of which epoch hold a sample of the request: one map per request."""
     shares = {name: float(map_.mean()) for name, map_ in maps.items()}
     titles = [f"{name}: {share:.0%}" for name, share in shares.items()]
     figure = make_subplots(1, len(maps), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=titles)
@@ -72,15 +72,15 @@ def touched_chart(maps: Mapping[str, Bool[np.ndarray, "epochs batches"]]) -> Vie
     figure.update_yaxes(autorange="reversed")
     figure.update_yaxes(title="epoch", col=1)
     words = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    return View(styled(figure, 260), f"Share of all batches that hold a sample of the request: {words}.")
+    return View(styled(figure, 260), f"Share of batches that hold a sample of the request: {words}.")
 
 
 @check.arguments
 def update_chart(layers: Layers, update: Float[Tensor, " n"], kept: Bool[Tensor, " n"]) -> View:
     """One stored update, a map per weight tensor: kept entries in color, pruned ones in gray.
 
-    Strength is the square root of abs(U), relative to the largest of the tensor. Tensors of one axis (biases)
-    are counted beside the picture, but not drawn.
+    Strength is the square root of abs(U), relative to the tensor's largest entry. Tensors with one axis
+    (biases) are counted beside the picture but not drawn.
     """
     values, mask = layers.unflatten(update.cpu()), layers.unflatten(kept.cpu())
     drawn = {name: shape for name, shape in layers.shapes.items() if len(shape) > 1}
@@ -112,8 +112,8 @@ def update_chart(layers: Layers, update: Float[Tensor, " n"], kept: Bool[Tensor,
     share = float(kept.double().mean())
     total = float(update[kept].square().sum() / update.square().sum().clamp(min=1e-30))
     alt = (
-        f"One update as a map per weight tensor, kept entries in color, the others in gray: {share:.0%} of "
-        f"the entries hold {total:.0%} of the sum of squares."
+        f"One update as a map per weight tensor, kept entries in color and the others in gray: {share:.0%} "
+        f"of the entries hold {total:.0%} of the sum of squares."
     )
     return View(styled(figure, 340), alt, numbers)
 
@@ -126,14 +126,14 @@ def share_chart(
     references: Mapping[str, Point],
     chosen: float,
 ) -> View:
-    """Forget accuracy, accuracy on the others and megabytes stored, over the kept share.
+    """Forget accuracy, accuracy on the others and megabytes stored, against the kept share.
 
     Args:
         shares: increasing, in (0, 1]; the last one is amnesiac unlearning.
-        points: of the model at each share.
+        points: the model at each share.
         megabytes: stored at each share.
-        references: of the original and the retrained model, by role.
-        chosen: the share that is marked.
+        references: the original and the retrained model, by role.
+        chosen: the share to mark.
     """
     titles = ["still recognized in the forget set", "test accuracy, other classes", "megabytes stored"]
     figure = make_subplots(1, 3, horizontal_spacing=0.07, subplot_titles=titles)
@@ -164,9 +164,9 @@ def share_chart(
         figure.update_yaxes(tickformat=".0%", row=1, col=column)
     at = list(shares).index(chosen)
     alt = (
-        f"Over the kept share, forget accuracy falls to {points[at].forget:.0%} at p = {chosen:g}; the other "
-        f"classes have {points[at].others:.1%} there and {points[-1].others:.1%} when everything is undone; "
-        f"{megabytes[at]:.1f} against {megabytes[-1]:.1f} megabytes."
+        f"At a kept share of p = {chosen:g}, forget accuracy is down to {points[at].forget:.0%}. The other "
+        f"classes have {points[at].others:.1%} there and {points[-1].others:.1%} when everything is undone. "
+        f"The log takes {megabytes[at]:.1f} instead of {megabytes[-1]:.1f} megabytes."
     )
     return View(styled(figure, 330), alt)
 
@@ -175,10 +175,10 @@ def share_chart(
 def equal_chart(
     groups: Mapping[str, Mapping[str, Sequence[float | None]]], title: str = "test accuracy, other classes"
 ) -> View:
-    """Several ways, each at its own first point of forgetting: one mark a seed, and a gray disc at the mean.
+    """Several ways, each where it first forgets: one mark per seed, and a gray disc at the mean.
 
     Args:
-        groups: by heading, by way: what the measure was for each seed; None where forgetting was not reached.
+        groups: for each heading and way, the measure of every seed; None where it never forgot.
         title: of the horizontal axis.
     """
     figure = make_subplots(
@@ -215,16 +215,16 @@ def equal_chart(
                 named.add(name)
     figure.update_xaxes(title=title, tickformat=".0%", range=accuracy_range(every or [1.0]))
     words = "; ".join(f"{name} {value}" for name, value in numbers.items())
-    alt = f"Each way at its own first point of forgetting, one mark a seed, a disc at the mean: {words}."
+    alt = f"Each way where it first forgets, one mark per seed, a disc at the mean: {words}."
     return View(styled(figure, 160 + 34 * max(map(len, groups.values()))), alt, numbers)
 
 
 @check.arguments
 def batches_chart(lines: Mapping[str, tuple[Sequence[int], Sequence[Point]]], total: int) -> View:
-    """Accuracies while more and more batches are undone, in the order of training.
+    """Accuracies as more and more batches are undone, in training order.
 
     Args:
-        lines: by name: numbers of batches undone, and the model there.
+        lines: by name, the numbers of batches undone, and the model there.
         total: batches of the whole training run.
     """
     titles = ["still recognized in the forget set", "test accuracy, other classes"]
@@ -255,7 +255,7 @@ def batches_chart(lines: Mapping[str, tuple[Sequence[int], Sequence[Point]]], to
 
 @check.arguments
 def optimizer_chart(shares: Sequence[float], found: Mapping[str, Mapping[str, Sequence[Point]]]) -> View:
-    """Accuracies over the kept share: a column an optimizer, a color a rule."""
+    """Accuracies against the kept share: a column per optimizer, a color per rule."""
     figure = make_subplots(
         1, len(found), shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=list(found)
     )
@@ -275,7 +275,7 @@ def optimizer_chart(shares: Sequence[float], found: Mapping[str, Mapping[str, Se
             words.append(f"{optimizer}, {rule}: others {points[0].others:.0%} to {points[-1].others:.0%}")
     figure.update_xaxes(title="kept share p")
     figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
-    alt = f"Accuracy over the kept share from {shares[0]:g} to {shares[-1]:g}. {'; '.join(words)}."
+    alt = f"Accuracy as the kept share grows from {shares[0]:g} to {shares[-1]:g}. {'; '.join(words)}."
     return View(styled(figure, 340), alt)
 
 
@@ -286,10 +286,10 @@ def plane_chart(
     target: float | None = None,
     title: str = "test accuracy, other classes",
 ) -> View:
-    """Trajectories in the (forget, others) plane, one mark a step: to the left is forgotten, up is unharmed.
+    """Trajectories in the (forget, others) plane, one mark per step: left is forgotten, up is unharmed.
 
     Args:
-        groups: by heading, by way: the model after every step.
+        groups: for each heading and way, the model after every step.
         references: by role.
         target: the forget accuracy that counts as forgotten, drawn as a line.
         title: of the vertical axis.
@@ -325,12 +325,12 @@ def plane_chart(
         for name, path in ways.items()
         if path
     )
-    return View(styled(figure, 430), f"Trajectories of (forget, others): {words or 'nothing done yet'}.")
+    return View(styled(figure, 430), f"Trajectories of (forget, others): {words or 'no steps yet'}.")
 
 
 @check.arguments
 def membership_chart(attacks: Mapping[str, LossAttack]) -> View:
-    """Histograms of the loss on the forget set and on unseen samples of the same class, a column a model."""
+    """Histograms of the loss on the forget set and on unseen samples of its class, a column per model."""
     losses = np.concatenate([part.numpy() for a in attacks.values() for part in (a.members, a.others)])
     exponents = np.log10(np.maximum(losses, 1e-6))
     edges = np.linspace(np.floor(exponents.min()), np.ceil(exponents.max() + 1e-9), 15)
@@ -366,7 +366,7 @@ def membership_chart(attacks: Mapping[str, LossAttack]) -> View:
 
 @check.arguments
 def progress_view(progress: Progress) -> View:
-    """For a panel: the way of the run in the (forget, retain) plane, one mark a measured step."""
+    """For a panel: the path of the run in the (forget, retain) plane, one mark per measured step."""
     path = [Point(row["forget"], row["retain"]) for row in progress.rows]
     others = {role: row for role, row in progress.scores.items() if role != "unlearned"}
     marks = {role: Point(row["forget"], row["retain"]) for role, row in others.items()}

@@ -53,25 +53,25 @@ def subtracted(before: Point, full: Point, target: float) -> str:
         target: forget accuracy that counts as forgotten.
     """
     cost = before.others - full.others
-    paid = f"paid: {points(cost)} of accuracy" if cost > ALIKE else "hardly paid"
+    paid = f"paid with {points(cost)} of accuracy" if cost > ALIKE else "hardly paid for it"
     if full.forget <= target:
         return f"The class is gone, and the other classes have {paid}."
     return (
         f"**Undoing everything does not forget this class**: {percent(full.forget)} of it is still "
-        "recognized. What remains are the updates of *other* batches, made by a model that had seen the "
-        f"class, and they suffice for that. The other classes have {paid}."
+        "recognized. The updates of *other* batches remain, made by a model that had seen the class, and "
+        f"they are enough. The other classes have {paid}."
     )
 
 
 @check.arguments
 def chosen(share: float | None) -> str:
-    """The share that the lesson goes on with; None where no share forgets."""
+    """The share that the rest of the lesson uses; None where no share forgets."""
     if share is None:
         return (
-            "No share forgets this class, not even everything. So $p = 1$ from here on, and partial "
+            "No share forgets this class, not even all of it. So $p = 1$ from here on, and partial "
             "unlearning *is* amnesiac unlearning."
         )
-    return f"The least of these shares that forgets is **the** share from here on: $p = {share:g}$."
+    return f"From here on we use the smallest of these shares that forgets: $p = {share:g}$."
 
 
 @check.arguments
@@ -82,7 +82,7 @@ def moved(share: float, batches: int, squares: float, entries: int, every: int) 
         share: kept of every update.
         batches: undone.
         squares: the part of the updates' sum of squares that the kept entries hold.
-        entries: moved by at least one of these batches.
+        entries: how many at least one of these batches moves.
         every: entries of the model.
     """
     if share >= 1:
@@ -93,21 +93,21 @@ def moved(share: float, batches: int, squares: float, entries: int, every: int) 
     )
     if entries / every >= (1 + share) / 2:
         return held + (
-            f"But every batch has other largest entries: together the {batches} batches undone move "
-            f"{entries:,} of all {every:,} entries. **What is sparse is each subtraction, not their sum.**"
+            f"But the largest entries differ from batch to batch: together the {batches} batches move "
+            f"{entries:,} of all {every:,} entries. **Each subtraction is sparse, but not their sum.**"
         )
     return held + (
-        f"The batches agree on which these are: together the {batches} undone move {entries:,} of {every:,} "
+        f"The batches agree on which these are: together the {batches} batches move {entries:,} of {every:,} "
         "entries."
     )
 
 
 @check.arguments
 def at_equal_forgetting(repeats: Sequence[Mapping[str, tuple[float, Point]]], target: float) -> str:
-    """Is it the choice of entries?
+    """Does the choice of entries matter?
 
     Args:
-        repeats: for every seed, by way: the share at which it first forgets (1 where it never does), and the
+        repeats: for every seed and way, the share at which it first forgets (1 if it never does), and the
             model there. Among the ways are "partial, the largest", "random entries", "one budget", "every
             entry, times s" and "amnesiac".
         target: forget accuracy that counts as forgotten.
@@ -121,26 +121,26 @@ def at_equal_forgetting(repeats: Sequence[Mapping[str, tuple[float, Point]]], ta
     told = []
     if never:
         told.append(
-            f"**Mind the comparison**: with {never} of {many(len(repeats), 'seed')} not even everything "
-            "forgets this class, and there the ways are compared where they end."
+            f"**Mind the comparison**: for {never} of {many(len(repeats), 'seed')} not even undoing "
+            "everything forgets this class; there we compare the ways where they end."
         )
     if share >= 1:
         told.append("Nothing less than everything forgets here: partial undoing is amnesiac unlearning.")
         return " ".join(told)
     gain = partial - amnesiac
     if gain > ALIKE / 2:
-        told.append(f"Against *amnesiac*, partial undoing wins: it keeps {points(gain)} more of the others.")
+        told.append(f"Partial undoing beats *amnesiac*: it keeps {points(gain)} more of the others.")
     elif gain >= -ALIKE / 2:
         told.append("Partial undoing spares the others about as much as *amnesiac* does.")
     else:
-        told.append(f"Against *amnesiac*, partial undoing loses: it keeps {points(gain)} less of the others.")
+        told.append(f"Partial undoing loses to *amnesiac*: it keeps {points(gain)} less of the others.")
     rivals = {name: ways[name] for name in ("every entry, times s", "random entries")}
     good = [name for name, (_, others) in rivals.items() if others >= partial - ALIKE]
     if good and gain > ALIKE / 2:
         told.append(
             f"But {'controls' if len(good) > 1 else 'a control'}, {listed(good, '*')}, "
-            f"{'keep' if len(good) > 1 else 'keeps'} about as much as the largest entries, or more: what "
-            "helps is to undo *less*, not which entries."
+            f"{'keep' if len(good) > 1 else 'keeps'} at least about as much as the largest entries: what "
+            "helps is undoing *less*, not which entries."
         )
     elif good:
         told.append(
@@ -154,18 +154,20 @@ def at_equal_forgetting(repeats: Sequence[Mapping[str, tuple[float, Point]]], ta
         )
     if share < min(p for p, _ in rivals.values()):
         told.append(
-            f"What the largest entries give is **storage**: they forget at a mean share of {share:.2f}, so "
-            "with fewer megabytes than any control."
+            f"What the largest entries save is **storage**: they forget at a mean share of {share:.2f}, so "
+            "they need fewer megabytes than any control."
         )
     else:
-        told.append("Nor do the largest entries save storage here: a control forgets at no larger a share.")
+        told.append(
+            "The largest entries save no storage here either: a control forgets at no larger a share."
+        )
     budget = ways["one budget"]
     if abs(budget[1] - partial) <= ALIKE and abs(budget[0] - share) <= 0.1:
-        told.append("Whether each layer has its own budget or all have one matters little in this network.")
+        told.append("In this network it matters little whether layers share one budget or have their own.")
     else:
         told.append(
             f"One budget for all layers forgets at {budget[0]:.2f} and keeps {percent(budget[1])} of the "
-            f"others, against {share:.2f} and {percent(partial)} with a budget for each."
+            f"others; a budget for each layer gives {share:.2f} and {percent(partial)}."
         )
     return " ".join(told)
 
@@ -174,12 +176,12 @@ def at_equal_forgetting(repeats: Sequence[Mapping[str, tuple[float, Point]]], ta
 def first_to_fall(
     lines: Mapping[str, tuple[Sequence[int], Path]], start: Mapping[str, Point], target: float
 ) -> str:
-    """While batch after batch is undone, the class or the rest?
+    """Which falls first as batch after batch is undone: the class or the rest?
 
     Args:
         lines: by name, the numbers of batches undone and the model there.
-        start: by name, the model before any was.
-        target: forget accuracy that counts as forgotten; five points lost are a fall of the rest.
+        start: by name, the model before any was undone.
+        target: forget accuracy that counts as forgotten; the rest falls when it loses five points.
     """
     told = []
     for name, (counts, path) in lines.items():
@@ -189,7 +191,7 @@ def first_to_fall(
         if gone is not None and (hurt is None or gone < hurt):
             lost = max(0.0, start[name].others - path[gone].others)
             told.append(
-                f"{name}: **the class falls first**, within {counts[gone]} batches, which cost the rest "
+                f"{name}: **the class falls first**, within {counts[gone]} batches, at a cost to the rest of "
                 f"{points(lost)}"
             )
         elif hurt is not None and gone != hurt:
@@ -210,12 +212,12 @@ def first_to_fall(
 
 @check.arguments
 def optimizer(name: str, before: Point, rules: Mapping[str, Path], target: float) -> str:
-    """What undoing does to the others, and which entries had better be undone.
+    """What undoing does to the others, and which entries are better to undo.
 
     Args:
         name: of the optimizer.
         before: the original that it trained.
-        rules: "largest" and "random": the model at every share; the last one is everything.
+        rules: "largest" and "random": the model at every share; the last share is everything.
         target: forget accuracy that counts as forgotten.
     """
     end = rules["largest"][-1]
@@ -254,8 +256,8 @@ def past_the_mark(paths: Sequence[Path], reached: Sequence[int | None]) -> str:
     """Does it matter when to stop?
 
     Args:
-        paths: of the runs, a model after every step.
-        reached: the first step that forgets, from 1 on; None: never.
+        paths: for each run, the model after every step.
+        reached: the first step that forgets, from 1 on; None if none does.
     """
     drops = [
         path[n - 1].others - min(p.others for p in path[n - 1 :])
@@ -263,16 +265,16 @@ def past_the_mark(paths: Sequence[Path], reached: Sequence[int | None]) -> str:
         if n
     ]
     if not drops:
-        return "None of these runs comes to the dotted mark."
+        return "None of these runs reaches the dotted line."
     deep = sum(drop > ALIKE for drop in drops)
     if deep > len(drops) / 2:
         return (
-            f"Follow a line past the dotted mark: {deep} of the {many(len(drops), 'run')} that reach it go "
+            f"Follow a path past the dotted line: {deep} of the {many(len(drops), 'run')} that reach it go "
             f"on to harm the others, by up to {points(max(drops))}. *When to stop* can matter as much as the "
             "mask."
         )
     return (
-        f"Of the {many(len(drops), 'run')} that reach the dotted mark, {deep or 'none'} "
+        f"Of the {many(len(drops), 'run')} that reach the dotted line, {deep or 'none'} "
         f"{'goes' if deep == 1 else 'go'} on to harm the others by more than a point: here a late stop costs "
         "little."
     )
@@ -280,12 +282,12 @@ def past_the_mark(paths: Sequence[Path], reached: Sequence[int | None]) -> str:
 
 @check.arguments
 def steps(method: str, stops: Mapping[str, Sequence[Point | None]]) -> str:
-    """Partial steps, full ones, and smaller ones, each where it first forgets.
+    """Partial steps, full steps and smaller steps, each where it first forgets.
 
     Args:
         method: label flipping or ascent.
-        stops: by way, for every seed the model at the first step that forgets, or None. A way is called "full
-            step", "full step, rate ...", "partial, largest ..." or "partial, random ...".
+        stops: for every way and seed, the model at the first step that forgets, or None. A way is called
+            "full step", "full step, rate ...", "partial, largest ..." or "partial, random ...".
     """
     means = {way: fmean(p.others for p in found if p) for way, found in stops.items() if any(found)}
     silent = [way for way in stops if way not in means]
@@ -341,8 +343,8 @@ def losses(attacks: Mapping[str, LossAttack]) -> str:
     """
     blind = attacks["original"].auc.reading(attacks["retrained"].auc.value) != "looks like training data"
     told = [
-        "**The attack already fails on the *original***: it is blind here, and its verdict on the others is "
-        "worth nothing."
+        "**The attack already fails on the *original***: it is blind here, so its verdict on the others "
+        "means nothing."
         if blind
         else "On the *original* the attack works, so its verdict on the others means something."
     ]
@@ -353,16 +355,16 @@ def losses(attacks: Mapping[str, LossAttack]) -> str:
     )
     if ours < 0.8 * theirs:
         told.append(
-            f"Now compare the *losses*: {medians}. The unlearned model errs less surely than one that never "
-            "saw the class. To be wrong about a class is not the same as never to have seen it."
+            f"Now compare the *losses*: {medians}. The unlearned model is less sure of its errors than one "
+            "that never saw the class. Being wrong about a class is not the same as never having seen it."
         )
     elif ours > 1.25 * theirs:
         told.append(
-            f"Now compare the *losses*: {medians}. The unlearned model is more surely wrong than one that "
+            f"Now compare the *losses*: {medians}. The unlearned model is surer of its errors than one that "
             "never saw the class: it was pushed too far."
         )
     else:
-        told.append(f"The *losses* are alike, too: {medians}.")
+        told.append(f"The *losses* are alike too: {medians}.")
     return " ".join(told)
 
 
@@ -376,18 +378,19 @@ def summary(best: Point, full: Point, target: float, stored: float, sgd: Point, 
         target: forget accuracy that counts as forgotten.
         stored: bytes of the pruned log as a share of the full one.
         sgd: the model that plain SGD trained, after undoing everything.
-        sgd_before: the same before that.
+        sgd_before: that model before.
     """
     if best.forget > target:
         claim = (
-            "In this run no share forgets the class, not even everything: the claim cannot be tested on it."
+            "In this run not even undoing everything forgets the class, so it cannot test the paper's claim."
         )
     elif stored >= 1:
-        claim = "In this run only everything forgets the class: partial undoing has nothing to offer."
+        claim = "In this run only undoing everything forgets the class: partial undoing has nothing to offer."
     elif best.others >= full.others - ALIKE / 2:
         claim = (
-            "In this run there is a share at which partial undoing forgets the class, keeps at least as "
-            f"much of the rest as full undoing, and stores {stored:.0%} of it. The paper's claim holds here."
+            "In this run there is a share at which partial undoing forgets the class, keeps at least about "
+            f"as much of the rest as full undoing, and stores {stored:.0%} of the log. The paper's claim "
+            "holds here."
         )
     else:
         claim = "In this run partial undoing forgets, but keeps less of the rest than full undoing."

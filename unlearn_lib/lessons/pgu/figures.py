@@ -51,13 +51,13 @@ def toy_chart(
     kept: np.ndarray,
     outputs: Mapping[str, np.ndarray],
 ) -> View:
-    """One linear layer with two inputs: the arrows G, GP and G - GP; and where the step moves the outputs.
+    """One linear layer with two inputs: the arrows G, GP and G - GP, and how the step moves the outputs.
 
     Args:
         retained: inputs [n, 2].
         forget: inputs [m, 2].
         G: the gradient of one row of the weight, [2].
-        kept: what the projection leaves of it, [2].
+        kept: what the projection leaves of G, [2].
         outputs: logits [., 2] under "retained before", "retained after", "forget before", "forget after".
     """
     titles = ["inputs, and the gradient of the row of class 1", "outputs, before and after"]
@@ -68,7 +68,7 @@ def toy_chart(
     dropped = G - kept
     arrows = [
         ("G: what the loss asks for", "neutral", 0 * G, G),
-        ("G P: retained points would notice, dropped", "control", 0 * G, dropped),
+        ("G P: dropped, retained points would notice", "control", 0 * G, dropped),
         ("G − G P: kept", "unlearned", dropped, G),
     ]
     for name, role, start, tip in arrows:
@@ -91,7 +91,7 @@ def toy_chart(
             )
     figure.update_xaxes(title="input 1", range=[-3.3, 3.3], row=1, col=1)
     figure.update_yaxes(title="input 2", range=[-2.5, 2.5], row=1, col=1, scaleanchor="x")
-    figure.update_xaxes(title="number of the point; the last are to forget", row=1, col=2)
+    figure.update_xaxes(title="number of the point (the last ones are to forget)", row=1, col=2)
     figure.update_yaxes(title="logit of class 1 − logit of class 0", row=1, col=2)
     moved = {
         part: float(np.linalg.norm(outputs[f"{part} after"] - outputs[f"{part} before"], axis=1).max())
@@ -100,8 +100,8 @@ def toy_chart(
     share = float(np.linalg.norm(kept)) / max(float(np.linalg.norm(G)), 1e-12)
     alt = (
         f"Retained inputs lie along a line, those to forget beside it. The projection keeps {share:.0%} of "
-        f"the gradient's length. Retained outputs move by at most {moved['retained']:.2g}, forgotten ones by "
-        f"up to {moved['forget']:.2g}."
+        f"the gradient's length. Retained outputs move by at most {moved['retained']:.2g}, forgotten ones "
+        f"by up to {moved['forget']:.2g}."
     )
     numbers = {
         "share of G that survives, ρ": share,
@@ -116,7 +116,7 @@ def _points(points: np.ndarray) -> dict[str, list[float]]:
 
 
 def _arrow(start: np.ndarray, tip: np.ndarray) -> dict[str, list[float]]:
-    """A line with a head, as one polyline: both ways of drawing know those."""
+    """A line with a head, as one polyline, which both ways of drawing can show."""
     along = start - tip
     length = float(np.linalg.norm(along))
     unit = along / max(length, 1e-12)
@@ -132,10 +132,10 @@ def _arrow(start: np.ndarray, tip: np.ndarray) -> dict[str, list[float]]:
 
 @check.arguments
 def curves_chart(rows: Mapping[str, Sequence[Mapping[str, float]]], stops: Mapping[str, int | None]) -> View:
-    """Forget and retain accuracy and the drift of retained outputs over the epochs, by way of doing it.
+    """Forget accuracy, retain accuracy and the drift of retained outputs over the epochs.
 
     Args:
-        rows: by name ("with projection", "without projection"), a row an epoch from 0 on: "forget",
+        rows: by name ("with projection", "without projection"), a row per epoch from 0 on: "forget" and
             "retain" in [0, 1], and "drift" >= 0.
         stops: by name, the first epoch that meets the stop rule, or None.
     """
@@ -178,7 +178,7 @@ def curves_chart(rows: Mapping[str, Sequence[Mapping[str, float]]], stops: Mappi
 
 @check.arguments
 def controls_chart(results: Mapping[str, Mapping[str, float]]) -> View:
-    """Forget and retain accuracy of the method, its controls and the references, each when it stopped.
+    """Forget and retain accuracy of the method, its controls and the references when each stopped.
 
     Args:
         results: by name, "forget" and "retain" in [0, 1]; empty where the weights exploded.
@@ -199,10 +199,10 @@ def controls_chart(results: Mapping[str, Mapping[str, float]]) -> View:
 
 @check.arguments
 def drift_chart(drifts: Mapping[str, Mapping[str, float]]) -> View:
-    """Largest change of an output, of protected and of forgotten samples, for every way to break the rules.
+    """Largest change of an output, for protected and forgotten samples, for every way to break the rules.
 
     Args:
-        drifts: by what was let loose, then by "protected" and "forget": > 0.
+        drifts: for each thing let loose, "protected" and "forget": > 0.
     """
     figure = go.Figure()
     for part, role, name in (
@@ -223,12 +223,12 @@ def drift_chart(drifts: Mapping[str, Mapping[str, float]]) -> View:
 
 @check.arguments
 def progress_view(progress: Progress) -> View:
-    """For a panel: the share of every update that survives, as far as the run has come."""
+    """For a panel: the share of every update so far that survives."""
     known = [info["survival"] for _, info in progress.infos if "survival" in info]
     if not known:
         figure = go.Figure(go.Scatter(x=[0], y=[0], showlegend=False, **style("unlearned", "markers")))
         return View(
-            styled(figure, 290), "No step was made yet, so there is no update to project.", {"steps": 0}
+            styled(figure, 290), "No step has been taken yet, so there is no update to project.", {"steps": 0}
         )
     shown = a_few(list(known[0]))
     view = survival_chart({name: [row[name] for row in known] for name in shown}, unit="step")
@@ -249,8 +249,8 @@ def loss_chart(offset: float) -> View:
 
     d L / d z_y:  bounded p (1 - p) / (1 + o - p),  ascent 1 - p,  unbounded p.
 
-    All over the log-odds of p, and the slopes on a log axis: both losses let go of a memorized sample, and
-    only so does one see which of them much sooner.
+    The horizontal axis is the log-odds of p, and the slopes have a log axis: both losses stop pushing a
+    memorized sample, and only a log axis shows that one stops much sooner.
     """
     odds = np.linspace(-7, 7, 281)
     p = 1 / (1 + np.exp(-odds))
@@ -287,9 +287,9 @@ def loss_chart(offset: float) -> View:
     sure = 0.999
     ours, theirs = sure * (1 - sure) / (1 + offset - sure), 1 - sure
     alt = (
-        "Losses over the probability of the label. Near zero, where samples are forgotten, gradient ascent "
-        "pushes most and the bounded loss lets go. Near one, where they are memorized, both let go, but at "
-        f"p = {sure:g} the bounded loss still pushes {ours / theirs:.0f} times as hard as ascent."
+        "Losses against the probability of the label. Near zero, where samples are forgotten, gradient "
+        "ascent pushes most and the bounded loss stops. Near one, where they are memorized, both stop, but "
+        f"at p = {sure:g} the bounded loss still pushes {ours / theirs:.0f} times as hard as ascent."
     )
     return View(styled(figure, 330), alt)
 
@@ -319,13 +319,13 @@ def entropy_chart(log_entropies: Mapping[str, np.ndarray], classes: int) -> View
 
 @check.arguments
 def membership_chart(scores: Mapping[str, tuple[float, float]], retain: Mapping[str, float]) -> View:
-    """AUC of the loss attack on forgotten samples, and what each model kept.
+    """AUC of the loss attack on the forgotten samples, and what each model kept.
 
     Args:
         scores: by model, AUC and its standard error under chance.
         retain: by model, retain accuracy.
     """
-    figure = _bars(["loss attack, AUC (½: nothing to see)", "retain accuracy"])
+    figure = _bars(["loss attack, AUC (½: finds nothing)", "retain accuracy"])
     for name, (auc, _) in list(scores.items())[::-1]:
         look = {"color": ROLES[_role(name)].color}
         _bar(figure, name, auc, f"{auc:.2f}", look, 1, base=0.5)
@@ -339,7 +339,7 @@ def membership_chart(scores: Mapping[str, tuple[float, float]], retain: Mapping[
 
 
 def _bars(titles: Sequence[str]) -> go.Figure:
-    """Room for horizontal bars, from the bottom up, in columns that share their names."""
+    """An empty figure for horizontal bars, from the bottom up, in columns that share their names."""
     figure = make_subplots(1, len(titles), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
     figure.update_yaxes(automargin=True)
     return figure.update_layout(barmode="overlay")
@@ -359,13 +359,13 @@ def _percent(figure: go.Figure, column: int) -> None:
 
 
 def _role(name: str) -> str:
-    """A name's role: itself, or that of a control."""
+    """A model's role: its own name, "unlearned" or "control"."""
     return name if name in ROLES else "unlearned" if name.startswith("unlearned") else "control"
 
 
 @check.arguments
 def relearn_chart(curves: Mapping[str, Sequence[float]], target: float) -> View:
-    """Accuracy on the forgotten class's test images while each model is trained again, batch by batch."""
+    """Accuracy on the forgotten class's test images as each model is trained again, batch by batch."""
     figure = go.Figure()
     for role, values in curves.items():
         look = style(role, "lines+markers")
@@ -375,7 +375,7 @@ def relearn_chart(curves: Mapping[str, Sequence[float]], target: float) -> View:
     goal = {"x": [1, end], "y": [target] * 2, "name": "target"}
     figure.add_scatter(**goal, **style("neutral", "lines", dash="dot"))
     figure.update_xaxes(title="batches of ordinary training on all data")
-    figure.update_yaxes(title="accuracy, class forgotten", range=[-0.03, 1.05], tickformat=".0%")
+    figure.update_yaxes(title="accuracy, forgotten class", range=[-0.03, 1.05], tickformat=".0%")
     first = {r: next((i for i, v in enumerate(c, 1) if v >= target), None) for r, c in curves.items()}
     words = ", ".join(f"{r} after {n} batches" if n else f"{r} not within {end}" for r, n in first.items())
     return View(

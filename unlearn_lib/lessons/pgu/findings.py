@@ -18,7 +18,7 @@ RIVALS = (SMALL, "random directions", "ascent, no projection")
 
 @check.arguments
 def outcome(reached: Mapping[str, float], limit: float = 0.05) -> str:
-    """What the three runs have come to, and whether the reference can be trusted.
+    """What the three runs achieved, and whether the reference can be trusted.
 
     Args:
         reached: accuracies, as "unlearned.forget", "retrained.retain" and so on.
@@ -40,16 +40,16 @@ def outcome(reached: Mapping[str, float], limit: float = 0.05) -> str:
         told.append(f"PGU forgets, and that {cost}.")
     else:
         told.append(
-            f"**PGU does not get there**: {percent(forget)} is still recognized when its epochs are over. At "
-            "this level, by this rule, too little of each step may survive; a lower level γ leaves more "
+            f"**PGU does not get there**: {percent(forget)} is still recognized when its epochs run out. At "
+            "this level, with this rule, too little of each step may survive; a lower level γ leaves more "
             "room."
         )
     lost = reached["original.retain"] - reached["retrained.retain"]
     if lost > 0.02:
         told.append(
-            "Mind the reference: with the same number of epochs on fewer samples the retrained model knows "
-            f"the retained ones less well than the original, by {points(lost)}. It is under-trained, and a "
-            "distance to it is partly its own."
+            "Mind the reference: with the same number of epochs on fewer samples, the retrained model is "
+            f"{points(lost)} worse than the original on the retained samples. It is under-trained, so part "
+            "of any distance to it is its own doing."
         )
     return " ".join(told)
 
@@ -61,9 +61,9 @@ def recovery(retain: list[float]) -> str:
     if retain[-1] > retain[low] + 0.05:
         return (
             f"Without projection retain accuracy is lowest after epoch {low}, at {percent(retain[low])}, and "
-            f"comes back to {percent(retain[-1])} while the run goes on, although it reads no retained "
-            "sample. So a late epoch flatters the free steps: judge them where they have just forgotten. "
-            "(Why it comes back, this lesson does not show.)"
+            f"comes back to {percent(retain[-1])} as the run goes on, although it reads no retained sample. "
+            "So a late epoch flatters the free steps: judge them where they have just forgotten. (This "
+            "lesson does not show why it comes back.)"
         )
     return (
         f"Without projection retain accuracy falls to {percent(retain[low])} and ends at "
@@ -88,45 +88,45 @@ def controls(found: Mapping[str, Mapping[str, float]], limit: float = 0.05) -> s
         told.append("PGU has not forgotten the class here, so it cannot be compared at equal forgetting.")
     elif good := [name for name, kept in gone.items() if kept >= ours["retain"] - ALIKE]:
         told.append(
-            f"A class is a coarse request, and here is the honest surprise: {listed(good, '*')} "
+            f"A class is a coarse request, and here is a surprise: {listed(good, '*')} "
             f"{'forgets' if len(good) == 1 else 'forget'} it about as cleanly as PGU. For this request the "
-            "choice of directions hardly shows. (Small steps and random directions have in common that "
-            "their steps are shortened.)"
+            "choice of directions hardly matters. (Small steps and random directions both shorten the "
+            "steps.)"
         )
     elif gone:
         best = max(gone, key=gone.__getitem__)
         told.append(
-            f"Here the projection shows: PGU keeps {percent(ours['retain'])} of the retained samples, and of "
-            f"the controls that forget without reading them *{best}* keeps most, {percent(gone[best])}."
+            f"Here the projection pays: PGU keeps {percent(ours['retain'])} of the retained samples. Of the "
+            f"controls that forget without reading them, *{best}* keeps the most: {percent(gone[best])}."
         )
     else:
         told.append(
-            "Here none of the controls forgets the class at all without reading retained samples; PGU does."
+            "Here PGU forgets the class without reading retained samples, and none of the controls does."
         )
     ascent = found["ascent, projected"]
     if ascent and ascent["forget"] > 0.5:
         told.append(
-            f"*Projected* ascent still recognizes {percent(ascent['forget'])}: where a sample is memorized "
-            "its push is nearly zero, and the projection takes most of that away."
+            f"*Projected* ascent still recognizes {percent(ascent['forget'])}: where a sample is memorized, "
+            "ascent hardly pushes, and the projection removes most of that push."
         )
     return " ".join(told)
 
 
 @check.arguments
 def drifts(found: Mapping[str, Mapping[str, float]]) -> str:
-    """How far protected outputs moved, by what was let loose; "nothing" is among them."""
+    """How far protected outputs moved for each thing let loose; "nothing" is among them."""
     still = found["nothing"]["protected"]
     loose = {
         name: row["protected"] for name, row in found.items() if name not in ("nothing", "no projection")
     }
     broken = [name for name, moved in loose.items() if moved > 1e3 * max(still, 1e-16)]
     idle = [name for name in loose if name not in broken]
-    told = ["With nothing let loose protected outputs stay at rounding error."]
+    told = ["With nothing let loose, protected outputs move only by rounding error."]
     if broken:
         least = round(math.log10(min(loose[name] for name in broken) / max(still, 1e-16)))
         told.append(
-            f"Let loose, {listed(broken)} move them at least $10^{{{least}}}$ times as far: one part that "
-            "moves un-projected, and the argument through the layers breaks at that point."
+            f"Let loose, {listed(broken)} move them at least $10^{{{least}}}$ times as far: if one part "
+            "moves without projection, the argument through the layers breaks there."
         )
     if idle:
         told.append(f"(This net has nothing of the kind to let loose: {listed(idle)}.)")
@@ -135,7 +135,11 @@ def drifts(found: Mapping[str, Mapping[str, float]]) -> str:
 
 @check.arguments
 def entropies(medians: Mapping[str, float]) -> str:
-    """How unsure the unlearned model is: medians of the log entropy on the forget set, by role."""
+    """How unsure the unlearned model is.
+
+    Args:
+        medians: of the log entropy on the forget set, by role.
+    """
     ours, theirs, before = medians["unlearned"], medians["retrained"], medians["original"]
     if abs(ours - theirs) <= 0.15:
         return "Here the unlearned model is about as unsure of the forgotten images as the retrained one."
@@ -157,7 +161,7 @@ def entropies(medians: Mapping[str, float]) -> str:
 
 @check.arguments
 def single(attacks: Mapping[str, tuple[float, float]], kept: Mapping[str, float]) -> str:
-    """Single samples: was there anything to find, who comes near the retrained value, and what did it cost?
+    """Single samples: was there anything to find, which model comes near the goal, and at what cost?
 
     Args:
         attacks: AUC of the loss attack and its standard error, by model: "original", "retrained",
@@ -170,8 +174,8 @@ def single(attacks: Mapping[str, tuple[float, float]], kept: Mapping[str, float]
     if value["original"] - goal <= 1.96 * error:
         return (
             "**The attack finds nothing in the original** that it would not find in the retrained model: no "
-            "sample was memorized so that this attack sees it. Then a run may stop at once, and these "
-            "charts say nothing about it."
+            "sample was memorized in a way that this attack sees. A run may then stop at once, and these "
+            "charts tell nothing about it."
         )
     if not _hidden(attacks):
         return (
@@ -182,8 +186,8 @@ def single(attacks: Mapping[str, tuple[float, float]], kept: Mapping[str, float]
     off = {name: abs(value[name] - goal) for name in (OURS, PUBLISHED)}
     nearer = "matching losses come" if off[OURS] < off[PUBLISHED] else "the published rule comes"
     told = [
-        f"The attack works on the original ({value['original']:.2f}); the goal is {goal:.2f}. Losses that "
-        f"match end at {value[OURS]:.2f}, the published rule at {value[PUBLISHED]:.2f}: "
+        f"The attack works on the original ({value['original']:.2f}); the goal is {goal:.2f}. Matching "
+        f"losses end at {value[OURS]:.2f}, the published rule at {value[PUBLISHED]:.2f}: "
         + (
             "no difference that so few samples could show."
             if abs(value[OURS] - value[PUBLISHED]) <= 1.96 * error
@@ -193,16 +197,16 @@ def single(attacks: Mapping[str, tuple[float, float]], kept: Mapping[str, float]
     large, small, best = kept["no projection"], kept[SMALL], kept[OURS]
     if max(large, small) < best - 0.05:
         told.append(
-            "And here the projection earns its keep: a single sample looks like the others of its class, "
-            f"and without protecting those neither large nor small steps will do. PGU keeps {percent(best)} "
+            "And here the projection earns its keep: a single sample looks like the others of its class, and "
+            f"unless those are protected, neither large nor small steps will do. PGU keeps {percent(best)} "
             f"of the retained samples, they keep {percent(large)} and {percent(small)}."
         )
     elif kept["original"] - best > 0.05:
         told.append(f"Mind the price: PGU itself loses {points(kept['original'] - best)} of retain accuracy.")
     else:
         told.append(
-            f"Here steps without projection keep {percent(max(large, small))} of the retained samples at "
-            "best, about as much as PGU: this request does not show what the projection is good for."
+            f"Here steps without projection keep up to {percent(max(large, small))} of the retained samples, "
+            "about as much as PGU: this request does not show what the projection is good for."
         )
     return " ".join(told)
 
@@ -224,13 +228,13 @@ def summary(
     if ours["forget"] > limit:
         whole = "PGU does not forget the class"
     elif small and small["forget"] <= limit and small["retain"] >= ours["retain"] - ALIKE:
-        whole = "a class goes about as cleanly by small free steps"
+        whole = "small free steps forget a class about as cleanly"
     else:
         whole = "small free steps do not forget a class as cleanly"
     if not _hidden(attacks):
-        alone = "on single samples nothing can be seen, for the attack finds as much after PGU as before"
+        alone = "single samples show nothing, because the attack finds as much after PGU as before"
     elif kept[SMALL] < kept[OURS] - 0.05:
-        alone = "single samples do not go without it"
+        alone = "single samples need it"
     else:
         alone = "for single samples small free steps keep as much"
     return (

@@ -35,14 +35,14 @@ def _by_layer(titles: Sequence[str], *, shared: bool = True) -> go.Figure:
 
 
 def _whole(n: int) -> list[int]:
-    """A few whole numbers up to n, for an axis that counts."""
+    """A few whole numbers up to n, as ticks of an axis that counts."""
     step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if n <= 4 * s or s == 5000)
     return list(range(step, n + 1, step))
 
 
 @check.arguments
 def spectra_chart(sigmas: Mapping[str, Mapping[str, np.ndarray]], ranks: Mapping[str, int]) -> View:
-    """Singular values of the inputs of every layer: of all data, the retained and the forgotten ones.
+    """Singular values of every layer's inputs: for all data, the retained part and the forgotten part.
 
     Args:
         sigmas: by layer, then by "full", "retained" and "forget": descending, >= 0.
@@ -54,7 +54,7 @@ def spectra_chart(sigmas: Mapping[str, Mapping[str, np.ndarray]], ranks: Mapping
     figure.update_xaxes(title="direction")
     figure.update_yaxes(title="singular value σ", col=1)
     words = "; ".join(f"{name}: {ranks[name]} of {len(parts['full'])}" for name, parts in sigmas.items())
-    alt = f"Singular values of the inputs, falling with the direction; protected directions are, {words}."
+    alt = f"Singular values of the inputs in descending order. Protected directions: {words}."
     return View(styled(figure, 330), alt, {f"protected, {n}": ranks[n] for n in sigmas})
 
 
@@ -77,7 +77,7 @@ def _spectrum(
 def cumulative_chart(
     shares: Mapping[str, Mapping[str, np.ndarray]], ranks: Mapping[str, Mapping[str, int]], energy: float
 ) -> View:
-    """Cumulative fraction of sigma and of sigma squared for every layer, and the rank that each rule gives.
+    """Cumulative fractions of sigma and sigma squared for every layer, and the rank that each rule gives.
 
     Args:
         shares: by layer, then by rule: fraction of the first k directions, k = 1 ... D.
@@ -94,7 +94,7 @@ def cumulative_chart(
     figure.update_yaxes(range=[0, 1.05], tickformat=".0%")
     figure.update_yaxes(title="cumulative fraction", col=1)
     words = "; ".join(f"{n}: {k['sigma']} by σ, {k['sigma2']} by σ²" for n, k in ranks.items() if n in shares)
-    alt = f"At level {energy:g} the rules protect so many directions, {words}."
+    alt = f"Directions that each rule protects at level {energy:g}: {words}."
     numbers = {f"{n}, {rule}": k for n in shares for rule, k in ranks[n].items()}
     return View(styled(figure, 370).update_layout(margin_t=100, legend_y=1.24), alt, numbers)
 
@@ -128,7 +128,7 @@ def _fractions(
 
 @check.arguments
 def angles_chart(angles: Mapping[str, np.ndarray]) -> View:
-    """Principal angles between the protected and the forgotten inputs' directions, in degrees, by layer."""
+    """Principal angles between the protected and the forgotten directions, in degrees, by layer."""
     figure = _by_layer(list(angles))
     for column, values in enumerate(angles.values(), 1):
         _angles(figure, values, column)
@@ -147,7 +147,7 @@ def _angles(figure: go.Figure, degrees: np.ndarray, column: int) -> None:
 
 @check.arguments
 def survival_chart(survival: Mapping[str, Sequence[float]], unit: str = "epoch") -> View:
-    """rho, the share of the update's length that the projection leaves, by layer, over the run."""
+    """rho, the share of each update's length that survives the projection, by layer, over the run."""
     figure = _by_layer(list(survival))
     for column, values in enumerate(survival.values(), 1):
         _counted(figure, values, "unlearned", column)
@@ -156,7 +156,7 @@ def survival_chart(survival: Mapping[str, Sequence[float]], unit: str = "epoch")
     figure.update_yaxes(title="share that survives, ρ", col=1)
     means = {n: float(np.mean(v)) if len(v) else 0.0 for n, v in survival.items()}
     words = ", ".join(f"{n} {v:.0%}" for n, v in means.items())
-    alt = f"Share of the update that survives the projection, mean over the run: {words}."
+    alt = f"Share of each update that survives the projection, averaged over the run: {words}."
     return View(styled(figure, 290), alt, {f"survives, {n}": f"{v:.0%}" for n, v in means.items()})
 
 

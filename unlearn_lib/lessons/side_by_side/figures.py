@@ -1,4 +1,4 @@
-"""Pictures of lesson 09: who may enter, an audit for all methods, speed-up against gap, layers, U-LiRA."""
+"""Pictures of lesson 09: requests, an audit of every method, speed-up against gap, layers, U-LiRA."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BASELINES = ("fine-tune", "gradient ascent", NOTHING)
 
 
 def role_of(method: str) -> str:
-    """The role whose look a method has: the reference, a baseline, or a method."""
+    """The role whose look a method takes: reference, baseline or method."""
     return "retrained" if method == "retrain" else "control" if method in BASELINES else "unlearned"
 
 
@@ -40,8 +40,8 @@ def request_chart(images: Mapping[str, np.ndarray]) -> View:
     """A few images of every request.
 
     Args:
-        images: request -> samples [n, c, h, w], drawn without their colors, or [n, h, w]; vectors [n, d] are
-            folded into squares.
+        images: request -> samples [n, c, h, w], drawn in gray, or [n, h, w]; vectors [n, d] are folded into
+            squares.
     """
     count = min(map(len, images.values()))
     figure = make_subplots(
@@ -61,7 +61,7 @@ def request_chart(images: Mapping[str, np.ndarray]) -> View:
         figure.update_yaxes(title=name, row=row, col=1)
     figure.update_xaxes(showticklabels=False)
     figure.update_yaxes(showticklabels=False)
-    words = f"{count} images of each request: {', '.join(images)}; a backdoor marks both edges."
+    words = f"{count} images of each request: {', '.join(images)}. The backdoor marks both edges."
     return View(styled(figure, 110 * len(images)), words)
 
 
@@ -74,12 +74,12 @@ def _gray(sample: np.ndarray) -> np.ndarray:
 
 @check.arguments
 def audit_chart(audit: str, column: Mapping[str, Estimate], band: tuple[float, float], how: str) -> View:
-    """One audit for all methods: mean and interval, beside the range of the retrained models.
+    """One audit of every method: mean and interval, beside the range of the retrained models.
 
     Args:
         audit: its name.
-        column: method -> estimate; values that are not finite are left out of the picture.
-        band: least and largest value of a retrained model.
+        column: method -> estimate; values that are not finite are not drawn.
+        band: smallest and largest value of the retrained models.
         how: format of the numbers; "%" for shares.
     """
     shown = {m: e for m, e in reversed(list(column.items())) if math.isfinite(e.mean)}
@@ -125,7 +125,7 @@ def audit_chart(audit: str, column: Mapping[str, Estimate], band: tuple[float, f
     figure.update_xaxes(
         title=audit,
         tickformat=".0%" if how == "%" else None,
-        range=[min(edges) - room, max(edges) + room],  # wide intervals may leave the picture
+        range=[min(edges) - room, max(edges) + room],  # wide intervals may run out of the picture
     )
     figure.update_yaxes(type="category")
     if not column:
@@ -133,17 +133,18 @@ def audit_chart(audit: str, column: Mapping[str, Estimate], band: tuple[float, f
         return View(styled(figure, 210), f"{audit} is not measured for this request.")
     beyond = [m for m, e in column.items() if math.isinf(e.mean)]
     best = f"{audit} of {len(shown)} contestants, from {min(edges):.3g} to {max(edges):.3g}; "
-    best += f"the retrained models from {band[0]:.3g} to {band[1]:.3g}."
+    best += f"the retrained models range from {band[0]:.3g} to {band[1]:.3g}."
     best += f" Not within the cap: {', '.join(beyond)}." if beyond else ""
     return View(styled(figure, 90 + 30 * max(len(shown), 4)), best)
 
 
 @check.arguments
 def pareto_chart(points: Mapping[str, tuple[Estimate, Estimate]], across: str, up: str) -> View:
-    """Cost against distance to retraining; the line joins those that no other beats in both.
+    """Cost against distance to retraining; the line joins the methods that no other beats on both axes.
 
     Args:
-        points: method -> (speed-up, gap), with intervals; finite and the first positive, or it is left out.
+        points: method -> (speed-up, gap), with intervals; left out unless both are finite and the speed-up
+            is positive.
         across: name of the horizontal axis, where more is better.
         up: name of the vertical axis, where less is better.
     """
@@ -153,7 +154,7 @@ def pareto_chart(points: Mapping[str, tuple[Estimate, Estimate]], across: str, u
     figure = go.Figure()
     line = {"color": ROLES["neutral"].color, "dash": "dot", "width": 1}
     x, y = ([p[i] for p in front] for i in (0, 1))
-    figure.add_scatter(x=x, y=y, mode="lines", name="beaten by none in both", line=line)
+    figure.add_scatter(x=x, y=y, mode="lines", name="beaten by none on both axes", line=line)
     top = max([p[1] for p in means.values()] + [1e-3])
     spots = _apart({m: (math.log10(p[0]), p[1] / top) for m, p in means.items()})
     for method, (fast, gap) in shown.items():
@@ -196,7 +197,9 @@ def pareto_chart(points: Mapping[str, tuple[Estimate, Estimate]], across: str, u
     figure.update_xaxes(range=[min(wide) - 0.2, max(wide) + 0.75])
     figure.update_yaxes(title=f"{up} (down is better)", range=[-0.08 * top, 1.15 * top])
     best = [m for m, p in means.items() if p in front]
-    return View(styled(figure, 420), f"{across} against {up}. Beaten by none in both: {', '.join(best)}.")
+    return View(
+        styled(figure, 420), f"{across} against {up}. Beaten by none on both axes: {', '.join(best)}."
+    )
 
 
 def _beats(q: tuple[float, float], p: tuple[float, float]) -> bool:
@@ -204,7 +207,7 @@ def _beats(q: tuple[float, float], p: tuple[float, float]) -> bool:
 
 
 def _apart(spots: Mapping[str, tuple[float, float]], least: float = 0.055) -> dict[str, float]:
-    """Heights of labels: near those of their points, but neighbors do not overlap."""
+    """Heights of labels: near their points, but without overlap."""
     placed: dict[str, float] = {}
     for name, (x, y) in sorted(spots.items(), key=lambda item: item[1][1]):
         height = y
@@ -217,13 +220,13 @@ def _apart(spots: Mapping[str, tuple[float, float]], least: float = 0.055) -> di
 
 @check.arguments
 def layers_chart(distance: Mapping[str, Mapping[str, float]], cka: Mapping[str, Mapping[str, float]]) -> View:
-    """Weight distance and CKA, layer by layer, of every model to a retrained one."""
+    """Weight distance and CKA, layer by layer, between every model and a retrained one."""
     figure = make_subplots(
         1,
         2,
         horizontal_spacing=0.04,
         shared_yaxes=True,
-        subplot_titles=["weight distance (no good direction)", "CKA of what the layer hands on (1 is alike)"],
+        subplot_titles=["weight distance (no good direction)", "CKA of the layer's output (1: alike)"],
     )
     for column, found in enumerate((distance, cka), 1):
         layers = list(next(iter(found.values())))
@@ -245,7 +248,7 @@ def layers_chart(distance: Mapping[str, Mapping[str, float]], cka: Mapping[str, 
         )
     figure.update_yaxes(type="category", autorange="reversed")
     far = max(distance, key=lambda m: sum(distance[m].values()))
-    alt = f"Two tables by layer for {len(distance)} models; farthest in weights from the retrained: {far}."
+    alt = f"Two tables by layer for {len(distance)} models; farthest from the retrained in weights: {far}."
     return View(styled(figure, 90 + 30 * len(distance)), alt)
 
 
@@ -285,7 +288,7 @@ def gaussians_chart(method: str, found: Exposure, example: int) -> View:
 
     Args:
         method: whose.
-        found: what U-LiRA found of it.
+        found: what U-LiRA found about it.
         example: which sample, from 0.
     """
     attack, every = found.attack, found.margins
@@ -327,7 +330,7 @@ def gaussians_chart(method: str, found: Exposure, example: int) -> View:
     figure.update_yaxes(title="density", rangemode="tozero")
     numbers: dict[str, object] = {f"mean φ, {name}": mean for name, (mean, _) in fits.items()}
     right = ((attack.scores[:, example] > 0) == attack.inside[:, example]).sum()
-    numbers["models under attack called rightly"] = f"{int(right)} of {len(attack.scores)}"
+    numbers["models under attack called correctly"] = f"{int(right)} of {len(attack.scores)}"
     means = " and ".join(f"{mean:.1f}" for mean, _ in fits.values())
     alt = f"{method}, sample {example}: two Gaussians, with means {means}."
     return View(styled(figure, 320), alt, numbers)
@@ -335,7 +338,7 @@ def gaussians_chart(method: str, found: Exposure, example: int) -> View:
 
 @check.arguments
 def bn_chart(before: Mapping[str, float], after: Mapping[str, float]) -> View:
-    """Forget accuracy before and after batch norm's statistics were taken anew from retained data."""
+    """Forget accuracy before and after batch norm's statistics are measured again on retained data."""
     figure = go.Figure()
     for name, values, color, shape in (
         ("as delivered", before, "#767676", ""),

@@ -14,40 +14,38 @@ Ends = tuple[tuple[float, float], tuple[float, float]]  # before and after: back
 
 @check.arguments
 def undone(sgd: Ends, other: Ends, name: str) -> str:
-    """Amnesiac unlearning of a backdoor, with SGD's updates and with those of another optimizer.
+    """Amnesiac unlearning of a backdoor, with SGD and with another optimizer.
 
     Args:
         sgd: before and after: backdoor success and test accuracy.
         other: the same with the recipe's optimizer.
-        name: of that.
+        name: of that optimizer.
     """
     gone = {"SGD": sgd[1][0] < 0.5 * sgd[0][0], name: other[1][0] < 0.5 * other[0][0]}
     if gone["SGD"] and not gone[name]:
         told = (
-            f"SGD's backdoor is gone and {name}'s is not: its memory is one likely reason; the size of the "
+            f"SGD's backdoor is gone and {name}'s is not: {name}'s memory is one likely reason; the steps "
+            "differ in size too."
         )
-        told += "steps differs, too."
     elif gone[name] and not gone["SGD"]:
-        told = (
-            f"{name}'s backdoor is gone and SGD's is not: the memory of the optimizer does not decide here."
-        )
+        told = f"{name}'s backdoor is gone and SGD's is not: the optimizer's memory is not decisive here."
     elif gone["SGD"]:
-        told = "Both backdoors are gone: here the later steps carry little of it."
+        told = "Both backdoors are gone: here the later steps carry little of them."
     else:
-        told = "Neither backdoor is gone: what the poisoned batches taught is carried by later steps, too."
+        told = "Neither backdoor is gone: later steps also carry what the poisoned batches taught."
     costs = {"SGD": sgd[0][1] - sgd[1][1], name: other[0][1] - other[1][1]}
     price = [f"{points(cost)} of test accuracy with {label}" for label, cost in costs.items() if cost > 0.02]
     if price:
-        told += f" Look at what goes with it: {listed(price)}."
+        told += f" Look at what else is lost: {listed(price)}."
     still = [label for label, found in gone.items() if not found and abs(costs[label]) <= 0.05]
     if still:
-        told += f" And test accuracy does not tell that it stayed ({listed(still)}): backdoor success does."
+        told += f" Test accuracy does not show that it stayed ({listed(still)}); backdoor success does."
     return told
 
 
 @check.arguments
 def duel(own: Mapping[str, float]) -> str:
-    """What their partitions cost: test accuracy of the originals in service, by method."""
+    """What partitions cost: test accuracy of the originals in service, by method."""
     told = []
     for name, parts in (("SISA", "shards"), ("DeepObliviate", "a chain of blocks")):
         lost = own["retrain"] - own[name]
@@ -55,28 +53,28 @@ def duel(own: Mapping[str, float]) -> str:
             f"{name}'s own original is {points(lost)} below the ordinary one: that is the price of {parts}, "
             "paid before any request."
             if lost > 0.02
-            else f"{name}'s own original is about as good as the ordinary one: {parts} cost it little here."
+            else f"{name}'s own original is about as good as the ordinary one: here {parts} cost little."
         )
     return " ".join(told)
 
 
 @check.arguments
 def passed(passes: Mapping[str, bool]) -> str:
-    """Who passes the population attack, and whether U-LiRA catches them: method -> caught."""
+    """Which methods pass the population attack, and does U-LiRA catch them: method -> caught."""
     caught = [name for name, found in passes.items() if found]
     if not passes:
-        return "In this run nobody passes the attack on averages, so there is nobody to catch."
+        return "In this run no method passes the attack on averages, so there is none to catch."
     if caught:
         return (
             f"Averages forgive: {listed(caught)} {'passes' if len(caught) == 1 else 'pass'} the attack on "
             f"averages and {'is' if len(caught) == 1 else 'are'} caught sample by sample."
         )
-    return "In this run whoever passes the attack on averages passes this one, too."
+    return "In this run every method that passes the attack on averages passes this one too."
 
 
 @check.arguments
 def impostors(retain: Mapping[str, float], forget: Mapping[str, float], zrf: Mapping[str, float]) -> str:
-    """Who fools which column: test accuracy, forget accuracy and ZRF by method, the impostors among them."""
+    """Who fools which column: test accuracy, forget accuracy and ZRF by method, impostors included."""
     told = []
     if retain["do nothing"] >= retain["retrain"] - 0.05:
         told.append('"Do nothing" has about the test accuracy of the retrained model')
@@ -85,7 +83,7 @@ def impostors(retain: Mapping[str, float], forget: Mapping[str, float], zrf: Map
     if zrf["uniform output"] >= max(zrf.values()):
         told.append(
             f"the uniform output has the highest ZRF in the table ({zrf['uniform output']:.2f}), for those "
-            'who read it as "up"'
+            "who think that higher is better"
         )
     lines = "; ".join(told)
     return f"{lines[0].upper()}{lines[1:]}. So no audit stands alone." if lines else "No audit stands alone."
