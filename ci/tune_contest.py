@@ -4,7 +4,7 @@ Every method gets a grid of a few settings, judged by the average gap to the ret
 requests that it applies to, over seeds and samples to forget that the lesson does not use. No test sample is
 read: of a part of the training set one half decides when methods stop, the other half judges. Prints every
 setting, the best one marked. The winners stand in the entries as defaults, and for other data than the digits
-in `unlearn_lib/lessons/sizes.py` as `tuned`.
+in `unlearn_lib/lessons/side_by_side/sizes.py` as `tuned`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from typing import Any
 
 import torch
 
-from unlearn_lib.classroom import session as lesson
+from unlearn_lib.classroom.session import begin
 from unlearn_lib.contest.arena import Arena
 from unlearn_lib.contest.entries import METHODS, configured
 from unlearn_lib.contest.method import Method
 from unlearn_lib.contest.task import Task, three_requests
+from unlearn_lib.lessons.side_by_side import LESSON
 from unlearn_lib.synthetic import noisy
 
 SEEDS = (100, 101)  # the lesson begins at 0
@@ -35,12 +36,12 @@ TUNED = tuple(name for name, method in METHODS.items() if method.grid)
 
 def contest(dataset: str, preset: str, folder: Path) -> tuple[list[Arena], dict[str, Method[Any]]]:
     """The lesson's three requests, with other seeds and samples to forget, judged without test samples."""
-    session = lesson.start("side_by_side", preset=preset, dataset=dataset, seed=SEEDS[0])
-    settings, seed = session.settings, SEEDS[0]
-    known = noisy(session.dataset.train, settings.noise, torch.Generator().manual_seed(seed))
-    held = known.head(settings.validation, seed=seed)
+    session = begin(LESSON, preset=preset, dataset=dataset, seed=SEEDS[0])
+    sizes, seed = session.sizes, SEEDS[0]
+    known = noisy(session.dataset.train, sizes.noise, torch.Generator().manual_seed(seed))
+    held = known.head(sizes.validation, seed=seed)
     stop = held.head(len(held) // 2)
-    requests = three_requests(known.without(held.ids), 5, settings.forget, settings.poisoned, seed=seed)
+    requests = three_requests(known.without(held.ids), 5, sizes.forget, sizes.poisoned, seed=seed)
     arenas = [
         Arena.of(
             [
@@ -60,7 +61,7 @@ def contest(dataset: str, preset: str, folder: Path) -> tuple[list[Arena], dict[
         )
         for kind, request in requests.items()
     ]
-    return arenas, configured(settings.tuned)
+    return arenas, configured(sizes.tuned)
 
 
 def settings_of(method: Method[Any]) -> Iterator[dict[str, Any]]:

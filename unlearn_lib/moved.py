@@ -33,7 +33,7 @@ MOVED = {
     "lesson.controls": "classroom.panels.controls",
     "lesson.panels": "classroom.panels",
     "lesson.pickers": "classroom.panels.pickers",
-    "lesson.presets": "lessons.sizes",
+    "lesson.presets": "lessons.every",
     "lesson.session": "classroom.session",
 }
 

@@ -64,7 +64,7 @@ APART = {
     "classroom.charts.literal": "writes anything",
     "methods.pgu.qualify": "listens to a pass for `moments` and `pgu`, which take the calls",
     "methods.pgu.guard": "keeps the promise of `pgu`, which takes the calls",
-    "classroom.session.Session": "what `start` makes",
+    "classroom.session.Session": "what `begin` makes",
     "tombstones": "takes ids that have been checked",
     "methods.stages.Stages": "abstract: `Chain` and `Ensemble` are called",
 }
@@ -80,8 +80,9 @@ RESULTS = (  # what the library makes and hands out; where one is handed back, t
         "Lira",
         "Auc",
         "LossAttack",
+        "Roc",
     ),
-    *("Roc", "AnamnesisIndex", "Noise", "Spectra", "Row", "Scorecard", "Trend", "Entry", "Outcome", "Trial"),
+    *("AnamnesisIndex", "Noise", "Spectra", "Row", "Room", "Scorecard", "Trend", "Entry", "Outcome", "Trial"),
 )
 
 
@@ -90,12 +91,14 @@ def prepared(W: Path) -> dict[str, Any]:
     from matplotlib.figure import Figure
 
     from unlearn_lib.classroom.charts import View
+    from unlearn_lib.classroom.lesson import CommonSizes
     from unlearn_lib.classroom.panels.progress import Progress
     from unlearn_lib.classroom.session import Session
     from unlearn_lib.contest.arena import Arena
     from unlearn_lib.contest.method import Failure
     from unlearn_lib.contest.task import Task
     from unlearn_lib.data import Dataset, Examples, Scale, Split
+    from unlearn_lib.lessons.unsir import LESSON
     from unlearn_lib.methods.amnesiac import record
     from unlearn_lib.methods.deepobliviate import deepobliviate, train_chain
     from unlearn_lib.methods.layers import Layers
@@ -135,7 +138,17 @@ def prepared(W: Path) -> dict[str, Any]:
     FAILS = Failure("nothing", "no reason", str)
     CARD = evaluate(N, original=NL, retrained=N2, split=SP, test=TEST)
     ARENA, PG = Arena.of([TASK], TEST), Progress(SimpleNamespace(), SP, DATASET, N)
-    SES = Session("unsir", "quick", SimpleNamespace(model="mlp"), R, DATASET, torch.device("cpu"), 0, W)
+    SES = Session(
+        lesson=LESSON,
+        preset="quick",
+        sizes=CommonSizes(model="mlp", recipe=R),
+        limits=None,
+        recipe=R,
+        dataset=DATASET,
+        device=torch.device("cpu"),
+        seed=0,
+        folder=W,
+    )
 
     def new() -> nn.Module:
         return clone(N)

@@ -46,16 +46,15 @@ import torch
 
 from unlearn_lib import check
 from unlearn_lib.classroom import checks
-from unlearn_lib.classroom import session as lesson
 from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.controls import choice, either, number, whole
 from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
 from unlearn_lib.classroom.panels.slider import Slider
-from unlearn_lib.classroom.session import record, show, tell
+from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.contest.entries import chart_of_methods
 from unlearn_lib.data import Split
 from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.start import figures, findings
+from unlearn_lib.lessons.start import LESSON, figures, findings
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics.accuracy import accuracy
@@ -67,8 +66,8 @@ from unlearn_lib.params import clone
 from unlearn_lib.synthetic import noisy, two_moons
 from unlearn_lib.train import Recipe, run, train
 
-session = lesson.start("start", preset=preset, dataset=dataset, seed=seed)
-settings, lr = session.settings, check.number("lr", lr, "[0.0001, 1]")
+session = begin(LESSON, preset=preset, dataset=dataset, seed=seed)
+sizes, lr = session.sizes, check.number("lr", lr, "[0.0001, 1]")
 
 # %% [markdown]
 # ## The idea in one picture
@@ -77,8 +76,8 @@ settings, lr = session.settings, check.number("lr", lr, "[0.0001, 1]")
 # the upper moon but carry the label "lower". Those on the right are **ordinary**.
 
 # %%
-toy = two_moons(settings.points, settings.mislabeled, seed=seed)
-n = settings.mislabeled
+toy = two_moons(sizes.points, sizes.mislabeled, seed=seed)
+n = sizes.mislabeled
 requests = {"mislabeled": toy.train.ids[:n], "ordinary": toy.train.ids[-n:]}  # ids count from left to right
 show(figures.points_chart(toy.train, {f"forget {k}": ids for k, ids in requests.items()}, toy.classes))
 
@@ -264,10 +263,10 @@ exercise_2 = checks.exercise("attack", attack, exercises.attack)
 
 # %%
 train_data, test = (
-    noisy(session.dataset.train, settings.noise, seed),
-    noisy(session.dataset.test, settings.noise, seed + 1),
+    noisy(session.dataset.train, sizes.noise, seed),
+    noisy(session.dataset.test, sizes.noise, seed + 1),
 )
-split = Split.by_ids(train_data, train_data.head(settings.forget, seed).ids)
+split = Split.by_ids(train_data, train_data.head(sizes.forget, seed).ids)
 
 
 def on_images(data, seed=seed):
@@ -281,7 +280,7 @@ images = {
     "original": on_images(train_data),
     "retrained": on_images(split.retain),
 }
-few = session.recipe.but(epochs=settings.tuning)
+few = session.recipe.but(epochs=sizes.tuning)
 images["unlearned"] = run(finetune(images["original"], split.retain, few)).model
 attacks = {role: loss_attack(model, split, test) for role, model in images.items()}
 
@@ -319,7 +318,7 @@ tell(findings.members(auc, attacks["retrained"].auc.error))
 target = 0
 clean_train, clean_test = session.dataset.train, session.dataset.test
 trigger = edge_trigger(session.dataset.shape, float(clean_train.x.max()))
-marked = clean_train.where(clean_train.y != target).head(settings.poisoned, seed).ids
+marked = clean_train.where(clean_train.y != target).head(sizes.poisoned, seed).ids
 canaries = Split.by_ids(poison(clean_train, marked, target, trigger), marked)
 
 carrier = on_images(canaries.forget + canaries.retain)
@@ -341,7 +340,7 @@ tell(findings.canary(success, clean))
 # exercise 1; and the AUC of the membership attack.
 
 # %%
-others = [on_images(split.retain, seed + k) for k in range(1, settings.seeds)]
+others = [on_images(split.retain, seed + k) for k in range(1, sizes.seeds)]
 card = evaluate(
     images["unlearned"],
     original=images["original"],

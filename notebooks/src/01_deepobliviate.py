@@ -39,15 +39,14 @@ import torch
 
 from unlearn_lib import check
 from unlearn_lib.classroom import checks
-from unlearn_lib.classroom import session as lesson
 from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
 from unlearn_lib.classroom.panels.controls import choice, number, whole
 from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
-from unlearn_lib.classroom.session import record, show, tell
+from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.data import Split
 from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.deepobliviate import figures, findings
+from unlearn_lib.lessons.deepobliviate import LESSON, figures, findings
 from unlearn_lib.methods.deepobliviate import deepobliviate, deepobliviate_but, stitched, train_chain
 from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks
 from unlearn_lib.methods.deepobliviate.decay import TrendRule
@@ -58,11 +57,11 @@ from unlearn_lib.params import l1, l2, snapshot, subtract
 from unlearn_lib.store import Folder
 from unlearn_lib.train import run, train
 
-session = lesson.start("deepobliviate", preset=preset, dataset=dataset, seed=seed)
+session = begin(LESSON, preset=preset, dataset=dataset, seed=seed)
 n_min = check.whole("n_min", n_min, 0, 40)
 estimator = check.choice("estimator", estimator, ("fit", "dfa", "fixed"))
 rule = TrendRule(check.number("epsilon", epsilon, "[0, 1]"), estimator, n_min=n_min or None)
-data, recipe, B = session.dataset, session.recipe, session.settings.blocks
+data, recipe, B = session.dataset, session.recipe, session.sizes.blocks
 
 # %% [markdown]
 # ## The idea in one picture
@@ -83,7 +82,7 @@ data, recipe, B = session.dataset, session.recipe, session.settings.blocks
 # So a deletion divides the chain into four parts:
 
 # %%
-d = session.settings.block
+d = session.sizes.block
 show(figures.timeline_chart(B, d, d, min(d + 8, B)))
 
 # %% [markdown]
@@ -130,7 +129,7 @@ print(f"test accuracy of the final model: {accuracy(original, data.test):.1%}")
 # the residual is flat.
 
 # %%
-ids = chain.members[d - 1][: session.settings.forget]
+ids = chain.members[d - 1][: session.sizes.forget]
 unlearned = run(deepobliviate(chain, ids, rule))
 trace = unlearned.trace
 print(f"deleted: {len(trace.ids)} of the {len(chain.members[d - 1])} samples of block {trace.d_min}")
@@ -390,9 +389,9 @@ exercise_3 = checks.exercise("expected_blocks", expected_blocks, exercises.expec
 # deletion.
 
 # %%
-target, p = 0, session.settings.poisoned_block
+target, p = 0, session.sizes.poisoned_block
 blocks = cut_into_blocks(data.train, B, recipe.seed)
-poisoned = blocks[p - 1][: session.settings.poisoned]
+poisoned = blocks[p - 1][: session.sizes.poisoned]
 trigger = edge_trigger(data.shape, float(data.train.x.max()))
 dirty = poison(data.train, poisoned, target, trigger)
 warnings.filterwarnings("ignore", ".*lack a class")  # the poisoned block does, on purpose
@@ -566,6 +565,6 @@ assert distances[-1] == 0, "at the end of the chain the stitched model is the re
 assert backdoor["retrained"] <= 0.5, "the retrained chain has never seen the mark"
 if session.tuned(epsilon=epsilon, estimator=estimator, n_min=n_min):
     assert abs(accuracy(unlearned.model, data.test) - references["retrained"]) <= 0.03
-    assert trace.speedup > session.settings.saves, trace.speedup
+    assert trace.speedup > session.limits.saves, trace.speedup
     assert backdoor["original"] >= 0.9, backdoor
     assert after[t] <= backdoor["retrained"] + 0.02, (after, backdoor)

@@ -37,16 +37,15 @@ import numpy as np
 
 from unlearn_lib import models
 from unlearn_lib.classroom import charts, checks
-from unlearn_lib.classroom import session as lesson
 from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
 from unlearn_lib.classroom.panels.controls import choice, number, whole
 from unlearn_lib.classroom.panels.thumbnails import Thumbnails
-from unlearn_lib.classroom.session import record, show, tell
+from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.classroom.words import relearned
 from unlearn_lib.data import Split
 from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.unsir import figures, findings
+from unlearn_lib.lessons.unsir import LESSON, figures, findings
 from unlearn_lib.lessons.unsir.figures import Scores, Snapshot, scores
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain
@@ -72,9 +71,9 @@ from unlearn_lib.metrics.scorecard import evaluate
 from unlearn_lib.params import clone, frozen_copy
 from unlearn_lib.train import run, train
 
-session = lesson.start("unsir", preset=preset, dataset=dataset, seed=seed)
+session = begin(LESSON, preset=preset, dataset=dataset, seed=seed)
 classes = session.classes(classes, "classes")
-data, settings, device = session.dataset, session.settings, session.device
+data, sizes, device = session.dataset, session.sizes, session.device
 
 # %% [markdown]
 # ## The idea in one picture
@@ -90,9 +89,9 @@ data, settings, device = session.dataset, session.settings, session.device
 
 # %%
 request = Split.by_class(data.train, *classes)
-recipe = UnsirRecipe.suited_to(session.build(), seed=seed, **settings.recipe_changes)
+recipe = UnsirRecipe.suited_to(session.build(), seed=seed, **sizes.changes)
 reads = Counter()  # how often each image is read, by id
-R = retain_subset(Counted.by(reads, data.train), classes, settings.per_class, seed).to(device)
+R = retain_subset(Counted.by(reads, data.train), classes, sizes.per_class, seed).to(device)
 noisy = len(classes) * recipe.images
 show(
     figures.stages_chart(
@@ -170,7 +169,7 @@ def tested(model):
     return confusion(model, data.test).numpy()
 
 
-original, reference = trained(settings.model), retrained_from_scratch(settings.model)
+original, reference = trained(sizes.model), retrained_from_scratch(sizes.model)
 retrained = reference.model
 before = {"original": tested(original), "retrained": tested(retrained)}
 for name, table in before.items():
@@ -287,7 +286,7 @@ show(charts.matrix_chart(tables, figures.short_names(data.classes)))
 # models with different seeds show how much of the difference is chance.
 
 # %%
-other = retrained_from_scratch(settings.model, seed + 1).model
+other = retrained_from_scratch(sizes.model, seed + 1).model
 whereto = {"unlearned": tables["unlearned"], "retrained": tables["retrained"]}
 whereto["retrained, other seed"] = tested(other)
 show(figures.destination_chart(whereto, classes, data.classes))
@@ -351,8 +350,8 @@ def stages(noise, recipe, model=original):
     return model
 
 
-rates = sorted({*settings.rates, recipe.impair_lr})
-weights = sorted({*settings.penalties, recipe.penalty})
+rates = sorted({*sizes.rates, recipe.impair_lr})
+weights = sorted({*sizes.penalties, recipe.penalty})
 grid = {}
 for penalty in weights:
     for source in ("learned", "gaussian"):
@@ -381,16 +380,16 @@ tell(findings.grid(rows))
 # has few test images in a small test set: then one of them is worth a few points.)
 
 # %%
-nets = list(dict.fromkeys([settings.model, settings.normed]))
-seeds = range(seed, seed + settings.runs)
-done = {(settings.model, seed): results}
+nets = list(dict.fromkeys([sizes.model, sizes.normed]))
+seeds = range(seed, seed + sizes.runs)
+done = {(sizes.model, seed): results}
 
 
 def contestants(name, s):
     """UNSIR and its two controls, all with this net and seed."""
     if (name, s) not in done:
-        model, kept = trained(name, s), retain_subset(data.train, classes, settings.per_class, s)
-        one = UnsirRecipe.suited_to(model, seed=s, **settings.recipe_changes)
+        model, kept = trained(name, s), retain_subset(data.train, classes, sizes.per_class, s)
+        one = UnsirRecipe.suited_to(model, seed=s, **sizes.changes)
         done[name, s] = {label: run(method(model, classes, kept, one)) for label, method in contest.items()}
     return done[name, s]
 
@@ -438,7 +437,7 @@ norm = choice("Batch norm", NORMS)
 
 
 def net_of(v):
-    return settings.model if v.norm == NORMS[0] else settings.normed
+    return sizes.model if v.norm == NORMS[0] else sizes.normed
 
 
 def chosen_recipe(v):
@@ -471,7 +470,7 @@ panel = UnlearnPanel(
         "penalty": number("λ", recipe.penalty, 0.0, 100.0),
         "impair_lr": number("Learning rate of impair", recipe.impair_lr, 1e-6, 1.0),
         "repair_lr": number("Learning rate of repair", recipe.repair_lr, 1e-6, 1.0),
-        "per_class": whole("Retain images a class", settings.per_class, 1, settings.per_class),
+        "per_class": whole("Retain images a class", sizes.per_class, 1, sizes.per_class),
         "norm": norm,
         "mode": choice("Recipe", ["corrected", "reference"]),
     },
@@ -485,7 +484,7 @@ panel = UnlearnPanel(
         defects=chosen_defects(v),
     ),
     retrain=lambda split: retrain(
-        build(settings.model if norm.value == NORMS[0] else settings.normed), split, session.recipe
+        build(sizes.model if norm.value == NORMS[0] else sizes.normed), split, session.recipe
     ),
     reference=reference,
     draw=figures.progress_view,
@@ -535,8 +534,8 @@ exercise_1 = checks.exercise("objective", objective, exercises.objective)
 # %%
 def norm_matched(images, learned):
     # BEGIN SOLUTION
-    sizes = [np.linalg.norm(x.reshape(len(x), -1), axis=1) for x in (images, learned)]
-    return images * (sizes[1] / sizes[0]).reshape(-1, 1, 1, 1)
+    own, wanted = (np.linalg.norm(x.reshape(len(x), -1), axis=1) for x in (images, learned))
+    return images * (wanted / own).reshape(-1, 1, 1, 1)
     # END SOLUTION
 
 
@@ -550,10 +549,10 @@ exercise_2 = checks.exercise("norm_matched", norm_matched, exercises.norm_matche
 # lesson.
 
 # %%
-other_net = trained(settings.normed)
+other_net = trained(sizes.normed)
 pair = [0, 2]
-R_pair = retain_subset(data.train, pair, settings.per_class, seed)
-gentle = UnsirRecipe.suited_to(other_net, seed=seed, **settings.recipe_changes)
+R_pair = retain_subset(data.train, pair, sizes.per_class, seed)
+gentle = UnsirRecipe.suited_to(other_net, seed=seed, **sizes.changes)
 
 
 def replay(recipe, **change):
@@ -623,7 +622,7 @@ exercise_3 = checks.exercise("samples", samples, exercises.samples)
 # %%
 names = {"A": "only A", "B": "only B", "C": "only C", "reference": "as published", "corrected": "repaired"}
 letters = {"reference": "ABC", "corrected": ""}
-for mode in settings.modes:
+for mode in sizes.modes:
     if names[mode] not in replays:
         replays[names[mode]] = replay(gentle, defects=letters.get(mode, mode))
 high = gentle.but(impair_lr=0.02, repair_lr=0.01)
@@ -657,12 +656,12 @@ tell(findings.rebound(ends))
 # A model that truly forgot has nothing to bring back.
 
 # %%
-with_norm = contestants(settings.normed, seed)
+with_norm = contestants(sizes.normed, seed)
 audited = {
     "plain net,<br>unlearned": unlearned.model,
     "batch norm,<br>unlearned": with_norm["unlearned"].model,
     "batch norm,<br>no noise": with_norm["no noise"].model,
-    "batch norm,<br>retrained": retrained_from_scratch(settings.normed).model,
+    "batch norm,<br>retrained": retrained_from_scratch(sizes.normed).model,
 }
 as_it_is = {label: scores(tested(m), classes) for label, m in audited.items()}
 recalibration = {label: scores(tested(recalibrated(m, R)), classes) for label, m in audited.items()}
@@ -687,7 +686,7 @@ again = relearn_curves(
     data.train,
     probe_set,
     LONG,
-    seeds=range(seed, seed + settings.relearn),
+    seeds=range(seed, seed + sizes.relearn),
     cap=80,
 )
 times = {label: [curve.time(known) for curve in row] for label, row in again.items()}
@@ -727,7 +726,7 @@ rivals = {
     "retrained": retrained,
 }
 final_scores = {label: scores(tested(m), classes) for label, m in rivals.items()}
-show(figures.seeds_chart({settings.model: {label: [s] for label, s in final_scores.items()}}))
+show(figures.seeds_chart({sizes.model: {label: [s] for label, s in final_scores.items()}}))
 
 # %% [markdown]
 # ### Scorecard
@@ -803,9 +802,9 @@ zero_quiz = checks.quiz(
 #   help. UNSIR forgets classes, never single samples, and gives no certificate.
 
 # %%
-means = {name: Scores(*np.mean(row, 0).tolist()) for name, row in by_net[settings.model].items()}
+means = {name: Scores(*np.mean(row, 0).tolist()) for name, row in by_net[sizes.model].items()}
 rivals_of_noise = [means[name] for name in ("unlearned", "no noise", "Gaussian noise")]
-tell(findings.summary(*rivals_of_noise, ends[settings.model], ends[settings.normed], anew))
+tell(findings.summary(*rivals_of_noise, ends[sizes.model], ends[sizes.normed], anew))
 
 # %% [markdown]
 # ## References
@@ -854,13 +853,11 @@ assert watched, "watching must not change the result"
 assert read[0] == 0, "no image of the class may be read"
 assert final["retrained"].forget <= 0.05, "the retrained model has never seen the class"
 if session.tuned(classes=classes):
-    promises = zip(
-        (settings.model, settings.normed), settings.limits, settings.kept, settings.gaps, strict=True
-    )
-    for name, (most, loss), kept, gap in promises:
+    promises = (sizes.model, session.limits.plain), (sizes.normed, session.limits.normed)
+    for name, promise in promises:
         found = mean[name]
-        assert found["unlearned"][0] <= most, (name, found)
-        assert found["unlearned"][1] >= found["original"][1] - loss, (name, found)
-        assert found["no noise"][0] >= kept, (name, found)
-        assert found["Gaussian noise"][0] >= found["unlearned"][0] + gap, (name, found)
+        assert found["unlearned"][0] <= promise.forget, (name, found)
+        assert found["unlearned"][1] >= found["original"][1] - promise.loss, (name, found)
+        assert found["no noise"][0] >= promise.kept, (name, found)
+        assert found["Gaussian noise"][0] >= found["unlearned"][0] + promise.gap, (name, found)
     assert final["retrained"].forget == 0

@@ -43,16 +43,15 @@ import torch
 
 from unlearn_lib import check
 from unlearn_lib.classroom import checks
-from unlearn_lib.classroom import session as lesson
 from unlearn_lib.classroom.charts import class_chart
 from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
 from unlearn_lib.classroom.panels.controls import choice, number, several, whole
+from unlearn_lib.classroom.session import begin, show, tell
 from unlearn_lib.classroom.session import record as note
-from unlearn_lib.classroom.session import show, tell
 from unlearn_lib.data import Split, keyed_order
 from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.partial import figures, findings
+from unlearn_lib.lessons.partial import LESSON, figures, findings
 from unlearn_lib.lessons.partial.figures import Point
 from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo, undo_scaled
 from unlearn_lib.methods.amnesiac.updates import update_nbytes
@@ -65,10 +64,10 @@ from unlearn_lib.metrics.scorecard import evaluate
 from unlearn_lib.params import assign, clone, snapshot
 from unlearn_lib.train import Recipe, run
 
-session = lesson.start("partial", preset=preset, dataset=dataset, seed=seed)
+session = begin(LESSON, preset=preset, dataset=dataset, seed=seed)
 (forget_class,) = session.classes(forget_class, most=1)
 target = check.number("target", target, "[0, 1)")
-data, recipe, settings = session.dataset, session.recipe, session.settings
+data, recipe, sizes = session.dataset, session.recipe, session.sizes
 
 # %% [markdown]
 # ## The idea in one picture
@@ -87,7 +86,7 @@ data, recipe, settings = session.dataset, session.recipe, session.settings
 # %%
 split = Split.by_class(data.train, forget_class)
 ids, b = split.forget.ids, recipe.batch_size
-together = packed(ids, settings.batches, recipe)
+together = packed(ids, sizes.batches, recipe)
 
 
 def touched(request, order=None):
@@ -285,7 +284,7 @@ def at_equal_forgetting(seed):
     """For each way, the smallest share that forgets, and the model's scores there."""
     own = recipe.but(seed=seed)
     net = session.build(seed)
-    order = packed(ids, settings.batches, own)
+    order = packed(ids, sizes.batches, own)
     folder = session.folder / f"seed {seed}"
     U = run(record(net, data.train, own, folder, keep=1, sensitive=ids, order=order)).updates(ids)
     theta = snapshot(net)
@@ -302,7 +301,7 @@ def at_equal_forgetting(seed):
     return found | {"amnesiac": (1.0, scores(with_params(net, undo(theta, U))))}
 
 
-seeds = range(seed, seed + settings.seeds)
+seeds = range(seed, seed + sizes.seeds)
 repeats = [at_equal_forgetting(s) for s in seeds]
 equal = {name: [found[name][1].others for found in repeats] for name in repeats[0]}
 show(figures.equal_chart({"": equal}))
@@ -353,7 +352,7 @@ tell(findings.first_to_fall(lines, starts, target))
 # measured.)
 
 # %%
-plain = recipe.but(optimizer="sgd", lr=settings.sgd)
+plain = recipe.but(optimizer="sgd", lr=sizes.sgd)
 sgd_net = session.build()
 sgd_log = run(
     record(sgd_net, data.train, plain, session.folder / "sgd", keep=1, sensitive=ids, order=together)
@@ -381,7 +380,7 @@ tell(*(findings.optimizer(name, trained[name], by_optimizer[name], target) for n
 # $\sqrt{p}$ and times $p$. Each run continues until it has forgotten, and then as many steps again.
 
 # %%
-low, high = settings.shares
+low, high = sizes.shares
 STEPS = {  # share, rule, factor of the learning rate
     "full step": (1.0, "magnitude", 1.0),
     f"full step, rate × {low:g}": (1.0, "magnitude", low),
@@ -390,14 +389,14 @@ STEPS = {  # share, rule, factor of the learning rate
     f"full step, rate × √{low:g}": (1.0, "magnitude", math.sqrt(low)),
     f"partial, random {low:.0%}": (low, "stochastic", 1.0),
 }
-METHODS = {"label flipping": (label_flip, settings.flip), "ascent": (ascent, settings.ascent)}
+METHODS = {"label flipping": (label_flip, sizes.flip), "ascent": (ascent, sizes.ascent)}
 
 
 def path(method, rate, share, select, factor, seed):
     """The model's point in the plane after every step."""
-    own = Recipe("sgd", rate * factor, batch_size=b, epochs=settings.steps, seed=seed)
+    own = Recipe("sgd", rate * factor, batch_size=b, epochs=sizes.steps, seed=seed)
     points = []
-    for step in method(original, split, own, keep=share, select=select, steps=settings.steps):
+    for step in method(original, split, own, keep=share, select=select, steps=sizes.steps):
         points.append(scores(step.model))
         reached = first_reaching([point.forget for point in points], target)
         if reached and len(points) >= 2 * reached:
@@ -526,7 +525,7 @@ AMNESIAC, FLIP, ASCENT = "partial amnesiac", "label flipping", "ascent"
 PACKED, SHUFFLED = "packed", "shuffled"
 SELECT = [("largest", "magnitude"), ("random", "stochastic"), ("window", "sequential"), ("fixed", "fixed")]
 OF_THE_LOG, OF_THE_STEPS = {"layout", "batches", "rule"}, {"select", "rate", "steps", "lambda_r"}
-recordings = {(forget_class, len(ids), PACKED, settings.batches, "adam", keep, "magnitude"): (net, small)}
+recordings = {(forget_class, len(ids), PACKED, sizes.batches, "adam", keep, "magnitude"): (net, small)}
 
 
 def request(v):
@@ -578,7 +577,7 @@ panel = UnlearnPanel(
         "keep": number("Kept share", keep, 0.0, 1.0),
         "optimizer": choice("Optimizer", [("Adam", "adam"), ("SGD", "sgd")]),
         "layout": choice("Layout (amnesiac)", [PACKED, SHUFFLED]),
-        "batches": whole("packed in batches", settings.batches, 1, len(data.train) // b),
+        "batches": whole("packed in batches", sizes.batches, 1, len(data.train) // b),
         "rule": choice("Rule (amnesiac)", RULES),
         "select": choice("Rule (steps)", SELECT),
         "rate": number("Learning rate (steps)", 0.001, 1e-6, 1.0),
@@ -841,7 +840,7 @@ note("equal", **{name.replace(",", ""): fmean(values) for name, values in equal.
 sgd_before, sgd_after = scores(sgd_net).others, by_optimizer["SGD"]["largest"][-1].others
 note("sgd", original=sgd_before, amnesiac=sgd_after)
 assert same, "pruning the full log must equal pruning while training"
-assert undone == settings.batches * recipe.epochs
+assert undone == sizes.batches * recipe.epochs
 assert (best.forget <= target) == (enough is not None), "the small files must do what the full log promised"
 assert small.nbytes <= log.nbytes, (small.nbytes, log.nbytes)
 assert reference.forget <= 0.05, "the retrained model has never seen the class"

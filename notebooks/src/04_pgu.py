@@ -39,15 +39,14 @@ from torch import nn
 
 from unlearn_lib import check
 from unlearn_lib.classroom import checks
-from unlearn_lib.classroom import session as lesson
 from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
 from unlearn_lib.classroom.panels.controls import choice, number, several, whole
-from unlearn_lib.classroom.session import record, show, tell
+from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.classroom.words import relearned
 from unlearn_lib.data import Examples, Split
 from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.pgu import figures, findings
+from unlearn_lib.lessons.pgu import LESSON, figures, findings
 from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.pgu import (
     CLASS,
@@ -75,11 +74,11 @@ from unlearn_lib.params import clone
 from unlearn_lib.synthetic import noisy
 from unlearn_lib.train import Recipe, run, train
 
-session = lesson.start("pgu", preset=preset, dataset=dataset, seed=seed)
+session = begin(LESSON, preset=preset, dataset=dataset, seed=seed)
 classes = session.classes(forget_class)
 energy = check.number("energy", energy, "(0, 1]")
 rule = check.choice("rule", rule, ("sigma", "sigma2"))
-settings, recipe = session.settings, session.recipe
+sizes, recipe = session.sizes, session.recipe
 
 # %% [markdown]
 # ### Data with something to memorize
@@ -91,7 +90,7 @@ settings, recipe = session.settings, session.recipe
 # %%
 stream = torch.Generator().manual_seed(seed)
 train_data, whole_test = (
-    noisy(part, settings.noise, stream) for part in (session.dataset.train, session.dataset.test)
+    noisy(part, sizes.noise, stream) for part in (session.dataset.train, session.dataset.test)
 )
 validation = whole_test.head(len(whole_test) // 2)
 data = replace(session.dataset, train=train_data, test=whole_test.without(validation.ids))
@@ -264,7 +263,7 @@ show(figures.loss_chart(offset=0.05))
 # scratch.
 
 # %%
-steps = CLASS.but(lr=settings.step, seed=seed)
+steps = CLASS.but(lr=sizes.step, seed=seed)
 stop = forgotten(0.05)
 unlearned = run(pgu(original, retained, split.forget, steps, stop=stop, energy=energy, rule=rule))
 unprojected = run(pgu_but(original, retained, split.forget, steps, stop=stop, directions="none"))
@@ -377,7 +376,7 @@ tell(findings.recovery([row["retain"] for row in curves["without projection"]]))
 # forgotten or when its epochs run out.
 
 # %%
-small = steps.but(lr=settings.step / 50)
+small = steps.but(lr=sizes.step / 50)
 free = {"directions": "none"}
 projected = {"energy": energy, "rule": rule}
 
@@ -563,14 +562,14 @@ panel = UnlearnPanel(
     controls={
         "target": choice("Forget", ["a class", "samples"]),
         "label": several("Classes", [(name, k) for k, name in enumerate(data.classes)], classes),
-        "count": whole("Samples", settings.samples, 1, len(data.train) // 2),
+        "count": whole("Samples", sizes.samples, 1, len(data.train) // 2),
         "energy": number("Level γ", energy, 0.05, 1.0, 0.05),
         "layer": choice("A level of its own for", ["none", *names]),
         "own": number("its level", 1.0, 0.05, 1.0, 0.05),
         "rule": choice("Rule", ["sigma", "sigma2"], rule),
         "offset": number("Offset o", 0.05, 0.0, 0.9, 0.05),
         "entropy": number("Entropy weight w₂", 0.2, 0.0, 5.0, 0.1),
-        "lr": number("Learning rate", settings.step, 0.001, 1.0, 0.01),
+        "lr": number("Learning rate", sizes.step, 0.001, 1.0, 0.01),
         "directions": choice(
             "Projection", [("on", "retained"), ("off", "none"), ("random, same rank", "random")]
         ),
@@ -715,8 +714,8 @@ show(figures.relearn_chart({role: found.accuracy for role, found in back.items()
 # ours (losses match those of the validation set). Neither may look at the test set.
 
 # %%
-single = Split.by_ids(data.train, data.train.head(settings.samples, seed + 7).ids)
-gentle = SAMPLES.but(lr=settings.step, seed=seed)
+single = Split.by_ids(data.train, data.train.head(sizes.samples, seed + 7).ids)
+gentle = SAMPLES.but(lr=sizes.step, seed=seed)
 left = what_remains(single)
 
 
@@ -752,7 +751,7 @@ tell(findings.single(aucs, kept))
 # %%
 others = [
     run(retrain(session.build(other), split, recipe.but(seed=other))).model
-    for other in range(seed + 1, seed + settings.seeds)
+    for other in range(seed + 1, seed + sizes.seeds)
 ]
 card = evaluate(
     unlearned.model,
@@ -853,8 +852,8 @@ assert reached["retrained.forget"] <= 0.05, "the retrained model has never seen 
 assert (reached["unlearned.forget"] <= 0.05) == (trace.stopped == stop.reason), (trace.stopped, reached)
 if session.tuned(forget_class=classes, energy=energy, rule=rule):
     assert reached["unlearned.forget"] <= 0.05, reached
-    assert reached["unlearned.retain"] >= settings.kept * reached["original.retain"], reached
+    assert reached["unlearned.retain"] >= session.limits.kept * reached["original.retain"], reached
     assert reached["unprojected.forget"] <= 0.05, reached
-    assert reached["unprojected.retain"] < settings.kept * reached["original.retain"], reached
-    assert kept["unlearned, losses match"] >= settings.kept * kept["original"], kept
+    assert reached["unprojected.retain"] < session.limits.kept * reached["original.retain"], reached
+    assert kept["unlearned, losses match"] >= session.limits.kept * kept["original"], kept
     assert attacks["unlearned, losses match"].value <= attacks["original"].value + 0.02, attacks

@@ -30,11 +30,10 @@ forget_class: int = 3  # the class to forget
 
 # %%
 from unlearn_lib.classroom import checks
-from unlearn_lib.classroom import session as lesson
 from unlearn_lib.classroom.panels.compare import ComparePanel
-from unlearn_lib.classroom.session import record, show, tell
+from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.data import Split
-from unlearn_lib.lessons.relabel import exercises, figures, findings
+from unlearn_lib.lessons.relabel import LESSON, exercises, figures, findings
 from unlearn_lib.lessons.relabel.panel import relabel_panel
 from unlearn_lib.methods.relabel import relabel
 from unlearn_lib.methods.retrain import retrain
@@ -46,9 +45,9 @@ from unlearn_lib.metrics.scorecard import evaluate
 from unlearn_lib.params import clone
 from unlearn_lib.train import run, train
 
-session = lesson.start("relabel", preset=preset, dataset=dataset, seed=seed)
+session = begin(LESSON, preset=preset, dataset=dataset, seed=seed)
 (forget_class,) = session.classes(forget_class, most=1)
-data, sizes, recipe = session.dataset, session.settings, session.recipe
+data, sizes, recipe = session.dataset, session.sizes, session.recipe
 
 # %% [markdown]
 # ## The idea in one formula
@@ -338,6 +337,6 @@ assert cost.forget_reads == len(request.forget), "one pass over the forget set"
 assert cost.retain_reads == relabeled.trace.retained, "and one over the share"
 assert accuracy(retrained, request.forget) <= 0.05, "the retrained model has never seen the class"
 if session.tuned(forget_class=forget_class):
-    most, loss = sizes.limits
-    assert accuracy(relabeled.model, request.forget) <= most, scores
-    assert scores["relabeled"]["other classes"] >= scores["retrained"]["other classes"] - loss, scores
+    limits = session.limits
+    assert accuracy(relabeled.model, request.forget) <= limits.forget, scores
+    assert scores["relabeled"]["other classes"] >= scores["retrained"]["other classes"] - limits.loss, scores

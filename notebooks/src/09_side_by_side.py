@@ -40,11 +40,10 @@ import torch
 
 from unlearn_lib import check, models
 from unlearn_lib.classroom import checks
-from unlearn_lib.classroom import session as lesson
 from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
 from unlearn_lib.classroom.panels.controls import choice, whole
-from unlearn_lib.classroom.session import record, show, tell
+from unlearn_lib.classroom.session import Counter, begin, record, show, tell
 from unlearn_lib.contest.arena import NOTHING, Arena
 from unlearn_lib.contest.cards import CARDS, CONTEST, COSTS, explained
 from unlearn_lib.contest.entries import configured
@@ -54,7 +53,7 @@ from unlearn_lib.contest.table import Table
 from unlearn_lib.contest.task import KINDS, Task, three_requests
 from unlearn_lib.contest.ulira import ulira
 from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.side_by_side import figures, findings
+from unlearn_lib.lessons.side_by_side import LESSON, figures, findings
 from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir
@@ -67,12 +66,12 @@ from unlearn_lib.params import clone
 from unlearn_lib.synthetic import noisy
 from unlearn_lib.train import Recipe, run, train
 
-session = lesson.start("side_by_side", preset=preset, dataset=dataset, seed=seed)
+session = begin(LESSON, preset=preset, dataset=dataset, seed=seed)
 (forget_class,) = session.classes(forget_class, most=1)
 workers = check.whole("workers", workers, 0)
 where = session.output(export, "export")
-settings, recipe = session.settings, session.recipe
-methods = configured(settings.tuned)
+sizes, recipe = session.sizes, session.recipe
+methods = configured(sizes.tuned)
 
 # %% [markdown]
 # ### One data set, three requests
@@ -82,12 +81,12 @@ methods = configured(settings.tuned)
 
 # %%
 stream = torch.Generator().manual_seed(seed)
-known, test = (noisy(part, settings.noise, stream) for part in (session.dataset.train, session.dataset.test))
-validation = known.head(settings.validation)
+known, test = (noisy(part, sizes.noise, stream) for part in (session.dataset.train, session.dataset.test))
+validation = known.head(sizes.validation)
 base = known.without(validation.ids)
 data = replace(session.dataset, train=base, test=test)
 
-requests = three_requests(base, forget_class, settings.forget, settings.poisoned)
+requests = three_requests(base, forget_class, sizes.forget, sizes.poisoned)
 trigger, target = requests["backdoor"].backdoor
 single = requests["samples"].ids
 images = {kind: part.select(ids).x[:10].numpy() for kind, (part, ids, _) in requests.items()}
@@ -149,7 +148,7 @@ caught = checks.predict(
 # seeds; weights and order differ.
 
 # %%
-seeds = range(seed, seed + settings.seeds)
+seeds = range(seed, seed + sizes.seeds)
 arenas = {}
 for kind, (part, ids, backdoor) in requests.items():
     tasks = [
@@ -173,7 +172,7 @@ for kind, (part, ids, backdoor) in requests.items():
 # enters too, because some audits like it.
 
 # %%
-outcomes, table, counter = {}, Table(()), lesson.Counter()
+outcomes, table, counter = {}, Table(()), Counter()
 places = range(len(seeds))
 jobs = [
     (kind, name, place)
@@ -453,8 +452,8 @@ two
 
 # %%
 pool = base.without(single)
-shadow_base = pool.head(settings.base, seed=3)
-candidates = pool.without(shadow_base.ids).head(settings.candidates, seed=4)
+shadow_base = pool.head(sizes.base, seed=3)
+candidates = pool.without(shadow_base.ids).head(sizes.candidates, seed=4)
 judged = {name: method for name, method in methods.items() if "samples" not in method.refuses}
 judged["DeepObliviate"] = judged["DeepObliviate"].but(blocks=6)
 exposed = ulira(
@@ -462,12 +461,12 @@ exposed = ulira(
     shadow_base,
     candidates,
     validation,
-    partial(models.build, settings.model, data.shape, len(data.classes)),
+    partial(models.build, sizes.model, data.shape, len(data.classes)),
     recipe,
-    shadows=settings.shadows,
+    shadows=sizes.shadows,
     seed=seed,
     workers=workers,
-    watch=lesson.Counter(),
+    watch=Counter(),
 )
 show(figures.ulira_chart(exposed))
 
@@ -540,7 +539,7 @@ show(figures.layers_chart(*({name: pair[i] for name, pair in layered.items()} fo
 
 # %%
 split = arena.tasks[0].split
-with_bn = models.build(settings.normed, data.shape, len(data.classes), seed=seed, device=session.device)
+with_bn = models.build(sizes.normed, data.shape, len(data.classes), seed=seed, device=session.device)
 bn_recipe = Recipe("adam", lr=1e-3, batch_size=32, epochs=6, seed=seed)
 bn_original = clone(with_bn)
 run(train(bn_original, base, bn_recipe))
@@ -818,7 +817,7 @@ if session.tuned(forget_class=forget_class):
         assert mean("class", name, "forget accuracy, train") == 0, f"{name} has never seen the class"
     for name in ("UNSIR", "amnesiac", "partial label-flip", "partial optimization", "PGU class"):
         assert mean("class", name, "forget accuracy, train") < 0.3, name
-    assert exposed[NOTHING].attack.auc.value > settings.exposed, (
+    assert exposed[NOTHING].attack.auc.value > session.limits.exposed, (
         "the attack must work on the original, or it is no test"
     )
     assert abs(gold.attack.auc.value - 0.5) < 0.2

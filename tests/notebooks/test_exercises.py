@@ -48,7 +48,7 @@ def arena() -> dict[str, Any]:
     """What lesson 09 has before its last exercise: its own cells, with a single seed and one request."""
     wanted = (
         'preset: str = "lesson"',
-        "session = lesson.start(",
+        "session = begin(",
         "three_requests(base",
         "arenas = {}",
         "def enter(",
@@ -61,7 +61,7 @@ def arena() -> dict[str, Any]:
             cell = next(c for c in cells if text in c)
             if text == "def enter(":
                 cell = CHECKING.split(cell)[0]
-            cell = cell.replace('"lesson"  #', '"quick"  #').replace("seed + settings.seeds", "seed + 1")
+            cell = cell.replace('"lesson"  #', '"quick"  #').replace("seed + sizes.seeds", "seed + 1")
             exec(
                 cell.replace("in requests.items():\n    tasks", "in [*requests.items()][:1]:\n    tasks"),
                 names,

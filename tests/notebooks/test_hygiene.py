@@ -14,7 +14,8 @@ import papermill as pm
 import pytest
 
 from ci.build_notebooks import BAR, KERNEL, ROOT, STUB, stale
-from unlearn_lib.classroom import session
+from tests.shelves import SHELVES
+from unlearn_lib.lessons.every import LESSONS
 
 LEARNER, SOLVED = sorted(ROOT.glob("*.ipynb")), sorted((ROOT / "solutions").glob("*.ipynb"))
 MASTERS = sorted((ROOT / "src").glob("*.py"))
@@ -110,23 +111,22 @@ def test_parameters_and_assertions(path: Path) -> None:
     assert len(ast.parse(source).body) == len(written), "nothing else in the parameters cell"
 
 
-DECIDES_NOTHING = {"preset", "seed", "dataset", "export", "workers"}  # or `start` gets it
+DECIDES_NOTHING = {"preset", "seed", "dataset", "export", "workers"}  # or `begin` gets it
 
 
 @every
 def test_only_at_its_defaults_a_lesson_asserts_more_than_what_must_hold(path: Path) -> None:
     nb = read(path)
-    source = next(c.source for c in code(nb) if "lesson.start(" in c.source)
-    lesson = re.search(r'lesson\.start\("(\w+)"', source)[1]  # type: ignore[index]
+    lesson = LESSONS[SHELVES[path.stem]]
     declared = {n: ast.literal_eval(item["default"]) for n, item in pm.inspect_notebook(str(path)).items()}
     assert declared["seed"] == 0
-    assert session.DEFAULTS[lesson] == {n: v for n, v in declared.items() if n not in DECIDES_NOTHING}
+    assert dict(lesson.defaults) == {n: v for n, v in declared.items() if n not in DECIDES_NOTHING}
     (given,) = (
         {k.arg for k in call.keywords}
         for call in ast.walk(ast.parse(nb.cells[-1].source))
         if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "tuned"
     )
-    assert given == session.DEFAULTS[lesson].keys()
+    assert given == lesson.defaults.keys()
 
 
 @every
@@ -147,7 +147,7 @@ def test_code_does_no_hidden_work(path: Path) -> None:
             if isinstance(node, ast.If | ast.IfExp | ast.Match):
                 test = node.subject if isinstance(node, ast.Match) else node.test
                 names = {n.id for n in ast.walk(test) if isinstance(n, ast.Name)}
-                assert not names & {"preset", "HEADLESS"}, "sizes stand in presets.PRESETS, not in cells"
+                assert not names & {"preset", "HEADLESS"}, "sizes stand on the shelf, not in cells"
 
 
 @every

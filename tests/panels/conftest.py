@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.small import SMALL, at_quick, small
+from tests.small import at_quick, shrink
 from unlearn_lib.classroom import session
-from unlearn_lib.lessons.sizes import PRESETS
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "tests" / "browser" / "demo.py"
@@ -62,8 +61,7 @@ def lesson(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Si
     path = tmp_path_factory.mktemp("lesson") / master.name
     path.write_text(at_quick(master), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        for topic in SMALL:
-            patch.setitem(PRESETS[topic]["digits"], "quick", small(topic))
+        shrink(patch.setitem)
         patch.setattr(session, "show", lambda view: None)  # every figure has a test of its own
         show_to(patch, lambda found: None)
         yield SimpleNamespace(**runpy.run_path(str(path)))

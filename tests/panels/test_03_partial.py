@@ -12,7 +12,7 @@ import torch
 
 from unlearn_lib.classroom.panels.controls import picture_of
 from unlearn_lib.classroom.panels.progress import Progress
-from unlearn_lib.lessons import sizes as presets
+from unlearn_lib.lessons.partial import LESSON as LESSON_03
 from unlearn_lib.lessons.partial import figures
 from unlearn_lib.lessons.partial.figures import Point
 from unlearn_lib.methods.layers import Layers
@@ -70,11 +70,11 @@ LARGEST = {"digits": 0.102, "mnist": 0.113, "cifar10": 0.1}  # share of the larg
 
 
 def test_the_largest_class_fits_into_its_batches_in_every_preset() -> None:
-    for name in presets.MEASURED["partial"]:
-        for preset, sizes in presets.PRESETS["partial"][name].items():
-            count, b = sizes["train"] or 1437, sizes["recipe"]["batch_size"]
+    for name, presets in LESSON_03.sizes.items():
+        for sizes in (presets.quick, presets.lesson, presets.full):
+            count, b = sizes.train or 1437, sizes.recipe.batch_size
             room = range(math.ceil(LARGEST[name] * count / b), count // b + 1)
-            assert sizes["batches"] in room, (name, preset)
+            assert sizes.batches in room, (name, sizes)
 
 
 def said(explorer) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from unlearn_lib.classroom import session
 from unlearn_lib.classroom.panels.controls import picture_of
 from unlearn_lib.classroom.panels.progress import Progress
-from unlearn_lib.lessons import sizes as presets
+from unlearn_lib.lessons.pgu import LESSON as LESSON_04
 from unlearn_lib.lessons.pgu import figures
 from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.train import run
@@ -144,9 +145,9 @@ def test_the_exercises_are_solved_in_the_master(lesson) -> None:
 
 @pytest.mark.parametrize(("device", "model"), [("cpu", "lenet5"), ("cuda", "resnet18")])
 def test_a_gpu_gets_the_sizes_that_are_meant_for_it(monkeypatch, device, model) -> None:
-    sizes = {**presets.PRESETS["pgu"]["cifar10"]["full"], "test": 40}
-    sizes["cuda"] = {**sizes["cuda"], "train": 50}
-    monkeypatch.setitem(presets.PRESETS["pgu"]["digits"], "full", {**sizes, "train": 50})
+    large = LESSON_04.sizes["cifar10"]
+    few = {preset: replace(getattr(large, preset), train=50, test=40) for preset in ("full", "full_on_cuda")}
+    monkeypatch.setitem(LESSON_04.sizes, "digits", replace(large, **few))
     monkeypatch.setattr(session, "pick_device", torch.device)  # as if there were one
-    found = session.start("pgu", preset="full", device=device)
-    assert (found.settings.model, hasattr(found.settings, "cuda")) == (model, False)
+    found = session.begin(LESSON_04, preset="full", device=device)
+    assert (found.sizes.model, len(found.dataset.train)) == (model, 50)

@@ -27,8 +27,8 @@ from unlearn_lib.contest.table import Estimate, Measurement, Table, estimate, es
 from unlearn_lib.contest.task import KINDS, three_requests
 from unlearn_lib.contest.ulira import ulira
 from unlearn_lib.data import Examples
+from unlearn_lib.lessons.side_by_side import LESSON as LESSON_09
 from unlearn_lib.lessons.side_by_side import figures
-from unlearn_lib.lessons.sizes import PRESETS
 from unlearn_lib.methods.deepobliviate import train_chain
 from unlearn_lib.metrics.cost import priced
 from unlearn_lib.metrics.divergence import js
@@ -299,7 +299,6 @@ def test_the_tuning_script_tries_every_combination_of_a_grid() -> None:
     assert len(list(tune.settings_of(METHODS["UNSIR"]))) == 6
 
 
-def test_every_preset_of_lesson_09_has_settings_that_exist() -> None:
-    for by_preset in PRESETS["side_by_side"].values():
-        for sizes in by_preset.values():
-            configured(sizes["tuned"])
+def test_sizes_of_lesson_09_refuse_settings_of_a_method_that_does_not_exist() -> None:
+    with pytest.raises(ValueError, match="`settings` must be"):
+        replace(LESSON_09.small, tuned={"nope": configured({})["SISA"].settings})

@@ -17,6 +17,7 @@ from PIL import Image
 from unlearn_lib.classroom import environment, session
 from unlearn_lib.classroom.environment import Report, WidgetCheck, check
 from unlearn_lib.classroom.versions import versions_in_words
+from unlearn_lib.lessons.unsir import LESSON
 
 NAMES = ("Python", "versions", "torch", "device", "threads", "repeatable", "disk", "data")
 
@@ -184,7 +185,7 @@ def test_a_folder_of_photographs_passes_as_it_does_in_a_lesson(
 
 def test_a_lesson_and_the_check_name_the_same_versions(capsys: pytest.CaptureFixture[str]) -> None:
     check()
-    session.start("unsir", preset="quick")
+    session.begin(LESSON, preset="quick")
     said = [line for line in capsys.readouterr().out.splitlines() if "versions: " in line]
     named = {line.partition("versions: ")[2] for line in said}
     assert named == {versions_in_words()}

@@ -35,7 +35,7 @@ def first_cells(master: Path) -> tuple[str, str]:
     """The parameters, and the cell that starts the lesson."""
     cells = jupytext.reads(master.read_text(encoding="utf-8"), fmt="py:percent").cells
     parameters = next(c.source for c in cells if "parameters" in c.metadata.get("tags", []))
-    return parameters, next(c.source for c in cells if "lesson.start(" in c.source)
+    return parameters, next(c.source for c in cells if "begin(LESSON" in c.source)
 
 
 def cases() -> Iterator[Any]:

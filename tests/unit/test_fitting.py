@@ -17,16 +17,11 @@ from unlearn_lib.classroom import session
 from unlearn_lib.contest.entries import configured
 from unlearn_lib.contest.task import KINDS, Task, three_requests
 from unlearn_lib.data import DataError, Dataset, Examples, Scale, load, names
-from unlearn_lib.lessons import fitting
-from unlearn_lib.lessons import sizes as presets
-from unlearn_lib.lessons.fitting import fitted
+from unlearn_lib.lessons.every import LESSONS, PRESETS
 from unlearn_lib.methods.amnesiac import packed
 from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks
 from unlearn_lib.methods.sisa import partition
 from unlearn_lib.methods.unsir import retain_subset
-from unlearn_lib.train import Recipe
-
-LESSONS = list(presets.PRESETS)
 
 
 def made(name: str, shape: tuple[int, ...], counts: list[int], tested: int = 4) -> Dataset:
@@ -74,8 +69,8 @@ def cases(lesson: str) -> pytest.MarkDecorator:
 
 def sizes_of(lesson: str, kind: str, preset: str) -> tuple[Any, Examples, Examples]:
     """The derived sizes, and the data cut to them."""
-    sizes = fitted(lesson, preset, DATA[kind])
-    return sizes, DATA[kind].train.head(sizes["train"]), DATA[kind].test.head(sizes["test"])
+    sizes = LESSONS[lesson].sizes_for(DATA[kind], preset)
+    return sizes, DATA[kind].train.head(sizes.train), DATA[kind].test.head(sizes.test)
 
 
 def ends(dataset: Dataset) -> set[int]:
@@ -90,14 +85,17 @@ each_preset = pytest.mark.parametrize("preset", ["quick", "lesson", "full"])
 
 @each_lesson
 def test_every_lesson_lists_every_data_set_that_there_is(lesson: str) -> None:
-    assert set(presets.PRESETS[lesson]) == set(names())
+    assert set(PRESETS[lesson]) == set(names())
 
 
 @each_lesson
 @each_preset
 def test_measured_sizes_stay_as_they_are(lesson: str, preset: str, digits: Dataset) -> None:
-    assert fitted(lesson, preset, digits) == presets.PRESETS[lesson]["digits"][preset]
-    assert fitting.measured(lesson, digits)
+    found = LESSONS[lesson]
+    assert found.measured(digits)
+    assert found.sizes_for(digits, preset) is found.sizes["digits"].at(preset)
+    if found.limits:
+        assert found.limits_for(digits, preset) is found.limits["digits"].at(preset)
 
 
 @pytest.mark.parametrize(
@@ -106,53 +104,51 @@ def test_measured_sizes_stay_as_they_are(lesson: str, preset: str, digits: Datas
 )
 def test_derived_sizes_are_complete_and_the_nets_take_the_data(lesson: str, kind: str, preset: str) -> None:
     sizes, train, test = sizes_of(lesson, kind, preset)
-    assert set(sizes) == set(presets.PRESETS[lesson]["digits"][preset])
-    assert not fitting.measured(lesson, DATA[kind])
-    assert Recipe(**sizes["recipe"]).batch_size <= len(train) // 10
+    assert not LESSONS[lesson].measured(DATA[kind])
+    assert LESSONS[lesson].limits_for(DATA[kind], preset) == LESSONS[lesson].no_limits
+    assert sizes.recipe.batch_size <= len(train) // 10
     assert len(test) <= len(DATA[kind].test)
     assert set(train.y.tolist()) == set(DATA[kind].train.y.tolist()), "every class is there to be learned"
     shape, classes = DATA[kind].shape, len(DATA[kind].classes)
     with torch.device("meta"):
-        nets = [models.MODELS[sizes[net]](shape, classes) for net in ("model", "normed") if net in sizes]
+        names = [getattr(sizes, net) for net in ("model", "normed") if hasattr(sizes, net)]
+        nets = [models.MODELS[name](shape, classes) for name in names]
         for net in nets:
             assert net(torch.empty(4, *shape)).shape == (4, classes)
-    if "normed" in sizes:
+    if hasattr(sizes, "normed"):
         assert any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in nets[1].modules())
 
 
 @cases("start")
 def test_lesson_00_has_enough_to_forget_and_to_keep(kind: str, preset: str) -> None:
     sizes, train, _ = sizes_of("start", kind, preset)
-    assert 2 <= sizes["forget"] <= len(train) // 2
-    assert 2 <= sizes["poisoned"] <= int((train.y != 0).sum())
+    assert 2 <= sizes.forget <= len(train) // 2
+    assert 2 <= sizes.poisoned <= int((train.y != 0).sum())
 
 
 @cases("deepobliviate")
 def test_lesson_01_forgets_a_part_of_a_block_with_blocks_after_it(kind: str, preset: str) -> None:
     sizes, train, _ = sizes_of("deepobliviate", kind, preset)
-    blocks = cut_into_blocks(train, sizes["blocks"], 0)
+    blocks = cut_into_blocks(train, sizes.blocks, 0)
     least = min(map(len, blocks))
-    assert 1 <= sizes["forget"] < least
-    assert 1 <= sizes["block"] <= len(blocks) - 8
-    assert 1 <= sizes["poisoned_block"] <= len(blocks)
-    assert 1 <= sizes["poisoned"] < least, "a block that is all forgotten has nothing to learn"
-    assert sizes["saves"] == 0
+    assert 1 <= sizes.forget < least
+    assert 1 <= sizes.block <= len(blocks) - 8
+    assert 1 <= sizes.poisoned_block <= len(blocks)
+    assert 1 <= sizes.poisoned < least, "a block that is all forgotten has nothing to learn"
 
 
 @cases("unsir")
 def test_lesson_02_finds_its_retain_images_whatever_the_class(kind: str, preset: str) -> None:
     sizes, train, _ = sizes_of("unsir", kind, preset)
     for label in ends(DATA[kind]):
-        retain_subset(train, [label], sizes["per_class"])
-    for limit in sizes["limits"]:
-        assert limit == (1.0, 1.0)
+        retain_subset(train, [label], sizes.per_class)
 
 
 @cases("partial")
 def test_lesson_03_packs_every_class_into_its_batches(kind: str, preset: str) -> None:
     sizes, train, _ = sizes_of("partial", kind, preset)
     for label in ends(DATA[kind]):
-        order = packed(train.ids[train.y == label], sizes["batches"], Recipe(**sizes["recipe"]))
+        order = packed(train.ids[train.y == label], sizes.batches, sizes.recipe)
         assert len(order(train.ids, 1)) == len(train)
 
 
@@ -162,27 +158,27 @@ def test_lesson_04_tests_and_validates_with_every_class(kind: str, preset: str) 
     validation = test.head(len(test) // 2)
     for part in (validation, test.without(validation.ids)):
         assert set(part.y.tolist()) == set(train.y.tolist())
-    assert 2 <= sizes["samples"] <= len(train) // 2
+    assert 2 <= sizes.samples <= len(train) // 2
 
 
 @cases("side_by_side")
 def test_lesson_09_has_room_for_its_requests_and_its_attack(kind: str, preset: str, tmp_path: Path) -> None:
     sizes, train, _ = sizes_of("side_by_side", kind, preset)
-    validation = train.head(sizes["validation"])
+    validation = train.head(sizes.validation)
     base = train.without(validation.ids)
-    recipe, cells = Recipe(**sizes["recipe"]), configured(sizes["tuned"])["SISA"].settings
+    recipe, cells = sizes.recipe, configured(sizes.tuned)["SISA"].settings
     net = models.build("mlp", DATA[kind].shape, len(DATA[kind].classes))
     for label in ends(DATA[kind]):
-        requests = three_requests(base, label, sizes["forget"], sizes["poisoned"])
+        requests = three_requests(base, label, sizes.forget, sizes.poisoned)
         for which in KINDS:
             part, ids, backdoor = requests[which]
             task = Task(which, part, ids, validation, recipe, net, tmp_path, backdoor)
             assert len(task.order(part.ids, 1)) == len(part)
             partition(part, cells.shards, cells.slices)
-    single = three_requests(base, 0, sizes["forget"], sizes["poisoned"])["samples"].ids
-    assert len(base.without(single)) >= sizes["base"] + sizes["candidates"]
-    assert sizes["candidates"] >= 2
-    assert sizes["base"] >= 4 * sizes["candidates"] // 2
+    single = three_requests(base, 0, sizes.forget, sizes.poisoned)["samples"].ids
+    assert len(base.without(single)) >= sizes.base + sizes.candidates
+    assert sizes.candidates >= 2
+    assert sizes.base >= 4 * sizes.candidates // 2
     left = base.without(single).y.bincount()
     assert int(left[left > 0].min()) >= 3, "a lesson's failure needs three images of each class"
 
@@ -204,7 +200,7 @@ def test_data_that_do_not_fit_are_refused_with_what_is_needed(
     lesson: str, dataset: Dataset, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        fitted(lesson, "quick", dataset)
+        LESSONS[lesson].sizes_for(dataset, "quick")
 
 
 @each_lesson
@@ -217,7 +213,7 @@ def test_a_lesson_begins_with_a_folder_of_photographs(lesson: str, tmp_path: Pat
             Image.fromarray(draw.integers(0, 256, size, dtype=np.uint8)).save(tmp_path / name / f"{i}.png")
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        begun = session.start(lesson, preset="quick", dataset=str(tmp_path), device="cpu")
+        begun = session.begin(LESSONS[lesson], preset="quick", dataset=str(tmp_path), device="cpu")
     assert begun.dataset.shape == (3, 32, 32)
     assert not begun.measured
     assert begun.dataset.classes == ("cat", "dog", "mouse")
@@ -227,14 +223,14 @@ def test_a_lesson_begins_with_a_folder_of_photographs(lesson: str, tmp_path: Pat
 
 def test_a_folder_that_is_missing_is_refused_by_the_first_cell(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
-        session.start("start", preset="quick", dataset=str(tmp_path / "gone"))
+        session.begin(LESSONS["start"], preset="quick", dataset=str(tmp_path / "gone"))
     with pytest.raises(ValueError, match=r"`dataset` must be one of digits, .*; or the path of a folder"):
-        session.start("start", preset="quick", dataset="pets")
+        session.begin(LESSONS["start"], preset="quick", dataset="pets")
 
 
 @pytest.mark.data
 @each_lesson
 @each_preset
 def test_real_data_keep_the_sizes_that_were_measured(lesson: str, preset: str, unlearn_data: str) -> None:
-    for name in presets.MEASURED[lesson]:
-        assert fitted(lesson, preset, load(name, unlearn_data)) == presets.PRESETS[lesson][name][preset]
+    for name, presets in LESSONS[lesson].sizes.items():
+        assert LESSONS[lesson].sizes_for(load(name, unlearn_data), preset) is presets.at(preset)

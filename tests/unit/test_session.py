@@ -24,10 +24,11 @@ from matplotlib.figure import Figure
 
 from unlearn_lib.classroom import session
 from unlearn_lib.data import DataError
-from unlearn_lib.lessons import sizes as presets
+from unlearn_lib.lessons import deepobliviate, pgu
 from unlearn_lib.store import Folder
-from unlearn_lib.train import Recipe
 
+LESSON = deepobliviate.LESSON
+AnySession = session.Session[Any, Any]
 ALT = "A line that rises from one to two."
 
 
@@ -46,33 +47,33 @@ def line() -> Figure:
 
 
 def test_start_says_with_what_the_lesson_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    found = session.start("deepobliviate", preset="quick", dataset="digits", seed=3, device="cpu")
+    found = session.begin(LESSON, preset="quick", dataset="digits", seed=3, device="cpu")
     said = capsys.readouterr().out
-    sizes = presets.PRESETS["deepobliviate"]["digits"]["quick"]
-    for word in ("torch", "cpu", "quick", f"blocks {sizes['blocks']}", "360 test", "scikit-learn", "seed 3"):
+    sizes = LESSON.sizes["digits"].quick
+    for word in ("torch", "cpu", "quick", f"blocks {sizes.blocks}", "360 test", "scikit-learn", "seed 3"):
         assert word in said
     assert (found.preset, found.seed, found.device) == ("quick", 3, torch.device("cpu"))
-    assert found.settings.blocks == sizes["blocks"]
-    assert found.recipe == Recipe(**sizes["recipe"], seed=3)
+    assert found.sizes == sizes
+    assert found.recipe == sizes.recipe.but(seed=3)
     assert found.folder.is_dir()
     assert not list(found.folder.iterdir())
 
 
 def test_the_dataset_is_cut_to_the_sizes_of_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {**presets.PRESETS["deepobliviate"]["digits"]["quick"], "train": 200, "test": None}
-    monkeypatch.setitem(presets.PRESETS["deepobliviate"]["digits"], "quick", sizes)
-    found = session.start("deepobliviate", preset="quick").dataset
+    few = replace(LESSON.sizes["digits"], quick=replace(LESSON.small, train=200, test=None))
+    monkeypatch.setitem(LESSON.sizes, "digits", few)
+    found = session.begin(LESSON, preset="quick").dataset
     assert (len(found.train), len(found.test)) == (200, 360)
     assert len(found.train.y.unique()) == 10
     assert int(found.train.ids.max()) > 200, "ids stay those of the whole set"
 
 
 def test_a_session_is_frozen_and_builds_the_same_model_at_every_call() -> None:
-    found = session.start("deepobliviate", preset="quick", device="cpu")
+    found = session.begin(LESSON, preset="quick", device="cpu")
     with pytest.raises(AttributeError):
         found.preset = "full"  # type: ignore[misc]
     with pytest.raises(AttributeError):
-        found.settings.blocks = 1
+        found.sizes.blocks = 1
     a, b = found.build(), found.build()
     assert a is not b
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
@@ -81,7 +82,7 @@ def test_a_session_is_frozen_and_builds_the_same_model_at_every_call() -> None:
 def test_start_leaves_the_random_stream_alone_and_keeps_few_threads() -> None:
     torch.manual_seed(5)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    session.start("deepobliviate", preset="quick", seed=1)
+    session.begin(LESSON, preset="quick", seed=1)
     assert torch.equal(before, torch.get_rng_state())
     assert torch.get_num_threads() == min(threads, 1)
 
@@ -100,10 +101,11 @@ def test_the_folder_of_a_killed_session_is_removed_by_the_next_and_no_other(
     Folder(own).commit({"kind": "a store of somebody's own"})
     if os.name != "nt":
         planted.symlink_to(victim)
-    living = [session.start("deepobliviate", preset="quick").folder for _ in range(2)]
+    living = [session.begin(LESSON, preset="quick").folder for _ in range(2)]
     code = (
         "import sys, tempfile; tempfile.tempdir = sys.argv[1]\n"
-        "from unlearn_lib.classroom import session\nsession.start('deepobliviate', preset='quick')"
+        "from unlearn_lib.classroom import session\n"
+        "from unlearn_lib.lessons.unsir import LESSON\nsession.begin(LESSON, preset='quick')"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
     assert all(folder.is_dir() for folder in living)  # those of a process that lives
@@ -115,7 +117,7 @@ def test_the_folder_of_a_killed_session_is_removed_by_the_next_and_no_other(
 def test_the_folder_of_a_session_is_gone_when_python_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     at_exit: list[partial[None]] = []
     monkeypatch.setattr(atexit, "register", lambda *a, **k: at_exit.append(partial(*a, **k)))
-    folder = session.start("deepobliviate", preset="quick").folder
+    folder = session.begin(LESSON, preset="quick").folder
     (folder / "block.safetensors").write_bytes(b"x")
     for last_words in at_exit:
         last_words()
@@ -125,37 +127,38 @@ def test_the_folder_of_a_session_is_gone_when_python_ends(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("wrong", "listed"),
     [
-        ({"lesson": "deepoblivion"}, "`lesson` must be one of start, deepobliviate"),
         ({"preset": "fast"}, "`preset` must be one of quick, lesson, full; got 'fast'."),
         ({"dataset": "imagenet"}, "`dataset` must be one of digits, mnist"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_right_ones(wrong: dict[str, str], listed: str) -> None:
     with pytest.raises(ValueError, match=re.escape(listed)):
-        session.start(**{"lesson": "deepobliviate", **wrong})
+        session.begin(LESSON, **wrong)
 
 
 @pytest.mark.parametrize("seed", [1.5, True, "0", None])
 def test_a_seed_is_a_whole_number(seed: Any) -> None:
     with pytest.raises(TypeError, match="`seed` must be a whole number"):
-        session.start("deepobliviate", seed=seed)
+        session.begin(LESSON, seed=seed)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**31])
 def test_a_seed_is_one_that_every_library_takes(seed: int) -> None:
     with pytest.raises(ValueError, match="`seed` must be in 0"):
-        session.start("deepobliviate", seed=seed)
+        session.begin(LESSON, seed=seed)
 
 
-@pytest.mark.parametrize("given", [{"preset": ["quick"]}, {"dataset": None}, {"lesson": 3}])
+@pytest.mark.parametrize(
+    "given", [{"preset": ["quick"]}, {"dataset": None}, {"lesson": 3}, {"lesson": "unsir"}]
+)
 def test_a_name_of_another_kind_is_refused_as_well(given: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError), match=next(iter(given))):
-        session.start(**{"lesson": "deepobliviate", **given})
+        session.begin(**{"lesson": LESSON, **given})
 
 
 @pytest.fixture(scope="module")
-def lesson() -> session.Session:
-    return session.start("pgu", preset="quick", device="cpu")
+def lesson() -> AnySession:
+    return session.begin(pgu.LESSON, preset="quick", device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +166,7 @@ def lesson() -> session.Session:
     [(3, [3]), ([7, 2, 7], [7, 2]), ((0,), [0]), (np.int64(4), [4]), (torch.tensor([1]), [1])],
 )
 def test_one_class_to_forget_or_several_are_a_list(
-    lesson: session.Session, given: Any, classes: list[int]
+    lesson: AnySession, given: Any, classes: list[int]
 ) -> None:
     assert lesson.classes(given) == classes
 
@@ -184,20 +187,20 @@ def test_one_class_to_forget_or_several_are_a_list(
         ([[3]], "must be a whole number"),
     ],
 )
-def test_classes_that_cannot_be_forgotten_are_refused(lesson: session.Session, given: Any, said: str) -> None:
+def test_classes_that_cannot_be_forgotten_are_refused(lesson: AnySession, given: Any, said: str) -> None:
     with pytest.raises((TypeError, ValueError)) as refused:
         lesson.classes(given)
     assert said in str(refused.value)
 
 
-def test_a_lesson_for_one_class_says_which_lessons_take_several(lesson: session.Session) -> None:
+def test_a_lesson_for_one_class_says_that_others_take_several(lesson: AnySession) -> None:
     with pytest.raises(
-        ValueError, match=r"must be one class in this lesson; got \[2, 5\]. Lessons 02 and 04 take"
+        ValueError, match=r"must be one class in this lesson; got \[2, 5\]. Other lessons take"
     ):
         lesson.classes([2, 5], most=1)
 
 
-def test_a_class_without_a_sample_in_this_preset_is_refused(lesson: session.Session) -> None:
+def test_a_class_without_a_sample_in_this_preset_is_refused(lesson: AnySession) -> None:
     test = lesson.dataset.test
     without = replace(lesson, dataset=replace(lesson.dataset, test=test.where(test.y != 4)))
     assert without.classes(3) == [3]
@@ -205,8 +208,8 @@ def test_a_class_without_a_sample_in_this_preset_is_refused(lesson: session.Sess
         without.classes(4)
 
 
-def test_a_lesson_is_tuned_at_its_defaults_on_data_that_it_was_measured_on(lesson: session.Session) -> None:
-    defaults = session.DEFAULTS["pgu"]
+def test_a_lesson_is_tuned_at_its_defaults_on_data_that_it_was_measured_on(lesson: AnySession) -> None:
+    defaults = pgu.LESSON.defaults
     assert lesson.tuned(**defaults)
     assert not lesson.tuned(**{**defaults, "forget_class": [4]})
     assert not lesson.tuned(**{**defaults, "energy": 0.5})
@@ -214,7 +217,7 @@ def test_a_lesson_is_tuned_at_its_defaults_on_data_that_it_was_measured_on(lesso
 
 
 def test_results_go_to_a_folder_that_is_made_and_tried_before_anything_is_trained(
-    lesson: session.Session, tmp_path: Any
+    lesson: AnySession, tmp_path: Any
 ) -> None:
     assert lesson.output("") == lesson.folder
     assert lesson.output(tmp_path / "a" / "b").is_dir()
@@ -234,30 +237,14 @@ def test_what_a_run_showed_is_told_as_prose(shown: list[dict[str, Any]]) -> None
 
 def test_missing_data_say_where_they_were_looked_for(tmp_path: Any) -> None:
     with pytest.raises(DataError, match=re.escape(str(tmp_path))):
-        session.start("deepobliviate", dataset="mnist", root=tmp_path)
-
-
-def test_every_lesson_has_every_preset_for_every_data_set_with_the_same_settings() -> None:
-    for lesson, by_data in presets.PRESETS.items():
-        every = [sizes for by_preset in by_data.values() for sizes in by_preset.values()]
-        names = {frozenset(sizes) - {"cuda"} for sizes in every}
-        assert len(names) == 1, f"{lesson}: the presets do not set the same things"
-        assert {"model", "train", "test", "recipe"} <= next(iter(names))
-        assert all(sizes.get("cuda", {}).keys() <= sizes.keys() for sizes in every), (
-            "on a GPU, other sizes only"
-        )
-        assert "digits" in by_data, f"{lesson} needs a download"
-        for by_preset in by_data.values():
-            assert list(by_preset) == ["quick", "lesson", "full"]
-            for sizes in by_preset.values():
-                Recipe(**sizes["recipe"])
+        session.begin(LESSON, dataset="mnist", root=tmp_path)
 
 
 def test_colab_is_told_to_show_third_party_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     output = SimpleNamespace(enable_custom_widget_manager=lambda: calls.append(1))
     monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace(output=output))  # type: ignore[arg-type]
-    session.start("deepobliviate", preset="quick")
+    session.begin(LESSON, preset="quick")
     assert calls == [1]
 
 

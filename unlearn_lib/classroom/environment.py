@@ -75,7 +75,7 @@ def check(dataset: str = "digits", root: str | Path | None = None) -> Report:
         ("Python", _python, "install Python 3.11, 3.12 or 3.13 and make a fresh environment with it"),
         ("versions", _versions, INSTALL),
         ("torch", _torch, f"torch and torchvision must be a matching pair; {INSTALL}"),
-        ("device", _device, 'restart the kernel; if it fails again, pass device="cpu" to lesson.start'),
+        ("device", _device, 'restart the kernel; if it fails again, pass device="cpu" to begin'),
         ("threads", _threads, "set the environment variable OMP_NUM_THREADS to the number of your cores"),
         ("repeatable", _repeatable, "please report it, with the lines above"),
         ("disk", _disk, "free some space, or name another folder in the environment variable TMPDIR"),
@@ -186,8 +186,8 @@ def _disk() -> str:
 
 
 def _data(dataset: str, root: str | Path | None) -> str:
+    from unlearn_lib.classroom.lesson import FOLDER_PIXELS
     from unlearn_lib.data import load
-    from unlearn_lib.lessons.fitting import FOLDER_PIXELS
 
     found = load(dataset, root, size=FOLDER_PIXELS)
     return f"{found.name}, {len(found.train):,} training and {len(found.test):,} test samples"

@@ -1,6 +1,6 @@
-"""What every lesson begins with, `start`, and how it shows pictures and records results.
+"""What every lesson begins with, `begin`, and how it shows pictures and records results.
 
-A notebook cell holds neither sizes nor switches: the sizes of every lesson stand in `presets`, and the one
+A notebook cell holds neither sizes nor switches: the sizes stand on the shelf of the lesson, and the one
 switch between a live notebook and a run without a front end is `HEADLESS`.
 """
 
@@ -17,12 +17,11 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections import namedtuple
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from IPython.display import display
@@ -32,39 +31,30 @@ from torch import nn
 
 from unlearn_lib import check, data, models
 from unlearn_lib.classroom.charts import STILL_TYPES, View, still
+from unlearn_lib.classroom.lesson import FOLDER_PIXELS, L, Lesson, S
 from unlearn_lib.classroom.versions import versions_in_words
 from unlearn_lib.data import Dataset
-from unlearn_lib.lessons.fitting import FOLDER_PIXELS, fitted, measured
-from unlearn_lib.lessons.sizes import PRESETS
 from unlearn_lib.metrics.table import escaped
 from unlearn_lib.store import Folder, StoreError
 from unlearn_lib.train import Recipe, pick_device
 
-__all__ = ["HEADLESS", "RESULT_MIME", "Counter", "Session", "picture", "record", "show", "start", "tell"]
+__all__ = ["HEADLESS", "RESULT_MIME", "Counter", "Session", "begin", "picture", "record", "show", "tell"]
 
 HEADLESS = os.environ.get("UNLEARN_HEADLESS") == "1"
 RESULT_MIME = "application/vnd.unlearn.result+json"
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
-DEFAULTS: Mapping[str, dict[str, Any]] = {  # of the parameters that decide results, beside seed 0
-    "start": {"lr": 0.02},
-    "deepobliviate": {"epsilon": 0.003, "estimator": "fit", "n_min": 0},
-    "unsir": {"classes": [3]},
-    "partial": {"forget_class": 3, "target": 0.05},
-    "pgu": {"forget_class": [3], "energy": 0.8, "rule": "sigma"},
-    "relabel": {"forget_class": 3},
-    "side_by_side": {"forget_class": 3},
-}
 MAX_THREADS = {"quick": 1, "lesson": 1, "full": 4}  # small nets lose time to a second thread
 
 
-@dataclass(frozen=True)
-class Session:
-    """What `start` set up: pass its parts on, never change them.
+@dataclass(frozen=True, kw_only=True)
+class Session(Generic[S, L]):
+    """What `begin` set up: pass its parts on, never change them.
 
     Args:
-        lesson: name of the lesson, a key of `PRESETS`.
+        lesson: which one.
         preset: "quick", "lesson" or "full".
-        settings: the sizes of this lesson, preset and data set, by attribute: ``session.settings.blocks``.
+        sizes: of this lesson, preset and data set: ``session.sizes.blocks``.
+        limits: what its last cell may assert, where it is `tuned`.
         recipe: how to train, with the seed of this session.
         dataset: cut to the sizes of the preset; ids stay those of the whole set.
         device: where to compute.
@@ -73,9 +63,10 @@ class Session:
         measured: whether the sizes were tried on these data; where not, they promise nothing.
     """
 
-    lesson: str
+    lesson: Lesson[S, L]
     preset: str
-    settings: Any
+    sizes: S
+    limits: L
     recipe: Recipe
     dataset: Dataset
     device: torch.device
@@ -87,7 +78,7 @@ class Session:
         """A fresh, untrained model: the same weights at every call, unless another seed is given."""
         shape, classes = self.dataset.shape, len(self.dataset.classes)
         seed = self.seed if seed is None else seed
-        return models.build(self.settings.model, shape, classes, seed=seed, device=self.device)
+        return models.build(self.sizes.model, shape, classes, seed=seed, device=self.device)
 
     def classes(self, value: Any, name: str = "forget_class", *, most: int | None = None) -> list[int]:
         """The classes to forget, checked against the data before anything is trained.
@@ -123,7 +114,7 @@ class Session:
         if most is not None and len(found) > most:
             raise ValueError(
                 f"`{name}` must be {'one class' if most == 1 else f'at most {most} classes'} in this "
-                f"lesson; got {list(found)}. Lessons 02 and 04 take several."
+                f"lesson; got {list(found)}. Other lessons take several."
             )
         if len(found) > len(known) - 2:
             raise ValueError(
@@ -158,18 +149,18 @@ class Session:
         What the last cell of a lesson asserts there is a regression test; elsewhere it asserts only what must
         hold.
         """
-        return self.measured and self.seed == 0 and given == DEFAULTS[self.lesson]
+        return self.measured and self.seed == 0 and given == self.lesson.defaults
 
 
-def start(
-    lesson: str,
+def begin(
+    lesson: Lesson[S, L],
     *,
     preset: Any = "lesson",
     dataset: Any = "digits",
     seed: Any = 0,
     device: str | None = None,
     root: str | Path | None = None,
-) -> Session:
+) -> Session[S, L]:
     """Set up a lesson, and say on screen with what: versions, device, preset, sizes, source of the data.
 
     Sets torch's number of threads (one; at preset "full" `OMP_NUM_THREADS`, never more than four) and nothing
@@ -177,40 +168,48 @@ def start(
     switches third-party widgets on, which Colab demands (untested there).
 
     Args:
-        lesson: a key of `PRESETS`, such as "deepobliviate".
+        lesson: the `LESSON` of a shelf, such as that of `unlearn_lib.lessons.unsir`.
         preset: "quick", "lesson" or "full".
         dataset: one of `data.names()`, or the path of a folder of images, with one folder a class. Where this
-            lesson was never measured on these data, its sizes are derived from them (see `fitting`); images
+            lesson was never measured on these data, its sizes are derived from them (see `Lesson`); images
             of a folder that are larger than 32x32, or of several sizes, are scaled to 32x32.
         seed: a whole number, zero or more.
         device: "cpu", "cuda" or "mps"; None picks the best there is.
         root: folder of the data; default `$UNLEARN_DATA` (see `data.load`).
 
     Raises:
-        ValueError: no such lesson, preset or data set (the message lists the right ones), no such device,
-            `seed` out of its range, or the data are too few or too large for this lesson.
-        TypeError: `seed` is not a whole number.
+        ValueError: no such preset or data set (the message lists the right ones), no such device, `seed` out
+            of its range, or the data are too few or too large for this lesson.
+        TypeError: `lesson` is no lesson, or `seed` no whole number.
         DataError: the files of the data set are missing or damaged.
     """
-    by_data = _choose("lesson", lesson, PRESETS)
+    check.instance("lesson", lesson, Lesson)
     if not data.is_path(dataset):
-        _choose("dataset", dataset, by_data, "; or the path of a folder of images")
+        _choose("dataset", dataset, data.names(), "; or the path of a folder of images")
     _choose("preset", preset, MAX_THREADS)
     seed = check.whole("seed", seed, 0, 2**31 - 1)  # scikit-learn takes little more
     where = pick_device(device)
     whole = data.load(dataset, root, size=FOLDER_PIXELS)
-    sizes = fitted(lesson, preset, whole)
-    on_cuda = sizes.pop("cuda", {})
-    sizes |= on_cuda if where.type == "cuda" else {}
+    on_gpu = where.type == "cuda"
+    sizes = lesson.sizes_for(whole, preset, cuda=on_gpu)
     torch.set_num_threads(min(MAX_THREADS[preset], torch.get_num_threads()))
     if "google.colab" in sys.modules:
         sys.modules["google.colab"].output.enable_custom_widget_manager()
-    recipe = Recipe(**sizes.pop("recipe"), seed=seed)
-    cut = {part: getattr(whole, part).head(sizes[part] or sys.maxsize) for part in ("train", "test")}
-    found = replace(whole, **cut)
-    settings = namedtuple("Settings", list(sizes))(**sizes)
-    folder = _temporary_folder()
-    session = Session(lesson, preset, settings, recipe, found, where, seed, folder, measured(lesson, whole))
+    train, test = (
+        part.head(n or sys.maxsize) for part, n in ((whole.train, sizes.train), (whole.test, sizes.test))
+    )
+    session = Session(
+        lesson=lesson,
+        preset=preset,
+        sizes=sizes,
+        limits=lesson.limits_for(whole, preset, cuda=on_gpu),
+        recipe=sizes.recipe.but(seed=seed),
+        dataset=replace(whole, train=train, test=test),
+        device=where,
+        seed=seed,
+        folder=_temporary_folder(),
+        measured=lesson.measured(whole),
+    )
     sys.stdout.write(_summary(session) + "\n")
     return session
 
@@ -241,15 +240,15 @@ def _temporary_folder() -> Path:
     return stores
 
 
-def _choose(name: str, value: Any, table: Mapping[str, Any], more: str = "") -> Any:
-    if not isinstance(value, str) or value not in table:
-        raise ValueError(f"`{name}` must be one of {', '.join(table)}{more}; got {value!r}.")
-    return table[value]
+def _choose(name: str, value: Any, among: Collection[str], more: str = "") -> None:
+    if not isinstance(value, str) or value not in among:
+        raise ValueError(f"`{name}` must be one of {', '.join(among)}{more}; got {value!r}.")
 
 
-def _summary(session: Session) -> str:
+def _summary(session: Session[S, L]) -> str:
     found, recipe = session.dataset, session.recipe
-    sizes = [f"{k} {v}" for k, v in session.settings._asdict().items() if k not in ("train", "test", "tuned")]
+    names = [f.name for f in fields(session.sizes) if f.name not in ("train", "test", "recipe", "tuned")]
+    sizes = [f"{name} {getattr(session.sizes, name)}" for name in names]
     shape = "x".join(map(str, found.shape))
     counts = f"{len(found.train):,} training and {len(found.test):,} test samples of {shape}"
     return "\n".join(

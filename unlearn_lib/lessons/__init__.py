@@ -1,1 +1,1 @@
-"""The lessons: sizes, and one shelf each."""
+"""The lessons, one shelf each; `every` finds them."""

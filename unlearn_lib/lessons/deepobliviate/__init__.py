@@ -1,1 +1,5 @@
-"""A lesson."""
+"""Lesson 01."""
+
+from unlearn_lib.lessons.deepobliviate.sizes import LESSON
+
+__all__ = ["LESSON"]

@@ -1,1 +1,5 @@
-"""A lesson."""
+"""Lesson 03."""
+
+from unlearn_lib.lessons.partial.sizes import LESSON
+
+__all__ = ["LESSON"]

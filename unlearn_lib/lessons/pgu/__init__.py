@@ -1,1 +1,5 @@
-"""A lesson."""
+"""Lesson 04."""
+
+from unlearn_lib.lessons.pgu.sizes import LESSON
+
+__all__ = ["LESSON"]

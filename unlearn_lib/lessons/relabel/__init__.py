@@ -1,1 +1,5 @@
-"""A lesson."""
+"""Lesson 05."""
+
+from unlearn_lib.lessons.relabel.sizes import LESSON
+
+__all__ = ["LESSON"]

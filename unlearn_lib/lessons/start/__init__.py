@@ -1,1 +1,5 @@
-"""A lesson."""
+"""Lesson 00."""
+
+from unlearn_lib.lessons.start.sizes import LESSON
+
+__all__ = ["LESSON"]
