@@ -53,8 +53,7 @@ from unlearn_lib.classroom.panels.slider import Slider
 from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.contest.entries import chart_of_methods
 from unlearn_lib.data import Split
-from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.start import LESSON, figures, findings
+from unlearn_lib.lessons.start import LESSON, exercises, figures, findings
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics.accuracy import accuracy

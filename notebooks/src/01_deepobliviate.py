@@ -45,8 +45,7 @@ from unlearn_lib.classroom.panels.controls import choice, number, whole
 from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
 from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.data import Split
-from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.deepobliviate import LESSON, figures, findings
+from unlearn_lib.lessons.deepobliviate import LESSON, exercises, figures, findings
 from unlearn_lib.methods.deepobliviate import deepobliviate, deepobliviate_but, stitched, train_chain
 from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks
 from unlearn_lib.methods.deepobliviate.decay import TrendRule

@@ -44,8 +44,7 @@ from unlearn_lib.classroom.panels.thumbnails import Thumbnails
 from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.classroom.words import relearned
 from unlearn_lib.data import Split
-from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.unsir import LESSON, figures, findings
+from unlearn_lib.lessons.unsir import LESSON, exercises, figures, findings
 from unlearn_lib.lessons.unsir.figures import Scores, Snapshot, scores
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain

@@ -50,8 +50,7 @@ from unlearn_lib.classroom.panels.controls import choice, number, several, whole
 from unlearn_lib.classroom.session import begin, show, tell
 from unlearn_lib.classroom.session import record as note
 from unlearn_lib.data import Split, keyed_order
-from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.partial import LESSON, figures, findings
+from unlearn_lib.lessons.partial import LESSON, exercises, figures, findings
 from unlearn_lib.lessons.partial.figures import Point
 from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo, undo_scaled
 from unlearn_lib.methods.amnesiac.updates import update_nbytes

@@ -45,8 +45,7 @@ from unlearn_lib.classroom.panels.controls import choice, number, several, whole
 from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.classroom.words import relearned
 from unlearn_lib.data import Examples, Split
-from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.pgu import LESSON, figures, findings
+from unlearn_lib.lessons.pgu import LESSON, exercises, figures, findings
 from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.pgu import (
     CLASS,

@@ -52,8 +52,7 @@ from unlearn_lib.contest.method import learner
 from unlearn_lib.contest.table import Table
 from unlearn_lib.contest.task import KINDS, Task, three_requests
 from unlearn_lib.contest.ulira import ulira
-from unlearn_lib.lessons import exercises
-from unlearn_lib.lessons.side_by_side import LESSON, figures, findings
+from unlearn_lib.lessons.side_by_side import LESSON, exercises, figures, findings
 from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir

@@ -14,7 +14,6 @@ from unlearn_lib.contest.entries import ENTRIES, METHODS
 
 ROOT = Path(__file__).parents[2]
 BASELINES = ("00_start_here", "09_side_by_side")  # lessons that teach a method among other things
-LESSON_FILES = ("figures", "findings")
 UNTUNED = {"retrain": "has no settings", "sisa": "shards and slices are its price, not its quality"}
 NO_TWIN = {
     "retrain": "is `train`, whose own tests hold it",
@@ -38,18 +37,8 @@ def missing(entry: ModuleType) -> Iterator[str]:
         wanted[f"unlearn_lib/methods/{name}.py"] = "the method"
     lessons = {method.lesson for method in entry.METHODS}
     for lesson in lessons:
-        wanted[f"notebooks/src/{lesson}.py"] = "its lesson"
-        wanted[f"tests/panels/test_{lesson}.py"] = "the test of its lesson's figures and panels"
-        if lesson not in BASELINES:
-            wanted |= {
-                f"unlearn_lib/lessons/{lesson[3:]}/{part}.py": "of its lesson" for part in LESSON_FILES
-            }
-            wanted[f"tests/exercises/lesson_{lesson[:2]}.py"] = "right and wrong answers to its exercises"
+        wanted[f"notebooks/src/{lesson}.py"] = "its lesson, whose parts `test_shelves.py` demands"
     yield from (f"{path}: {what}" for path, what in wanted.items() if not (ROOT / path).is_file())
-    table = (ROOT / "README.md").read_text(encoding="utf-8")
-    yield from (
-        f"README.md: a row for notebooks/{one}.ipynb" for one in lessons if f"/{one}.ipynb)" not in table
-    )
     test = ROOT / tests
     if (
         test.is_file()

@@ -185,7 +185,7 @@ def exercise(name: str, function: Any, checker: Any) -> str:
         function: what the learner wrote. It must return something; a stub raises NotImplementedError.
         checker: called with the function, which it must ask at least once; returns None (or raises nothing)
             when all is right, otherwise a sentence that says what differs. A failed `assert` in it counts as
-            such a sentence. `exercises` has one for each exercise of the lessons.
+            such a sentence. `exercises.py` on the shelf of a lesson has one for each of its exercises.
 
     Returns:
         The status: "pass", "not attempted yet", or what differs.
