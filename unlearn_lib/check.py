@@ -1,7 +1,7 @@
-"""The checks at the public door: an error names the thing, the rule and the value.
+"""The checks at the public door: an error names the argument, the rule and the value.
 
-Each function takes the name of an argument and its value, and returns the value in the form that the library
-works with, or raises: `TypeError` for the wrong kind of thing, `ValueError` for a value out of its range.
+Each function takes the name of an argument and its value. It returns the value in the form that the library
+works with, or raises `TypeError` for the wrong kind of thing and `ValueError` for a value out of range.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _OF_CLASSES = "With a mask over the classes write `mask.nonzero().flatten()`."
 
 
 def brief(value: Any) -> str:
-    """The value in at most some 60 characters; a tensor or an array by its dtype and shape."""
+    """The value in about 60 characters at most; a tensor or an array by its dtype and shape."""
     if isinstance(value, Tensor | np.ndarray) and value.ndim:
         return f"{type(value).__name__} of {value.dtype} {list(value.shape)}"
     if isinstance(value, str | int | float | bool | complex | list | tuple | dict | set) or value is None:
@@ -84,9 +84,9 @@ def brief(value: Any) -> str:
 
 
 def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
-    """A whole number, least <= value <= most. NumPy's and tensors' integers count, booleans do not.
+    """A whole number, least <= value <= most. Integers of NumPy and torch count, booleans do not.
 
-    Where there is a least one, it is a size, or a seed that others must take, and fits in int64.
+    With a lower bound it is a size, or a seed for others to use, and must fit in int64.
     """
     if _is_bool(value):
         raise TypeError(f"`{name}` must be a whole number; got {brief(value)}.")
@@ -127,7 +127,7 @@ def number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:
 
 
 def flag(name: str, value: Any) -> bool:
-    """True or False, and nothing that merely behaves so."""
+    """True or False, and nothing that merely behaves like them."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"`{name}` must be True or False; got {brief(value)}.")
     return bool(value)
@@ -143,7 +143,7 @@ def text(name: str, value: Any) -> str:
 
 
 def choice(name: str, value: T, among: Collection[T], *, remedy: str = "") -> T:
-    """One of the values that there are."""
+    """One of these values."""
     try:
         known = value in among and not (_is_bool(value) and all(one is not value for one in among))
     except (TypeError, RuntimeError, ValueError):  # not hashable, or many values
@@ -179,7 +179,7 @@ def path(name: str, value: Any) -> Path:
 
 
 def device(name: str, value: Any) -> torch.device:
-    """A device that this machine has, by its name or as torch knows it."""
+    """A device that this machine has, as a name or a `torch.device`."""
     instance(name, value, (str, torch.device))
     try:
         found = torch.device(value)
@@ -202,9 +202,9 @@ def ids(value: Any, name: str = "ids") -> Int[Tensor, " m"]:
         name: of the argument.
 
     Raises:
-        TypeError: a mask, a single number, strings, fractions. A mask is refused, never read as the ids 0
-            and 1, and so are zeros and ones that repeat, which only a mask has.
-        ValueError: beyond int64.
+        TypeError: a mask, a single number, strings or fractions. A mask is refused rather than read as the
+            ids 0 and 1, and so are repeated zeros and ones, which only a mask would have.
+        ValueError: an id does not fit in int64.
     """
     found = _integers(name, value, example="[3, 7]")
     unique: Tensor = found.unique()
@@ -214,7 +214,7 @@ def ids(value: Any, name: str = "ids") -> Int[Tensor, " m"]:
 
 
 def classes(value: Any, name: str = "classes") -> tuple[int, ...]:
-    """Class labels, whole and >= 0, in the order given, each once; at least one, and no mask."""
+    """Class labels, whole and >= 0, in the order given, each once; at least one, and not a mask."""
     if isinstance(value, set | frozenset):
         value = sorted(value)
     named = _integers(name, value, example="[3]", remedy=_OF_CLASSES).tolist()
@@ -232,10 +232,10 @@ def labels(value: Any, name: str = "y") -> Int[Tensor, " n"]:
     """Labels [n] as int64: whole and >= 0. Any dtype whose values are whole is converted."""
     found = as_tensor(name, value)
     if found.ndim != 1:
-        remedy = " Of one-hot rows take `y.argmax(1)`." if found.ndim == 2 and found.shape[1] > 1 else ""
+        remedy = " For one-hot rows use `y.argmax(1)`." if found.ndim == 2 and found.shape[1] > 1 else ""
         remedy = " Flatten it: `y.flatten()`." if found.ndim == 2 and found.shape[1] == 1 else remedy
         raise ValueError(
-            f"`{name}` must have shape [n], one label a sample; got {list(found.shape)}.{remedy}"
+            f"`{name}` must have shape [n], one label per sample; got {list(found.shape)}.{remedy}"
         )
     if found.is_complex():
         raise TypeError(f"`{name}` must hold whole numbers; got {found.dtype}.")
@@ -249,14 +249,14 @@ def labels(value: Any, name: str = "y") -> Int[Tensor, " n"]:
         raise ValueError(f"`{name}` must fit in int64; got {int(y.min()) + 2**64}.")
     if len(y) and int(y.min()) < 0:
         raise ValueError(
-            f"`{name}` must be zero or more; {int((y < 0).sum())} labels are not, the least is "
+            f"`{name}` must be zero or more; {int((y < 0).sum())} labels are not, the smallest is "
             f"{int(y.min())}. (torch ignores -100 in training; metrics would not.)"
         )
     return y
 
 
 def column(name: str, value: Any) -> Int[Tensor, " n"]:
-    """Whole numbers [n] as int64, in the order given, repeats allowed; no mask."""
+    """Whole numbers [n] as int64, in the order given, repeats allowed; not a mask."""
     return _integers(name, value, example="[3, 7]")
 
 
@@ -268,12 +268,12 @@ def mask(name: str, value: Any, n: int) -> Bool[Tensor, " n"]:
             f"`{name}` must be a boolean mask; got {brief(value)}. With ids write `data.select(ids)`."
         )
     if tuple(found.shape) != (n,):
-        raise ValueError(f"`{name}` must have shape [{n}], one entry a sample; got {list(found.shape)}.")
+        raise ValueError(f"`{name}` must have shape [{n}], one entry per sample; got {list(found.shape)}.")
     return found
 
 
 def tensor(name: str, value: Any, shape: str = "") -> Tensor:
-    """A tensor of numbers, none of them NaN, whose shape is like "n k" ("" takes any); infinities may be."""
+    """A tensor of numbers with a shape such as "n k" ("" takes any); infinities are allowed, NaN is not."""
     found: Tensor = instance(name, value, Tensor, remedy="`torch.as_tensor` makes one.")
     if found.dtype == torch.bool:
         raise TypeError(f"`{name}` must hold numbers; got {brief(value)}.")
@@ -285,7 +285,7 @@ def tensor(name: str, value: Any, shape: str = "") -> Tensor:
 
 
 def finite(name: str, value: Any, shape: str = "") -> Tensor:
-    """A tensor of finite numbers, whose shape is like "n k" ("" takes any)."""
+    """A tensor of finite numbers with a shape such as "n k" ("" takes any)."""
     found = tensor(name, value, shape)
     if found.is_floating_point() and not bool(found.isfinite().all()):
         raise ValueError(f"`{name}` must be finite; {int((~found.isfinite()).sum())} of its values are not.")
@@ -293,7 +293,7 @@ def finite(name: str, value: Any, shape: str = "") -> Tensor:
 
 
 def probabilities(name: str, value: Any) -> Float[Tensor, "n k"]:
-    """Rows of probabilities [n, k]: in [0, 1], each row summing to 1."""
+    """Rows of probabilities [n, k]: in [0, 1], with each row summing to 1."""
     found = finite(name, value, "n k")
     if not found.is_floating_point():
         raise TypeError(f"`{name}` must hold probabilities; got {found.dtype}.")
@@ -302,8 +302,8 @@ def probabilities(name: str, value: Any) -> Float[Tensor, "n k"]:
     if len(found) and (float(found.min()) < -slack or float((sums - 1).abs().max()) > max(slack, 1e-6)):
         worst = sums[(sums - 1).abs().argmax()]
         raise ValueError(
-            f"`{name}` must hold probabilities: rows in [0, 1] that sum to 1; the least entry is "
-            f"{float(found.min()):.4g}, the sum farthest off {float(worst):.4g}. Of logits take the softmax."
+            f"`{name}` must hold probabilities: rows in [0, 1] that sum to 1; the smallest entry is "
+            f"{float(found.min()):.4g}, the worst sum {float(worst):.4g}. For logits use the softmax."
         )
     return found
 
@@ -338,7 +338,7 @@ def _integers(name: str, value: Any, example: str, remedy: str = _OF_SAMPLES) ->
     entries = list(value)
     if any(_is_bool(one) for one in entries):
         raise TypeError(_no_mask(name, remedy))
-    if all(type(one) is int for one in entries):  # by far the most frequent, and the quickest
+    if all(type(one) is int for one in entries):  # by far the most common case, and the quickest
         numbers = entries
     else:
         numbers = [whole(f"{name}[{i}]", one) for i, one in enumerate(entries)]
@@ -353,7 +353,7 @@ def _is_bool(value: Any) -> bool:
 
 
 def _no_mask(name: str, remedy: str) -> str:
-    return f"`{name}` must be whole numbers that name what is meant; got a mask of yes and no. {remedy}"
+    return f"`{name}` must be whole numbers; got a mask of yes and no. {remedy}"
 
 
 def as_tensor(name: str, value: Any) -> Tensor:
@@ -373,16 +373,16 @@ def as_tensor(name: str, value: Any) -> Tensor:
 
 
 def arguments(function: Callable[P, T]) -> Callable[P, T]:
-    """Check every argument against its annotation before the function runs: a decorator.
+    """A decorator that checks every argument against its annotation before the function runs.
 
-    For functions whose arguments have no rule but their kind, such as charts, and many parts.
+    For functions, such as charts, whose many arguments have no rule but their type.
     """
     signature = inspect.signature(function)
     hints: dict[str, Any] = {}
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-        if not hints:  # not before the first call: a module may annotate with what it defines further down
+        if not hints:  # only at the first call: an annotation may name what its module defines further down
             hints.update(get_type_hints(function))
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             kind = signature.parameters[name].kind
@@ -402,17 +402,17 @@ def fields(made: Any) -> None:
 
 
 def changed(made: D, changes: Mapping[str, Any]) -> D:
-    """A dataclass with some of its fields changed, which must be fields of it."""
+    """A dataclass with some of its fields changed."""
     for name in changes:
         choice("changes", name, [one.name for one in dataclasses.fields(made)])
     return dataclasses.replace(made, **changes)
 
 
 def fit(name: str, value: T, hint: Any) -> T:
-    """A value that is what the annotation says, down to the entries of a collection.
+    """The value, if it is what the annotation says, down to the entries of a collection.
 
-    A list will do for a tuple, an array for a sequence, and a whole number for a fraction. Iterators are not
-    looked into, for that would use them up.
+    A list passes for a tuple, an array for a sequence, and a whole number for a float. The entries of an
+    iterator are not checked, because that would use it up.
     """
     _fit(name, value, hint)
     return value
@@ -451,7 +451,7 @@ def _fit_one_of(name: str, value: Any, hint: Any, options: tuple[Any, ...]) -> N
     left = [one for one in options if one is not NoneType]
     if value is None and len(left) < len(options):
         return
-    if len(left) == 1:  # then the rule of that one is the better sentence
+    if len(left) == 1:  # then that one's own message is better
         _fit(name, value, left[0])
         return
     for one in left:
@@ -480,7 +480,7 @@ def _fit_many(name: str, value: Any, hint: Any, parts: tuple[Any, ...]) -> None:
 
 
 def _has(value: Tensor | np.ndarray, entry: Any) -> bool:
-    """Whether an array of this dtype can hold such entries; a row of a matrix counts as an entry."""
+    """Whether an array of this dtype can hold such entries; a row of a matrix counts as one entry."""
     kind = value.dtype.kind if isinstance(value, np.ndarray) else "if"[value.is_floating_point()]
     return kind in {str: "UO", int: "iuO"}.get(entry, "iufO")
 
@@ -490,7 +490,7 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _spell(hint: Any) -> str:
-    """An annotation in words: its names without their modules."""
+    """An annotation in words, with its names stripped of their modules."""
     if isinstance(hint, type) and not get_args(hint):
         return "a string" if hint is str else f"of class {hint.__name__}"
     return re.sub(r"\b\w+\.", "", str(hint))

@@ -106,19 +106,19 @@ class Scale:
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled samples, frozen.
+    """Labeled samples, frozen.
 
-    Only what training and every metric treat alike is accepted: a label is a class, whole and >= 0.
+    Only labels that training and every metric treat alike are accepted: a class, whole and >= 0.
 
     Args:
         x: inputs [n, ...]; uint8 with a `scale`, or floating point, finite.
         y: labels [n], whole and >= 0; of any dtype, kept as int64.
         ids: sample ids [n], whole, unique; of any integer dtype, kept as int64. They survive every cut.
-        scale: how stored uint8 values become network inputs; None where `x` is floating point already.
+        scale: how stored uint8 values become network inputs; None if `x` is already floating point.
 
     Raises:
-        ValueError: lengths differ, labels are none, ids repeat, `x` holds a NaN or an infinity, or uint8 has
-            no scale.
+        ValueError: lengths differ, a label is not a class, ids repeat, `x` holds a NaN or an infinity, or
+            uint8 has no scale.
         TypeError: not tensors.
     """
 
@@ -131,7 +131,7 @@ class Examples:
         x = check.instance("x", self.x, Tensor, remedy="`Examples.of` also takes arrays and lists.")
         if x.ndim < 2:
             raise ValueError(
-                f"`x` must have shape [n, ...], a vector or an image a sample; got {list(x.shape)}."
+                f"`x` must have shape [n, ...], a vector or an image per sample; got {list(x.shape)}."
             )
         if self.scale is not None:
             check.instance("scale", self.scale, Scale)
@@ -139,7 +139,7 @@ class Examples:
         object.__setattr__(self, "y", y.to(x.device))
         object.__setattr__(self, "ids", ids.to(x.device))
         if not len(x) == len(y) == len(ids):
-            raise ValueError(f"`x`, `y` and `ids` must have one length; got {len(x)}, {len(y)}, {len(ids)}.")
+            raise ValueError(f"`x`, `y` and `ids` must be equally long; got {len(x)}, {len(y)}, {len(ids)}.")
         if len(ids.unique()) != len(ids):
             raise ValueError("`ids` must be unique; at least one id occurs twice.")
         if not x.is_floating_point() and (self.scale is None or x.dtype.is_complex):
@@ -159,20 +159,20 @@ class Examples:
 
     @classmethod
     def of_dataset(cls, source: Any, scale: Scale | None = None) -> Examples:
-        """Your own data set, read once from its first sample to its last, and numbered 0, 1, 2, ...
+        """Your own data set, read once from first sample to last and numbered 0, 1, 2, ...
 
-        What its transforms give at that moment is kept. Random augmentation would be frozen into the samples,
-        and is warned of: hand over the data set without it.
+        What its transforms return at that moment is kept. Random augmentation would be frozen into the
+        samples, so it causes a warning: pass the data set without it.
 
         Args:
             source: a `torch.utils.data.Dataset` of pairs (input, label), or of mappings with such a pair; a
-                `DataLoader`, of which the data set counts and not the order; or a pair of tensors, arrays or
-                lists. Inputs are tensors, arrays or PIL images, all of one shape.
+                `DataLoader`, whose order is ignored; or a pair of tensors, arrays or lists. Inputs are
+                tensors, arrays or PIL images, all of one shape.
             scale: of uint8 inputs; by default the one that gives each channel mean 0 and deviation 1.
 
         Raises:
-            TypeError: `source` is no data set, or its samples are no pairs.
-            ValueError: it is empty, its inputs differ in shape, or a label is no class.
+            TypeError: `source` is not a data set, or its samples are not pairs.
+            ValueError: it is empty, its inputs differ in shape, or a label is not a class.
         """
         x, y = gathered(source)
         if x.dtype == torch.uint8 and scale is None:
@@ -198,7 +198,7 @@ class Examples:
         """The rows as a mini-batch of network inputs of this dtype (see `to`).
 
         Raises:
-            TypeError: no row numbers.
+            TypeError: `rows` are not row numbers.
             IndexError: there is no such row.
         """
         if not isinstance(rows, Tensor | slice) or (isinstance(rows, Tensor) and rows.is_floating_point()):
@@ -213,11 +213,11 @@ class Examples:
         """The samples where `mask` is true, in their order.
 
         Args:
-            mask: one boolean a sample: a tensor, an array or a list.
+            mask: one boolean per sample: a tensor, an array or a list.
 
         Raises:
-            ValueError: the mask has another length.
-            TypeError: no boolean mask.
+            ValueError: the mask has the wrong length.
+            TypeError: `mask` is not boolean.
         """
         mask = check.mask("mask", mask, len(self)).to(self.ids.device)
         return replace(self, x=self.x[mask], y=self.y[mask], ids=self.ids[mask])
@@ -227,12 +227,12 @@ class Examples:
 
         Raises:
             ValueError: an id is not in this set.
-            TypeError: no ids, such as a mask (that is for `where`), a single number or fractions.
+            TypeError: these are not ids, but a mask (which is for `where`), a single number or fractions.
         """
         return self.where(self.rows(ids))
 
     def without(self, ids: Ids) -> Examples:
-        """The samples but these ids, in the order of this set."""
+        """All samples except those with these ids, in the order of this set."""
         return self.where(~self.rows(ids))
 
     def rows(self, ids: Ids) -> Bool[Tensor, " n"]:
@@ -254,12 +254,12 @@ class Examples:
         """Network inputs on `device`, scaled once (see `ci/bench.py scale` for why not per batch).
 
         Args:
-            device: where to.
-            dtype: of the inputs, as a rule that of the net; None leaves floating point as it is, and gives
-                scaled inputs float32.
+            device: to move to.
+            dtype: of the inputs, usually that of the net; None leaves floating point as it is and scales
+                stored integers to float32.
 
         Raises:
-            ValueError: there is no such device here, or `dtype` is not one of floating point.
+            ValueError: there is no such device here, or `dtype` is not a floating-point type.
         """
         if dtype is not None and not check.instance("dtype", dtype, torch.dtype).is_floating_point:
             raise ValueError(f"`dtype` must be one of floating point, for network inputs; got {dtype}.")
@@ -288,11 +288,11 @@ class Examples:
 
 
 def check_examples(name: str, value: Any, *, least: int = 1) -> Examples:
-    """The value, if it is `Examples` with at least so many samples.
+    """The value, if it is `Examples` with at least this many samples.
 
     Raises:
-        TypeError: something else.
-        ValueError: fewer samples.
+        TypeError: it is something else.
+        ValueError: it has fewer samples.
     """
     foreign = isinstance(value, torch.utils.data.Dataset | torch.utils.data.DataLoader)
     remedy = (
@@ -310,9 +310,9 @@ def check_examples(name: str, value: Any, *, least: int = 1) -> Examples:
 def keyed_order(ids: Int[Tensor, " n"], *key: int) -> Int[Tensor, " n"]:
     """A shuffled order of the rows that survives deletion.
 
-    Every id gets a pseudo-random number computed from the key and the id alone; the rows are sorted by it.
-    Removing ids therefore leaves the relative order of the survivors unchanged, which no ordinary shuffle
-    does. The number is splitmix64 (Steele, Lea, Flood, OOPSLA 2014), a bijection, so there are no ties.
+    Every id gets a pseudo-random number computed from the key and the id alone, and the rows are sorted by
+    it. So removing ids leaves the relative order of the others unchanged, as no ordinary shuffle does. The
+    number is splitmix64 (Steele, Lea, Flood, OOPSLA 2014), a bijection, so there are no ties.
     """
     if check.instance("ids", ids, Tensor).is_floating_point():
         raise TypeError(f"`ids` must be whole numbers; got {check.brief(ids)}.")
@@ -321,9 +321,9 @@ def keyed_order(ids: Int[Tensor, " n"], *key: int) -> Int[Tensor, " n"]:
 
 
 def mix(*key: int) -> int:
-    """One 64-bit number from several, for seeding: (0, 1) and (1, 0) have nothing to do with each other.
+    """One 64-bit number from several, for seeding: (0, 1) and (1, 0) give unrelated numbers.
 
-    A part may itself be such a number; of larger or negative ones the low 64 bits count.
+    A part may itself be such a number; larger or negative ones count by their low 64 bits.
     """
     mixed = np.zeros((), np.uint64)
     for part in key:
@@ -341,7 +341,7 @@ def _splitmix64(z: np.ndarray | np.uint64) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Split:
-    """An unlearning request, resolved: the samples to forget and those to retain."""
+    """An unlearning request as two sets: the samples to forget and those to retain."""
 
     forget: Examples
     retain: Examples
@@ -389,7 +389,7 @@ class Dataset:
 
     Raises:
         ValueError: there is no sample, a label has no name, or samples differ in shape.
-        TypeError: not `Examples`, or a name that is no string.
+        TypeError: a part is not `Examples`, or a name is not a string.
     """
 
     name: str
@@ -427,15 +427,16 @@ def load(
             a folder with one folder of images per class, or with `train` and `test` folders of that kind; see
             `pictures.read`.
         download: fetch missing files through torchvision.
-        size: of the pictures of "image_folder". None wants them of one size; a number scales them to
-            `size` x `size` unless they have one size, of at most so many pixels a side.
+        size: of the pictures of "image_folder". None requires them to have one size; a number scales them to
+            `size` x `size`, unless they have one size and no side is longer than that.
 
     Returns:
-        Training samples with ids 0 ... n-1, test samples likewise.
+        Training samples with ids 0 ... n-1, and test samples numbered likewise.
 
     Raises:
-        DataError: unknown name; missing or damaged files (which, where looked, how to get them).
-        ValueError: a path and a `root`, or `size` is out of its range.
+        DataError: the name is unknown, or files are missing or damaged; the message says which files, where
+            it looked, and how to get them.
+        ValueError: both a path and a `root` are given, or `size` is out of range.
     """
     check.flag("download", download)
     if size is not None:
@@ -461,7 +462,7 @@ def names() -> list[str]:
 
 
 def is_path(name: Any) -> bool:
-    """Whether `load` takes this for the path of a folder of images."""
+    """Whether `load` reads this as the path of a folder of images."""
     if isinstance(name, str) and name in names():
         return False
     return isinstance(name, Path) or (
@@ -521,7 +522,7 @@ def _published(name: str, root: Path, download: bool) -> Dataset:
             for part in ("train", "test"):
                 published(str(root), download=True, **({"split": part} if name == "svhn" else {}))
             found = read()
-    except Exception as error:  # a download fails in a dozen ways
+    except Exception as error:  # a download can fail in a dozen ways
         raise DataError(
             f"{name} is missing or damaged: {error}. Looked in {root}: set UNLEARN_DATA to a folder that has "
             f'{needed}, or call load("{name}", download=True) once online.'
@@ -542,7 +543,7 @@ def _image_folder(name: str, root: Path, size: int | None) -> Dataset:
         (one, other), n = copies[0], len(copies)
         warnings.warn(
             f"{n} test picture{'s are' if n > 1 else ' is'} in the training set too, such as {one}, which is "
-            f"{other}: tests of memory mean little on them.",
+            f"{other}: tests of memorization mean little on them.",
             stacklevel=3,
         )
     scale = Scale.of(train.x)
@@ -560,7 +561,7 @@ def _fifths(
         mine = keyed_order(ids[whole.y == label], 0)
         if len(mine) < 2:
             raise DataError(
-                f"class {name} in {root} has one picture only: it needs one for training and one for testing."
+                f"class {name} in {root} has only one picture: it needs one for training and one for testing."
             )
         test[ids[whole.y == label][mine[: math.ceil(0.2 * len(mine))]]] = True
     return whole.where(~test), whole.where(test)
@@ -575,7 +576,7 @@ def _held_out(
     scale: Scale | None = None,
     share: float = 0.2,
 ) -> Dataset:
-    """For data without an official split: the same stratified fifth is the test set on every machine."""
+    """For data without an official split: the test set is the same stratified fifth on every machine."""
     whole = Examples.of(x, y, scale or Scale.of(x))
     test = whole.head(math.ceil(share * len(whole)), seed=0)
     train = whole.without(test.ids)

@@ -1,7 +1,7 @@
-"""The published data sets, read from the files of their authors as they are, compressed or not.
+"""The published data sets, read from their authors' files as they are, compressed or not.
 
-Nothing is unpacked to disk and nothing is fetched. What is a pickle inside (CIFAR) is opened only if it has
-the checksum under which its authors published it.
+Nothing is unpacked to disk and nothing is fetched. A file with a pickle inside (CIFAR) is opened only if it
+has the checksum that its authors published.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 __all__ = ["Arrays", "DataError", "MissingError", "cifar", "location30", "mnist", "svhn"]
 
 _MOST = 2**30  # bytes of one file once it is unpacked; the largest published one has 235 MB
-# The first labels of either training set: their files bear the same names, and are easily exchanged.
+# The first labels of either training set: their files have the same names and are easily confused.
 _BEGINS = {"mnist": bytes([5, 0, 4, 1, 9, 2, 1, 3]), "fashion_mnist": bytes([9, 0, 0, 3, 0, 2, 7, 2])}
 
 
@@ -34,7 +34,7 @@ class DataError(ValueError):
 
 
 class MissingError(DataError):
-    """Files are not there: the one case that a download mends."""
+    """Files are not there: the one case that a download can fix."""
 
 
 class Arrays(NamedTuple):
@@ -59,7 +59,7 @@ def mnist(name: str, root: Path, published: Any) -> Arrays:
         published: torchvision's class, which knows the names of the folder and of the classes.
 
     Raises:
-        DataError: a file is missing or damaged; it is named.
+        DataError: a file is missing or damaged; the message names it.
     """
     places = [root / published.__name__ / "raw", root / published.__name__, root]
     wanted = [("train", "images", 3), ("train", "labels", 1), ("t10k", "images", 3), ("t10k", "labels", 1)]
@@ -74,14 +74,14 @@ def mnist(name: str, root: Path, published: Any) -> Arrays:
     (_, x), (labels, y), (_, x_test), (labels_test, y_test) = found
     other = next(one for one in _BEGINS if one != name)
     if bytes(y[:8].tolist()) == _BEGINS[other]:
-        raise DataError(f"{labels} holds the labels of {other}, whose files bear the same names")
+        raise DataError(f"{labels} holds the labels of {other}, whose files have the same names")
     for images, path, one in ((x, labels, y), (x_test, labels_test, y_test)):
         if len(images) != len(one):
             raise DataError(f"{path} has {len(one)} labels for {len(images)} images")
         if int(one.max()) >= len(published.classes):
             raise DataError(f"{path} has the label {int(one.max())}; there are {len(published.classes)}")
     if x.shape[1:] != x_test.shape[1:]:
-        raise DataError(f"images for training are {_by(x)}, for testing {_by(x_test)} pixels, in {place}")
+        raise DataError(f"training images are {_by(x)}, test images {_by(x_test)} pixels, in {place}")
     return Arrays(x[:, None], y.long(), x_test[:, None], y_test.long(), tuple(published.classes))
 
 
@@ -90,7 +90,7 @@ def _by(x: Tensor) -> str:
 
 
 def _idx_file(place: Path, part: str, kind: str, dimensions: int) -> Path | None:
-    """The file that is there, under one of the names that it goes by."""
+    """The file, under whichever of its names it is there."""
     names = [f"{part}-{kind}{dot}idx{dimensions}-ubyte{end}" for end in ("", ".gz") for dot in "-."]
     return next((place / name for name in names if (place / name).is_file()), None)
 
@@ -100,7 +100,7 @@ def _idx(path: Path, dimensions: int) -> Tensor:
     data = _bytes(path)
     start = 4 * (1 + dimensions)
     if data[:4] != bytes([0, 0, 8, dimensions]) or len(data) < start:
-        raise DataError(f"{path} is damaged: it does not begin as a file of {dimensions} dimensions does")
+        raise DataError(f"{path} is damaged: it does not begin like a file of {dimensions} dimensions")
     sizes = [int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4)]
     if len(data) - start != math.prod(sizes) or not math.prod(sizes):
         raise DataError(
@@ -125,14 +125,14 @@ def _bytes(path: Path) -> bytes:
 
 
 def cifar(root: Path, published: Any) -> Arrays:
-    """CIFAR-10 or CIFAR-100, from its unpacked folder or from the .tar.gz as it is published.
+    """CIFAR-10 or CIFAR-100, from its unpacked folder or from the published .tar.gz.
 
     Args:
         root: the folder of the data sets.
         published: torchvision's class, which knows names and checksums.
 
     Raises:
-        DataError: a file is missing, or is not the published one; it is named.
+        DataError: a file is missing or is not the published one; the message names it.
     """
     folder, archive = root / published.base_folder, root / published.filename
     meta = (published.meta["filename"], published.meta["md5"])
@@ -161,7 +161,7 @@ def svhn(root: Path, published: Any) -> Arrays:
         published: torchvision's class, which knows names and checksums.
 
     Raises:
-        DataError: a file is missing, or is not the published one; it is named.
+        DataError: a file is missing or is not the published one; the message names it.
     """
     from scipy.io import loadmat
 
@@ -173,7 +173,7 @@ def svhn(root: Path, published: Any) -> Arrays:
 
 
 def _checked(wanted: Iterable[Any], place: Path, read: Callable[[str], bytes]) -> list[bytes]:
-    """The files of this list of (name, MD5), each with its checksum; all that fail are named."""
+    """The contents of these files (name, MD5), if every checksum is right; the error names all that fail."""
     found, missing, damaged = [], [], []
     for file, md5 in wanted:
         try:
@@ -187,7 +187,7 @@ def _checked(wanted: Iterable[Any], place: Path, read: Callable[[str], bytes]) -
         raise MissingError(f"{', '.join(missing)} not found in {place}")
     if damaged:
         raise DataError(
-            f"{', '.join(damaged)} in {place} is damaged: not the published file, by its checksum"
+            f"{', '.join(damaged)} in {place} is damaged: its checksum is not that of the published file"
         )
     return found
 
@@ -206,7 +206,7 @@ def _member(packed: tarfile.TarFile, archive: Path, folder: str, file: str) -> b
     member = packed.getmember(f"{folder}/{file}")
     content = packed.extractfile(member) if member.size <= _MOST else None
     if content is None:
-        raise DataError(f"{archive} is damaged: {member.name} in it is no file")
+        raise DataError(f"{archive} is damaged: {member.name} in it is not a file")
     return content.read()
 
 

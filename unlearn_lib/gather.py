@@ -1,4 +1,4 @@
-"""Somebody else's data set, whatever its samples look like, as a tensor of inputs and one of labels."""
+"""Anyone's data set, whatever its samples look like, as a tensor of inputs and one of labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unlearn_lib import check
 
 __all__ = ["gathered"]
 
-# What data sets that give mappings call an input and its label.
+# Names for an input and its label in data sets whose samples are mappings.
 PAIRS = (("x", "y"), ("image", "label"), ("img", "label"), ("pixel_values", "labels"), ("input", "target"))
 
 
@@ -26,8 +26,8 @@ def gathered(source: Any) -> tuple[Tensor, Tensor]:
         source: a torch `Dataset` of pairs or of mappings, a `DataLoader`, or a pair (x, y).
 
     Raises:
-        TypeError: no data set, or samples that are no pairs.
-        ValueError: no sample, or inputs of several shapes.
+        TypeError: `source` is not a data set, or its samples are not pairs.
+        ValueError: there is no sample, or inputs differ in shape.
     """
     if isinstance(source, DataLoader):
         source = source.dataset
@@ -54,7 +54,7 @@ def gathered(source: Any) -> tuple[Tensor, Tensor]:
 
 
 def _samples(source: Any) -> Iterator[Any]:
-    """Every sample, by number where the data set has a length: not all data sets end when iterated."""
+    """Every sample, by number if the data set has a length, because not all data sets end when iterated."""
     if isinstance(source, Sized) and hasattr(source, "__getitem__"):
         return (source[place] for place in range(len(source)))
     return iter(source)
@@ -74,7 +74,7 @@ def _pair(place: int, sample: Any) -> tuple[Tensor, Tensor]:
     label = check.as_tensor("label", sample[1])
     if label.numel() != 1:
         raise ValueError(
-            f"`source` must give one label a sample, a class; that of sample {place} is {check.brief(label)}."
+            f"`source` must give one label per sample, a class; sample {place} has {check.brief(label)}."
         )
     return _input(sample[0]), label.reshape(())
 
@@ -88,12 +88,12 @@ def _input(value: Any) -> Tensor:
 
 
 def _warn_if_random(source: Any, first: Tensor) -> None:
-    """A random transform shows when the first sample is read a second time."""
+    """A random transform shows when the first sample is read again."""
     if isinstance(source, Sized) and hasattr(source, "__getitem__"):
         again = _pair(0, source[0])[0]
         if again.shape != first.shape or not torch.equal(again, first):
             warnings.warn(
-                "`source` gives another input each time it is read, as random augmentation does; what was "
-                "read now is kept. Hand over the data set without augmentation.",
+                "`source` gives a different input each time it is read, as random augmentation does; what "
+                "was read now is kept. Pass the data set without augmentation.",
                 stacklevel=4,
             )

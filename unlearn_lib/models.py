@@ -1,4 +1,4 @@
-"""Small networks. Only those on "_bn" and `resnet18` have batch norm: its running statistics remember.
+"""Small networks. Only those ending in "_bn" and `resnet18` have batch norm, whose statistics remember.
 
 A builder takes the shape of one sample and the number of classes: ``build("mlp", (1, 8, 8), 10)``.
 """
@@ -37,7 +37,7 @@ def mlp(shape: tuple[int, ...], classes: int, hidden: int = 32) -> nn.Sequential
 
 
 def mlp_bn(shape: tuple[int, ...], classes: int, hidden: int = 32) -> nn.Sequential:
-    """`mlp` with batch norm before the ReLU: for samples that are no images."""
+    """`mlp` with batch norm before the ReLU: for samples that are not images."""
     flatten, first, relu, last = mlp(shape, classes, hidden)
     return nn.Sequential(flatten, first, nn.BatchNorm1d(hidden), relu, last)
 
@@ -80,7 +80,7 @@ def lenet5(shape: tuple[int, ...], classes: int, *, dropout: float = 0.0) -> nn.
 
 
 def lenet5_dropout(shape: tuple[int, ...], classes: int) -> nn.Sequential:
-    """`lenet5` with dropout 0.3 before the linear layers: steadier when it learns from small blocks."""
+    """`lenet5` with dropout 0.3 before the linear layers: steadier when learning from small blocks."""
     return lenet5(shape, classes, dropout=0.3)
 
 
@@ -109,10 +109,11 @@ MODELS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
 def build(
     name: str, shape: tuple[int, ...], classes: int, *, seed: int = 0, device: torch.device | str = "cpu"
 ) -> nn.Module:
-    """A fresh network. Weights follow from `seed`; the global random stream is left untouched.
+    """A fresh network. `seed` determines the weights; the global random stream is left untouched.
 
     Raises:
-        ValueError: unknown name, a size below 1, a seed that torch cannot take, or no such device here.
+        ValueError: the name is unknown, a size is below 1, torch cannot take the seed, or there is no such
+            device here.
         TypeError: a size or the seed is not a whole number.
     """
     if not isinstance(name, str) or name not in MODELS:

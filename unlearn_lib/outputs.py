@@ -1,6 +1,7 @@
 """What a net answers: logits, losses and accuracy in eval mode, the same for methods and for metrics.
 
-Measuring changes no weight, buffer, mode, gradient or random stream, and the same net answers the same twice.
+Measuring changes no weight, buffer, mode, gradient or random stream, and asking the same net twice gives the
+same answer.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ __all__ = [
     "require_outputs",
 ]
 
-_PROBE = 8  # samples that are answered a second time, by themselves
+_PROBE = 8  # samples that are asked a second time, by themselves
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -59,9 +60,9 @@ def _first_parameter(model: nn.Module) -> nn.Parameter:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Eval mode and no gradient inside; the modes of all modules are as before afterwards.
+    """Eval mode without gradients; afterwards every module is in its earlier mode.
 
-    Never yield from a generator inside this: the state would leak to whoever drives it.
+    Never yield from a generator inside this: the state would leak to whoever runs it.
     """
     modes = {module: module.training for module in check.instance("model", model, nn.Module).modules()}
     try:
@@ -82,9 +83,9 @@ def logits(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Floa
     """The model's outputs in eval mode, on the CPU, in the order of `examples`.
 
     Raises:
-        ValueError: no samples, or `batch_size` below 1; the model gives no row of logits per sample, has no
-            output for one of the labels, or answers the same samples otherwise when asked again.
-        FloatingPointError: an output is a NaN or an infinity: there is nothing to measure.
+        ValueError: there are no samples, or `batch_size` is below 1; the model does not give one row of
+            logits per sample, has no output for a label, or answers differently when asked again.
+        FloatingPointError: an output is a NaN or an infinity, so there is nothing to measure.
     """
     stream = random_generator(device_of(model))
     before = stream.get_state()
@@ -99,20 +100,20 @@ def logits(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Floa
     if broken:
         raise FloatingPointError(
             f"the model's outputs are not finite for {broken} of {len(outputs)} samples: "
-            "its weights are destroyed and nothing can be measured."
+            "its weights are destroyed, so nothing can be measured."
         )
     if drew or not _alike(again, outputs[: len(again)]):
         raise ValueError(
-            "`model` must give a sample the same answer each time, in eval mode and whatever its batch; this "
-            "one is random (`F.dropout` needs `training=self.training`), or looks at the whole batch (batch "
-            "norm without running statistics). No number measured on it would repeat."
+            "`model` in eval mode must give a sample the same answer each time and in every batch; this one "
+            "is random (`F.dropout` needs `training=self.training`) or looks at the whole batch (batch norm "
+            "without running statistics). No number measured on it would repeat."
         )
     require_outputs(outputs, examples.y)
     return outputs
 
 
 def answers(model: nn.Module, examples: Examples, batch_size: int = 1024) -> Float[Tensor, "n k"]:
-    """`logits` in one pass and as they are: nothing is asked twice, and any number may come out."""
+    """`logits` in one pass, unchecked: nothing is asked twice, and any number may come out."""
     return _asked(model, examples, batch_size)[0]
 
 
@@ -142,10 +143,10 @@ def loss(source: nn.Module | Tensor, examples: Examples) -> float:
 
 
 def logits_of(source: nn.Module | Tensor, examples: Examples) -> Float[Tensor, "n k"]:
-    """The logits of a model on `examples`, or those given, if they can be its logits.
+    """The logits of a model on `examples`, or the given logits if they fit.
 
     Raises:
-        ValueError: not one row a sample, no column for a label, or an entry that is not finite.
+        ValueError: there is not one row per sample, no column for a label, or an entry that is not finite.
     """
     check_examples("examples", examples)
     if isinstance(source, nn.Module):
@@ -163,19 +164,19 @@ def require_outputs(outputs: Float[Tensor, "n k"], y: Int[Tensor, " n"]) -> None
     """Raise `ValueError` unless there is an output for every label."""
     top, k = int(y.max()) if len(y) else -1, outputs.shape[1]
     if top >= k:
-        raise ValueError(f"labels must be in 0 ... {k - 1}, for `model` has {k} outputs; got {top}.")
+        raise ValueError(f"labels must be in 0 ... {k - 1}, because `model` has {k} outputs; got {top}.")
 
 
 def reason(model: nn.Module, x: Tensor, y: Tensor, error: Exception) -> Exception | None:
-    """Why a net failed in training on this batch, in terms of the caller's arguments; None if it is not the
-    net's or the data's fault.
+    """Why training failed on this batch, in terms of the caller's arguments.
 
-    Nothing is asked before something has failed, so the loop pays nothing for it.
+    None if neither the net nor the data is at fault. This is asked only after a failure, so it costs the
+    training loop nothing.
     """
     if "Expected more than 1 value per channel" in str(error):
         return ValueError(
             f"`model` has batch norm, which needs two samples in a batch to learn from; got {len(x)}. Ask "
-            "for two samples or more, use larger batches, or a net without batch norm."
+            "for two samples or more, or use larger batches or a net without batch norm."
         )
     try:
         with torch.no_grad():
@@ -187,7 +188,7 @@ def reason(model: nn.Module, x: Tensor, y: Tensor, error: Exception) -> Exceptio
 
 
 def _asked(model: nn.Module, examples: Examples, batch_size: int) -> tuple[Float[Tensor, "n k"], Tensor]:
-    """All answers, on the CPU, and the first few inputs, to ask again."""
+    """All answers, on the CPU, and the first few inputs, for asking again."""
     check_examples("examples", examples)
     parts = range(0, len(examples), check.whole("batch_size", batch_size, 1))
     found, first = [], torch.empty(0)
@@ -200,7 +201,7 @@ def _asked(model: nn.Module, examples: Examples, batch_size: int) -> tuple[Float
 
 
 def call(model: nn.Module, x: Tensor) -> Any:
-    """Whatever the model answers to these inputs, in the mode that it is in.
+    """Whatever the model answers to these inputs in its current mode.
 
     Raises:
         RuntimeError: it cannot take them.
@@ -215,29 +216,29 @@ def call(model: nn.Module, x: Tensor) -> Any:
 
 
 def answer(model: nn.Module, x: Tensor) -> Float[Tensor, "n k"]:
-    """The model's logits for one batch of inputs, in the mode that it is in.
+    """The model's logits for one batch of inputs in its current mode.
 
     Raises:
         RuntimeError: it cannot take them.
-        ValueError: it answers with something else than one row of logits a sample.
+        ValueError: it answers with something other than one row of logits per sample.
     """
     found = call(model, x)
     if not isinstance(found, Tensor):
         raise ValueError(
             "`model` must answer with one tensor of logits [n, classes]; "
             f"got {check.brief(found) if found is None else f'a {type(found).__name__}'}. "
-            "Switch auxiliary outputs off, or wrap the net so that it returns its logits alone."
+            "Switch off auxiliary outputs, or wrap the net so that it returns only its logits."
         )
     if found.ndim != 2 or len(found) != len(x) or not found.is_floating_point():
         raise ValueError(
-            f"`model` must answer with logits [{len(x)}, classes], one row a sample; "
+            f"`model` must answer with logits [{len(x)}, classes], one row per sample; "
             f"got {found.dtype} {list(found.shape)}."
         )
     return found
 
 
 def _alike(a: Tensor, b: Tensor) -> bool:
-    """Equal up to the rounding of another batch size, also of half precision and of a GPU's short floats."""
+    """Equal up to the rounding of another batch size, of half precision or of a GPU's short floats."""
     slack = max(1e-2, math.sqrt(torch.finfo(a.dtype).eps))
     return bool((a - b).abs().max() <= slack * max(1e-6, float(b.abs().max())))
 

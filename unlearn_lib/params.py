@@ -1,11 +1,11 @@
 """Parameters as values. An update, a stored model and a residual are all `Params`; the arithmetic is here.
 
 Only trainable parameters take part in arithmetic. Buffers (batch norm's running statistics and counters) are
-never added or subtracted: a running variance minus another may be negative, and a counter is an integer.
+never added or subtracted: a difference of running variances may be negative, and a counter is an integer.
 
-One tensor is one tensor, whatever its names: of tied weights (one parameter in two modules, or a parameter
-that is a view of another, such as its transpose) only the first is listed, so that it is added, stored and
-undone once.
+A tensor is listed once, however many names it has. Of tied weights (one parameter in two modules, or a
+parameter that is a view of another, such as its transpose) only the first is listed, so that it is added,
+stored and undone once.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ Params = dict[str, Tensor]
 
 
 def tensors(model: nn.Module) -> Params:
-    """Everything a model remembers, each tensor once: its own parameters and buffers, no copies.
+    """Everything a model remembers, each tensor once: the parameters and buffers themselves, not copies.
 
     Raises:
-        ValueError: two tensors share some of their entries and neither holds all of the other's.
+        ValueError: two tensors share some entries, but neither holds all of the other's.
     """
     own, shared = _named(model)
     return {name: value for name, value in own.items() if name not in shared}
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that training moves, each once: no copies."""
+    """The parameters that training moves, each once: themselves, not copies."""
     return {n: p for n, p in tensors(model).items() if isinstance(p, nn.Parameter) and p.requires_grad}
 
 
@@ -74,7 +74,7 @@ def state(model: nn.Module) -> Params:
 
 
 def gradients(model: nn.Module) -> Params:
-    """The gradient of every trainable parameter, 0 where it has none; views of one tensor are added up."""
+    """The gradient of every trainable parameter, 0 if it has none; views of one tensor are summed."""
     own, shared = _named(model)
     found: Params = {
         name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in trainable(model).items()
@@ -90,11 +90,11 @@ def gradients(model: nn.Module) -> Params:
 
 
 def assign(model: nn.Module, params: Mapping[str, Tensor]) -> None:
-    """Write `params` into the model, in place. Names may be a part of the model's (buffers included).
+    """Write `params` into the model, in place. They may be some of the model's tensors, buffers included.
 
     Raises:
-        ValueError: the model has no such name, the shape differs, or one tensor gets two values under two
-            names; nothing is written then.
+        ValueError: the model has no such name, a shape differs, or one tensor gets two values under two
+            names. Then nothing is written.
     """
     own, shared = _named(model)
     for name, value in check.instance("params", params, Mapping).items():
@@ -117,7 +117,7 @@ def assign(model: nn.Module, params: Mapping[str, Tensor]) -> None:
 
 
 def clone(model: nn.Module) -> nn.Module:
-    """A deep copy without gradients. Methods change a copy: a cell run twice gives the same answer."""
+    """A deep copy without gradients. Methods change a copy, so a cell run twice gives the same answer."""
     modules = check.instance("model", model, nn.Module).modules()
     computed = [
         v for module in modules for v in vars(module).values() if isinstance(v, Tensor) and not v.is_leaf
@@ -136,7 +136,7 @@ def clone(model: nn.Module) -> nn.Module:
 
 
 def digest(*parts: str | Tensor, algorithm: Literal["blake2b", "sha256"] = "blake2b") -> str:
-    """A hash of words and tensors in this order, in hexadecimal digits: equal only where every bit is."""
+    """A hash of these words and tensors in order, in hexadecimal digits: equal only if every bit is."""
     total = hashlib.blake2b(digest_size=16) if algorithm == "blake2b" else hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
@@ -159,12 +159,12 @@ def frozen_copy(model: nn.Module) -> nn.Module:
 
 
 def add(a: Params, b: Params) -> Params:
-    """a + b, tensor by tensor; both of the same names."""
+    """a + b, tensor by tensor; both must have the same names."""
     return {name: value + b[name] for name, value in _same_names(a, b).items()}
 
 
 def subtract(a: Params, b: Params) -> Params:
-    """a - b, tensor by tensor; both of the same names."""
+    """a - b, tensor by tensor; both must have the same names."""
     return {name: value - b[name] for name, value in _same_names(a, b).items()}
 
 
@@ -188,7 +188,7 @@ def l2(a: Params) -> float:
 
 
 def overlap(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors reach into the same memory; between their first and last entries, to be exact."""
+    """Whether the memory of two tensors, each from its first entry to its last, overlaps."""
     (first, last), (begin, end) = _reach(a), _reach(b)
     return bool(a.numel() and b.numel()) and first < end and begin < last
 
@@ -211,7 +211,7 @@ def _same_names(a: Params, b: Params) -> Params:
 
 
 def _named(model: nn.Module) -> tuple[Params, dict[str, str]]:
-    """All that a model remembers, by every name; and of names that stand for another's tensor, that other."""
+    """All that a model remembers, under every name; and each name of a shared tensor -> its first name."""
     own: Params = check.instance("model", model, nn.Module).state_dict(keep_vars=True)
     groups: dict[int, list[str]] = {}
     for name, value in own.items():
@@ -224,7 +224,7 @@ def _named(model: nn.Module) -> tuple[Params, dict[str, str]]:
 
 
 def _shared(own: Params, names: list[str]) -> dict[str, str]:
-    """Of tensors in one storage: those whose entries another one holds -> that one, the first by size."""
+    """For tensors in one storage: each one whose entries another holds -> that other, the largest first."""
     firsts: list[str] = []
     shared: dict[str, str] = {}
     for name in sorted(names, key=lambda n: (-own[n].numel(), not own[n].requires_grad)):  # stable
@@ -242,7 +242,7 @@ def _inside(part: Tensor, whole: Tensor, names: str) -> bool:
     """Whether all entries of `part` are entries of `whole`; False if none is.
 
     Raises:
-        ValueError: only some are, or a trained one is part of a frozen one.
+        ValueError: only some are, or a trained tensor is part of a frozen one.
     """
     if not overlap(part, whole):
         return False
@@ -254,7 +254,7 @@ def _inside(part: Tensor, whole: Tensor, names: str) -> bool:
         if common.all() and (whole.requires_grad or not part.requires_grad):
             return True
     raise ValueError(
-        f"{names} share a part of their entries, so no update of one is an update of its own. Give each "
+        f"{names} share a part of their entries, so an update of one also changes the other. Give each "
         "tensor memory of its own, or let both be the same parameter."
     )
 

@@ -1,6 +1,6 @@
-"""A folder of pictures as people have them, as one array: upright, in color, eight bits, one size.
+"""A folder of everyday pictures as one array: upright, in color, with eight bits and one size.
 
-What other programs leave in a folder is passed over; what cannot be used is named. Files are only read.
+What other programs leave in a folder is skipped; what cannot be used is named. Files are only read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from unlearn_lib.files import DataError
 
 __all__ = ["Folder", "Pictures", "copies", "read"]
 
-# Nothing that Pillow would hand to another program (EPS).
+# None that Pillow would pass to another program (EPS).
 FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 ENDINGS: tuple[str, ...] = (
     "png",
@@ -47,7 +47,7 @@ ENDINGS += ("ppm", "pgm", "pbm", "pnm", "jp2", "j2k", "avif")
 CLUTTER = frozenset({"__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 CLUTTER |= {"@eadir", "$recycle.bin", "system volume information", "lost+found"}
 VALIDATION = frozenset({"val", "valid", "validation", "dev"})
-MOST_PIXELS = 100_000_000  # of one picture; more is no photograph
+MOST_PIXELS = 100_000_000  # of one picture; no photograph has more
 MOST_BYTES = 2**31  # of all pictures, in memory
 UPRIGHT = {  # EXIF orientation -> what undoes it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -61,7 +61,7 @@ UPRIGHT = {  # EXIF orientation -> what undoes it
 
 
 class Pictures(NamedTuple):
-    """Pictures `x` uint8 [n, 3, height, width], their classes `y` [n], and their files."""
+    """Pictures `x` uint8 [n, 3, height, width], their classes `y` [n], and their files `paths`."""
 
     x: Tensor
     y: Tensor
@@ -78,8 +78,8 @@ class Folder:
     """What `read` found.
 
     Args:
-        train: the pictures; where there is no folder `test`, all of them.
-        test: those of the folder `test`.
+        train: the training pictures; all pictures if there is no folder `test`.
+        test: the pictures in the folder `test`; None if there is no such folder.
         classes: names of the class folders, sorted.
         scaled: whether pictures were scaled to one size.
     """
@@ -91,24 +91,25 @@ class Folder:
 
 
 def read(root: Path, size: int | None = None) -> Folder:
-    """The pictures of a folder that has one folder a class, or `train` and `test` with one folder a class.
+    """The pictures of a folder with one folder per class, or with `train` and `test` folders of that kind.
 
-    Pictures in folders further down count for the class. All become RGB: gray, palettes and CMYK are
-    converted, 16 bits scaled to 8, what is transparent lies on white, and EXIF's orientation is applied. Of
-    an animation the first frame is taken.
+    Pictures in deeper folders count for their class. All become RGB: gray, palettes and CMYK are converted,
+    16 bits are scaled to 8, transparent parts become white, and EXIF's orientation is applied. Animations
+    count with their first frame.
 
-    Passed over, without a word: hidden files and folders, and what other programs leave (`__MACOSX`,
-    `Thumbs.db`). With a warning: files that are no pictures by their ending, pictures outside of the class
-    folders, links to folders (they may lead anywhere, in circles too), and a second link to one picture.
+    Skipped silently: hidden files and folders, and what other programs leave (`__MACOSX`, `Thumbs.db`).
+    Skipped with a warning: files whose ending is not that of a picture, pictures outside the class folders,
+    links to folders (they may lead anywhere, even in circles), and a second link to one picture.
 
     Args:
         root: the folder.
-        size: None wants pictures of one size. A number: pictures that are not all of one size, with at most
-            so many pixels a side, are cut to squares and scaled to `size` x `size`.
+        size: None requires pictures of one size. With a number, pictures are cut to squares and scaled to
+            `size` x `size`, unless they have one size and no side is longer than that.
 
     Raises:
-        DataError: fewer than two classes, a class without pictures, train and test of different classes,
-            several sizes, too much for the memory, or a picture that cannot be read. The file is named.
+        DataError: there are fewer than two classes, a class has no pictures, train and test have different
+            classes, there are several sizes, the pictures do not fit into memory, or one cannot be read. The
+            message names the file.
     """
     left_out, root = _LeftOut(), check.path("root", root)
     if size is not None:
@@ -126,7 +127,7 @@ def read(root: Path, size: int | None = None) -> Folder:
 
 
 def copies(train: Pictures, test: Pictures) -> list[tuple[str, str]]:
-    """The test pictures that are training pictures too, pixel by pixel: the files of each pair."""
+    """The test pictures that are also training pictures, pixel by pixel: the files of each pair."""
     check.instance("train", train, Pictures), check.instance("test", test, Pictures)
     known = {_content(x): path for x, path in zip(train.x, train.paths, strict=True)}
     pairs = ((path, known.get(_content(x))) for x, path in zip(test.x, test.paths, strict=True))
@@ -142,7 +143,7 @@ def _content(x: Tensor) -> bytes:
 
 @dataclass
 class _LeftOut:
-    """What is not used, by the reason; said at the end in one warning."""
+    """What is not used, by reason; one warning at the end tells it all."""
 
     reasons: dict[str, list[Path]] = field(default_factory=dict)
 
@@ -160,7 +161,7 @@ Seen = dict[str, tuple[Path, str]]  # where a file really lies -> its first path
 
 
 def _survey(root: Path, left_out: _LeftOut) -> tuple[list[Part], tuple[str, ...]]:
-    """The files of each class, of one part or of train and test; and the names of the classes."""
+    """The files of each class, in one part or in train and test, and the names of the classes."""
     if not os.path.isdir(root):
         raise DataError(
             f"image_folder needs one folder of images per class in {root}: there is no such folder."
@@ -173,7 +174,7 @@ def _survey(root: Path, left_out: _LeftOut) -> tuple[list[Part], tuple[str, ...]
         if len(nested) < 2:
             raise DataError(
                 f"{root} has class folders in {_name(nested[0].name)} only: train and test must both have "
-                f"them. Or name {_name(nested[0])} as the folder, and a fifth of it is held out for testing."
+                f"them. Or name {_name(nested[0])} as the folder to hold out a fifth of it for testing."
             )
         for path in others:
             left_out.add("folders beside train and test, which are not used", path)
@@ -188,7 +189,7 @@ def _classes(root: Path, left_out: _LeftOut, seen: Seen) -> Part:
         if is_folder:
             found[path.name] = list(_files(path, str(path), left_out, seen))
         elif _is_picture(path):
-            left_out.add("pictures outside of the class folders, which have no label", path)
+            left_out.add("pictures outside the class folders, which have no label", path)
     return found
 
 
@@ -217,7 +218,7 @@ def _agreed(root: Path, parts: list[Part]) -> tuple[str, ...]:
             found, inside = f"only {_name(one[0])}", _name(root / one[0])
             remedy = f" If your classes are the folders in there, name {inside} as the folder."
         raise DataError(
-            f"image_folder needs one folder of images per class in {root}, of two classes or more; found "
+            f"image_folder needs one folder of images per class in {root}, for two classes or more; found "
             f"{found}.{remedy}"
         )
     return one
@@ -229,9 +230,9 @@ def _files(folder: Path, label: str, left_out: _LeftOut, seen: Seen) -> Iterator
         if is_folder:
             yield from _files(path, label, left_out, seen)
         elif not _is_picture(path):
-            left_out.add("files that are no pictures by their ending", path)
+            left_out.add("files whose ending is not that of a picture", path)
         elif not stat.S_ISREG(path.stat().st_mode):  # a missing target is an error here, with its name
-            raise DataError(f"{_name(path)} is no file.")
+            raise DataError(f"{_name(path)} is not a file.")
         else:
             first, where = seen.setdefault(os.path.realpath(path), (path, label))
             if first is path:
@@ -240,12 +241,12 @@ def _files(folder: Path, label: str, left_out: _LeftOut, seen: Seen) -> Iterator
                 left_out.add("second links to a picture", path)
             else:
                 raise DataError(
-                    f"{_name(path)} and {_name(first)} are one picture: it can have one label only."
+                    f"{_name(path)} and {_name(first)} are one picture: it can have only one label."
                 )
 
 
 def _entries(folder: Path, left_out: _LeftOut) -> list[tuple[Path, bool]]:
-    """What is in a folder, sorted, and whether it is a folder; neither clutter nor links to folders."""
+    """What is in a folder, sorted, and whether it is a folder; without clutter and links to folders."""
     found = []
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda one: one.name):
@@ -275,7 +276,7 @@ def _decode(
     for path, _ in files:
         picture, animated = _upright(path)
         if animated:
-            left_out.add("animations, of which the first frame is taken", path)
+            left_out.add("animations, which count with their first frame", path)
         height, width = picture.height, picture.width
         shapes.setdefault((height, width), []).append(path)
         if size is None and 3 * height * width * len(files) > MOST_BYTES:
@@ -318,8 +319,8 @@ def _upright(path: Path) -> tuple[Image.Image, bool]:
             picture = _rgb(image)
             return picture if turn is None else picture.transpose(turn), bool(animated)
     except UnidentifiedImageError as error:
-        raise DataError(f"{_name(path)} is no picture, or of a kind that cannot be read here.") from error
-    except Exception as error:  # Pillow raises a dozen kinds for a damaged file
+        raise DataError(f"{_name(path)} is not a picture, or of a kind that cannot be read here.") from error
+    except Exception as error:  # Pillow raises a dozen kinds of errors for a damaged file
         raise DataError(
             f"{_name(path)} cannot be read as a picture: {error or type(error).__name__}"
         ) from error
@@ -334,9 +335,7 @@ def _rgb(image: Image.Image) -> Image.Image:
             values = 1 - values
         image = Image.fromarray(np.clip(255 * values + 0.5, 0, 255).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise ValueError(
-            "its numbers have 32 bits, and no range that would say what is white; save it with 8"
-        )
+        raise ValueError("its values have 32 bits and no range that tells what is white; save it with 8 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")
@@ -346,8 +345,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _strict() -> Iterator[None]:
-    """Pillow refuses what is cut off or huge, whatever it has been set to, and keeps its doubts to itself."""
-    Image.init()  # or Pillow knows a few formats only, until it has met another
+    """Pillow refuses what is cut off or huge, whatever its settings, and gives no warnings."""
+    Image.init()  # or Pillow knows only a few formats until it meets another
     before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
     try:
         ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MOST_PIXELS
@@ -360,7 +359,7 @@ def _strict() -> Iterator[None]:
 
 
 def _name(path: Path | str) -> str:
-    """A name that can be printed, whatever bytes it has on the disk."""
+    """A name that can be printed, whatever bytes it has on disk."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 

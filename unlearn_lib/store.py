@@ -5,8 +5,8 @@ crash or a power cut leaves the old file whole. Every file holds a digest of all
 adds one JSON manifest that names the files that count, each with its digest: replacing the manifest is the
 commit, and what it does not name is litter, swept after the commit and at the next opening.
 
-This finds damage, mistakes and mix-ups; it is no defence against somebody who may write into the folder and
-computes the digests anew.
+This finds damage, mistakes and mix-ups. It is no defense against someone who can write into the folder and
+compute new digests.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from unlearn_lib.params import Params
 __all__ = ["Folder", "StoreError", "load_tensors", "save_tensors"]
 
 MANIFEST = "manifest.json"
-_MARK = rb"{\"digest\": \""  # what stands before the digest in a file's header
+_MARK = rb"{\"digest\": \""  # comes before the digest in a file's header
 _HEX = 64  # digits of a digest
 
 
 class StoreError(Exception):
-    """A file or folder does not fit, is damaged, in use, or cannot be written; the message says which."""
+    """A file or folder does not fit, is damaged or in use, or cannot be written; the message says which."""
 
 
 # Single files -------------------------------------------------------------------------------------------
@@ -50,15 +50,15 @@ class StoreError(Exception):
 def save_tensors(
     path: Path | str, tensors: Mapping[str, Tensor], note: Mapping[str, Any] | None = None
 ) -> int:
-    """Write tensors and a JSON note to `path`, whole or not at all, readable for the owner alone.
+    """Write tensors and a JSON note to `path`, whole or not at all, readable only by the owner.
 
     Returns:
         Size of the file in bytes.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written; what was at `path` stays as it was.
-        TypeError: names that are no strings, values that are no tensors, a note that is not JSON.
-        ValueError: a sparse tensor.
+        TypeError: a name is not a string, a value is not a tensor, or the note is not JSON.
+        ValueError: a tensor is sparse.
     """
     data, _ = _sealed(tensors, note or {})
     _write(check.path("path", path), data)
@@ -68,15 +68,16 @@ def save_tensors(
 def load_tensors(
     path: Path | str, like: Mapping[str, Tensor] | None = None, digest: str | None = None
 ) -> tuple[Params, dict[str, Any]]:
-    """Read the tensors and the note that `save_tensors` wrote. The file is read once, into memory of its own.
+    """Read the tensors and the note that `save_tensors` wrote. The file is read once, into its own memory.
 
     Args:
         path: the file.
         like: names, shapes and dtypes that the file must have.
-        digest: that the file must have, if it is known.
+        digest: the digest that the file must have, if it is known.
 
     Raises:
-        StoreError: missing, damaged, exchanged, or not like `like`; names the file and the tensor.
+        StoreError: the file is missing, damaged, swapped or not like `like`; the message names the file and
+            the tensor.
     """
     path = check.path("path", path)
     data = _read(path)
@@ -85,14 +86,14 @@ def load_tensors(
     if place < len(_MARK):
         raise StoreError(
             f"{path} is damaged, or was not written by this version of the library: it holds no digest of "
-            "itself. What wrote it has to make it again."
+            "itself. Whatever wrote it must write it again."
         )
     if found != _digest(data, place):
         raise StoreError(f"{path} is damaged: its content does not match its checksum.")
     if digest not in (None, found):
         raise StoreError(
-            f"{path} is not the file that {MANIFEST} beside it names: one of the two was exchanged, copied "
-            "from elsewhere, or is left from another state of this store."
+            f"{path} is not the file that {MANIFEST} beside it names: one of the two was swapped, copied "
+            "from elsewhere, or left over from another state of this store."
         )
     try:
         tensors = deserialize(data)
@@ -107,7 +108,7 @@ def load_tensors(
 
 
 def _sealed(tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> tuple[bytes, str]:
-    """The file and its digest, which stands in its header and is of all bytes but itself."""
+    """The file and its digest, which is in its header and covers all other bytes."""
     for name, value in check.instance("tensors", tensors, Mapping).items():
         check.text("tensors", name)
         if check.instance(f'tensors["{name}"]', value, Tensor).layout != torch.strided:
@@ -118,7 +119,7 @@ def _sealed(tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> tuple[byt
         raise TypeError(f"`note` must be JSON: {error}.") from error
     plain = {
         name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, value in tensors.items()  # copied, for tensors that share memory are refused
+        for name, value in tensors.items()  # copied, because tensors that share memory are refused
     }
     data = serialize(plain, metadata={"note": text})
     place = data.find(_MARK) + len(_MARK)
@@ -127,7 +128,7 @@ def _sealed(tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> tuple[byt
 
 
 def _digest(data: bytes, hole: int) -> str:
-    """Of all bytes but the digest itself."""
+    """The digest of all bytes but the digest itself."""
     total = hashlib.blake2b(data[:hole], digest_size=_HEX // 2)
     total.update(memoryview(data)[hole + _HEX :])
     return total.hexdigest()
@@ -150,19 +151,19 @@ def _require_like(path: Path, tensors: Params, like: Mapping[str, Tensor]) -> No
 
 
 class Folder:
-    """A folder with a manifest. Only the files that the manifest names are part of it; one store a folder.
+    """A folder with a manifest: one store. Only the files that the manifest names are part of it.
 
-    Everything is written under the folder's lock, so `locked` gives a `Folder` to write with; a single write
-    of any other takes the lock for itself.
+    Everything is written under the folder's lock, so `locked` gives a `Folder` to write with. Any other
+    `Folder` takes the lock for each single write.
 
     Args:
-        root: the folder; made if missing, for the owner alone.
+        root: the folder; created for the owner alone if missing.
 
     Raises:
-        StoreError: it cannot be made.
+        StoreError: it cannot be created.
     """
 
-    # In this process, by process (a fork holds nothing) and folder: the lock, and who may write.
+    # The lock of each folder and who may write there, by process id, because a fork holds no lock.
     _locks: ClassVar[dict[tuple[int, str], filelock.BaseFileLock]] = {}
     _holders: ClassVar[dict[tuple[int, str], Folder]] = {}
     _mutex: ClassVar[threading.RLock] = threading.RLock()
@@ -184,22 +185,22 @@ class Folder:
 
     @contextmanager
     def locked(self, *, take_over: bool = True) -> Iterator[Folder]:
-        """Hold the folder against other writers; freed even by a crash.
+        """Hold the folder against other writers; even a crash frees it.
 
         Another process is refused. Within one process the last to ask gets the lock: an interrupted notebook
-        cell may leave a run that is never ended and never goes on, and must not bar the same cell from being
-        run again. Should the earlier run go on all the same, its next write fails, and harms nothing.
+        cell may leave behind a run that neither ends nor continues, and this must not stop the cell from
+        being run again. If the earlier run does continue, its next write fails and does no harm.
 
-        Where no lock can be written (a read-only disk, a full one) the folder can still be read.
+        Where no lock can be written (on a read-only or full disk) the folder can still be read.
 
         Args:
-            take_over: False refuses where this process has the lock already.
+            take_over: False refuses if this process already has the lock.
 
         Yields:
             The folder to write with.
 
         Raises:
-            StoreError: the folder is missing, or somebody else holds it.
+            StoreError: the folder is missing, or someone else holds it.
         """
         if not self.root.is_dir():
             raise StoreError(f"the folder {self.root} is missing.")
@@ -233,19 +234,19 @@ class Folder:
 
     @property
     def writable(self) -> bool:
-        """Whether this is a folder to write with; not where the disk is read-only, or full."""
+        """Whether this is a folder to write with; it is not if the disk is read-only or full."""
         return self._own_hold and self._refusal is None
 
     def require_writable(self) -> None:
-        """Raise `StoreError` unless this is a folder to write with: before a long run, not after it."""
+        """Raise `StoreError` unless this is a folder to write with; call it before a long run, not after."""
         with self._writing():
             pass
 
     def manifest(self) -> dict[str, Any] | None:
-        """What `commit` wrote last, and under "files" the digest of every file; None in a new folder.
+        """What `commit` last wrote, with the digest of every file under "files"; None in a new folder.
 
         Raises:
-            StoreError: not, byte for byte, what `commit` of this version writes.
+            StoreError: it is not, byte for byte, what this version's `commit` writes.
         """
         path = self / MANIFEST
         if not self.root.is_dir():
@@ -262,8 +263,8 @@ class Folder:
             raise StoreError(f"{path} is damaged: it is not a JSON object.")
         if found.pop("digest", None) is None:
             raise StoreError(
-                f"{path} holds no digest of itself: an earlier version of this library wrote it. Such a "
-                "store is no longer read; make it again in another folder."
+                f"{path} holds no digest of itself: an earlier version of this library wrote it. Such stores "
+                "can no longer be read; make it again in another folder."
             )
         if data != _manifest_bytes(found):
             raise StoreError(f"{path} is damaged: its content does not match its checksum.")
@@ -273,21 +274,21 @@ class Folder:
         """The tensors of the file that was stored under this name.
 
         Raises:
-            StoreError: missing, damaged, not like `like`, or another file, of this store or any other.
+            StoreError: the file is missing, damaged or not like `like`, or it is another file.
         """
         try:
             tensors, note = load_tensors(self / name, like, digest)
         except _Missing as error:
-            raise StoreError(f"{self / name} is missing, which {MANIFEST} beside it names.") from error
+            raise StoreError(f"{self / name} is missing, although {MANIFEST} beside it names it.") from error
         if note.get("file") != name:
             raise StoreError(f"{self / name} was stored as {note.get('file')!r}.")
         return tensors
 
     def save(self, name: str, tensors: Mapping[str, Tensor], note: Mapping[str, Any] | None = None) -> str:
-        """Write a file and return its digest; it counts from the next `commit`, which has to name it.
+        """Write a file and return its digest; it counts once a `commit` names it.
 
         Raises:
-            StoreError: it cannot be written, or another run has taken the folder over.
+            StoreError: it cannot be written, or another run has taken over the folder.
         """
         data, digest = _sealed(tensors, {"file": name, **(note or {})})
         with self._writing():
@@ -295,10 +296,10 @@ class Folder:
         return digest
 
     def commit(self, manifest: Mapping[str, Any], files: Mapping[str, str] | None = None) -> None:
-        """Make `manifest` the truth, in one move, with these files (name and digest); then delete all others.
+        """Make `manifest` and these files (name -> digest) the truth in one move, then delete all others.
 
         Raises:
-            StoreError: the manifest cannot be written: all is as before. Or a file cannot be deleted: then
+            StoreError: the manifest cannot be written, and all is as before; or a file cannot be deleted, and
                 the message says that the new manifest holds.
         """
         check.instance("manifest", manifest, Mapping)
@@ -308,9 +309,9 @@ class Folder:
             self._delete_all_but(named)
 
     def sweep(self) -> None:
-        """Delete every tensor file that the manifest does not name, and what a killed run left half written.
+        """Delete every tensor file that the manifest does not name, and whatever a killed run half wrote.
 
-        Nothing is deleted before there is a manifest, nor where nothing can be written.
+        Nothing is deleted before there is a manifest, or where nothing can be written.
         """
         found = None if self._refusal else self.manifest()
         if found is not None:
@@ -318,7 +319,7 @@ class Folder:
                 self._delete_all_but(found["files"])
 
     def tidy(self) -> None:
-        """`sweep`, unless somebody is at work here."""
+        """`sweep`, unless someone is at work here."""
         with suppress(_Busy), self.locked(take_over=False) as held:
             held.sweep()
 
@@ -345,13 +346,13 @@ class Folder:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 raise StoreError(
-                    f"{self / MANIFEST} is written: whatever was asked for has been carried out. But "
-                    f"could not delete {path}, which is no longer part of it: {error}. Delete it."
+                    f"{self / MANIFEST} is written and the request has been carried out, but {path}, which "
+                    f"is no longer part of the store, could not be deleted: {error}. Delete it."
                 ) from error
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Inside, nobody else can take the folder over. For a moment only: never yield to a caller here."""
+        """Inside, nobody else can take over the folder. Only for a moment: never yield to a caller here."""
         if not self._own_hold:
             with self.locked() as held, held._writing():
                 yield
@@ -384,7 +385,7 @@ class _Missing(StoreError):  # noqa: N818 - the errors that callers see are all 
 
 
 class _Busy(StoreError):  # noqa: N818
-    """Somebody else is at work in the folder."""
+    """Someone else is at work in the folder."""
 
 
 def _read(path: Path) -> bytes:
@@ -398,8 +399,8 @@ def _read(path: Path) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     """Write, flush, move, flush the folder: after a power cut there is the old file or the new one."""
-    # Never over the old file: a crash half way through would lose both. Never through a link, nor into a file
-    # that somebody has put there. Of an earlier writer that was killed nothing stays.
+    # Never over the old file, because a crash halfway would lose both. Never through a link or into a file
+    # that someone has put there. Whatever a killed writer left behind is removed.
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -427,7 +428,11 @@ def _flush_folder(folder: Path) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):  # cannot be flushed; that is all
+        if error.errno not in (
+            errno.EINVAL,
+            errno.ENOTSUP,
+            errno.EACCES,
+        ):  # these only mean: cannot be flushed
             raise StoreError(f"written, but not confirmed by the disk of {folder}: {error}.") from error
 
 

@@ -17,27 +17,27 @@ __all__ = ["noisy", "two_moons"]
 
 
 def two_moons(points: int = 160, mislabeled: int = 10, noise: float = 0.2, seed: int = 0) -> Dataset:
-    """Two half circles in the plane, one a class; the left tip of the upper moon carries the wrong label.
+    """Two half circles in the plane, one per class; the left tip of the upper moon carries the wrong label.
 
-    Ids count from left to right. So the `mislabeled` points are those with the first ids; as many of the last
-    ids are the right tip of the lower moon, a mirror image of them in everything but the label.
+    Ids count from left to right. So the `mislabeled` points have the first ids. The same number of last ids
+    form the right tip of the lower moon, their mirror image in everything but the label.
 
     Args:
         points: training points, half of them on each moon; the test set has twice as many.
-        mislabeled: leftmost training points, labeled "lower". Test labels are all right.
+        mislabeled: leftmost training points, labeled "lower". Test labels are all correct.
         noise: standard deviation of the points around their half circle, whose radius is 1; >= 0.
         seed: of the noise.
 
     Raises:
-        ValueError: a number is out of its range.
-        TypeError: not a number, or a fraction where a whole number belongs.
+        ValueError: a number is out of range.
+        TypeError: an argument is not a number, or a fraction where a whole number belongs.
     """
     for name, value in (("points", points), ("mislabeled", mislabeled)):
         check.whole(name, value)
     check.number("noise", noise, "[0, inf)"), check.whole("seed", seed, 0)
     if points < 8 or not 0 <= mislabeled <= points // 8:
         raise ValueError(
-            "`points` must be at least 8, and `mislabeled` at most an eighth of them, or they are no tip; "
+            "`points` must be at least 8, and `mislabeled` at most an eighth of them to form a tip; "
             f"got {points} and {mislabeled}."
         )
     random = np.random.default_rng(seed)
@@ -49,7 +49,7 @@ def two_moons(points: int = 160, mislabeled: int = 10, noise: float = 0.2, seed:
 
 
 def _moons(n: int, noise: float, random: np.random.Generator) -> Examples:
-    """Half of the n points on each moon, from left to right."""
+    """n points, half of them on each moon, from left to right."""
     angle, lower = np.pi * (np.arange(n) // 2 + 0.5) / (n / 2), np.arange(n) % 2
     x = np.stack([np.cos(angle), np.sin(angle)], 1)
     x = np.where(lower[:, None] == 1, [1.0, 0.5] - x, x) + noise * random.standard_normal((n, 2))
@@ -60,13 +60,13 @@ def _moons(n: int, noise: float, random: np.random.Generator) -> Examples:
 def noisy(examples: Examples, amount: float, seed: int | torch.Generator = 0) -> Examples:
     """The samples as network inputs, with normal noise of this standard deviation.
 
-    On clean digits a model answers a sample that it never saw as surely as one that it did. Noise gives every
-    training sample details that a model can only know by having seen them.
+    On clean digits a model is as sure of a sample that it never saw as of one that it did. Noise gives every
+    training sample details that a model can know only by having seen them.
 
     Args:
         examples: left unchanged.
-        amount: in the units of network inputs, that is, of the data's own standard deviation; >= 0.
-        seed: of the noise, or the stream to draw it from: so several sets share one.
+        amount: in units of network inputs, that is, of the data's own standard deviation; >= 0.
+        seed: of the noise, or a stream to draw it from, which several sets can share.
     """
     check.number("amount", amount, "[0, inf)")
     if isinstance(seed, torch.Generator):

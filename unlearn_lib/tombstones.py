@@ -1,4 +1,4 @@
-"""What a store still knows of the samples that it has forgotten: digests of their ids."""
+"""What a store still knows about the samples that it has forgotten: digests of their ids."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Tombstone(str):
 
 @dataclass(frozen=True)
 class Tombstones:
-    """Which samples are gone: enough to know a repeated request, and to leave them out of the next training.
+    """Which samples are gone: enough to recognize a repeated request, and to leave them out of later runs.
 
-    An id is kept as a digest under a random key of this store's own. So no id of a forgotten sample stands in
-    the files, a search for one finds nothing, the same sample has another digest in every store, and no table
-    made beforehand helps. But whoever holds the store *and can list the possible ids* can try them all in a
-    moment, because the key lies beside the digests; and where ids are numbered without gaps, the gap alone
-    says who is gone. A slower digest would not change that: opening a store tests every id of the data set,
+    An id is kept as a digest under the store's own random key. So the files contain no id of a forgotten
+    sample, a search for one finds nothing, the same sample has a different digest in every store, and no
+    precomputed table helps. But whoever holds the store *and can list the possible ids* can try them all in a
+    moment, because the key lies beside the digests; and where ids are numbered without gaps, a gap alone
+    tells who is gone. A slower digest would not change that: opening a store tests every id of the data set,
     so anyone who can open it can try as many.
     """
 
@@ -41,7 +41,7 @@ class Tombstones:
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> Tombstones:
-        """What `to_json` gave."""
+        """From what `to_json` returned."""
         return cls(str(manifest["key"]), frozenset(map(Tombstone, manifest["forgotten"])))
 
     def to_json(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Tombstones:
         return torch.tensor([self._digest(i) in self.digests for i in ids.tolist()], dtype=torch.bool)
 
     def plus(self, ids: Iterable[int]) -> Tombstones:
-        """These samples are gone as well."""
+        """The same, with these samples gone as well."""
         return Tombstones(self.key, self.digests | {self._digest(int(i)) for i in ids})
 
     def _digest(self, sample: int) -> Tombstone:

@@ -1,7 +1,7 @@
 """The training loop, once, as a generator: ``for step in train(model, data, recipe): ...``.
 
-A notebook cell, a live panel, a recorder and CI all drive the same code. Methods are generators too; `run`
-drives one to its end and returns its result.
+A notebook cell, a live panel, a recorder and CI all run the same code. Methods are generators too; `run`
+takes one to its end and returns its result.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Recipe:
 
     Raises:
         ValueError: a field is outside its range.
-        TypeError: a fraction where a whole number belongs, or no number at all.
+        TypeError: a fraction where a whole number belongs, or not a number at all.
     """
 
     optimizer: Literal["sgd", "adam"] = "sgd"
@@ -79,7 +79,7 @@ class Recipe:
             raise ValueError(f"`momentum` is a setting of SGD; got {self.momentum} with adam.")
 
     def fresh_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """A new optimizer: no momentum survives from an earlier run, for momentum remembers too."""
+        """A new optimizer without momentum from an earlier run, because momentum remembers too."""
         parameters = check.instance("model", model, nn.Module).parameters()
         trainable = [p for p in parameters if p.requires_grad]
         if not trainable:
@@ -98,7 +98,7 @@ class Recipe:
 
 
 class Step(NamedTuple):
-    """What one step of a run shows its watchers. Look at `model`, do not change it.
+    """What one step of a run shows its watchers. Look at `model`, but do not change it.
 
     `number` counts from 1 to `steps` within the phase; `loss` is the mean over the batch, before the step;
     `info` holds what a method adds, such as the residual of a finished block.
@@ -142,20 +142,20 @@ def train(
 ) -> Generator[Step, None, None]:
     """Train `model` in place, one mini-batch per step of this generator.
 
-    The order of samples is keyed by (seed, block, epoch, id), and dropout draws from a stream of the run's
-    own, so neither depends on what else the process does, and a deleted sample does not reshuffle the others.
+    The order of samples is keyed by (seed, block, epoch, id), and dropout draws from the run's own stream.
+    So neither depends on what else the process does, and deleting a sample does not reshuffle the others.
 
     Args:
-        model: changed in place, left in train mode. Runs on the device where it is.
-        data: all of it is moved to that device and scaled once.
+        model: changed in place and left in train mode; it runs on the device it is on.
+        data: moved to that device and scaled once, as a whole.
         recipe: optimizer and sizes; the optimizer is fresh.
         loss_fn: mean loss of a batch.
-        on_update: called after every optimizer step with the batch and the change it made; what it returns
-            replaces that change, None leaves the step as it is, bit for bit. Projection and masks edit here:
-            the *update*, not the gradient. The two agree for plain SGD, and only this survives momentum and
-            Adam.
-        order: ``order(ids, epoch)`` gives the rows in the order of that epoch, repeats allowed; default
-            keyed order.
+        on_update: called after every optimizer step with the batch and the change that the step made. What
+            it returns replaces that change; None leaves the step as it is, bit for bit. Projections and masks
+            act here, on the *update* and not on the gradient: for plain SGD the two agree, but with momentum
+            or Adam only this works.
+        order: ``order(ids, epoch)`` gives the rows in the order of that epoch, repeats allowed; the default
+            is keyed order.
         phase: name of this run for watchers.
         block: number of the block in block-wise training; part of the key.
 
@@ -163,12 +163,12 @@ def train(
         One `Step` per mini-batch.
 
     Raises:
-        ValueError: no data, no trainable parameter, a label that the model has no output for, outputs
-            that are no logits, or a single sample for batch norm; `order` gives no rows of `data`, or
-            `on_update` no update.
+        ValueError: there is no data or no trainable parameter, the model has no output for a label or its
+            outputs are not logits, batch norm gets a single sample, `order` does not give rows of `data`, or
+            `on_update` does not return an update.
         RuntimeError: the model cannot take such samples.
         TypeError: an argument, or what a function among them returns, is of the wrong kind.
-        FloatingPointError: the loss is not finite; names phase, epoch and step.
+        FloatingPointError: the loss is not finite; the message names phase, epoch and step.
     """
     if not len(check_examples("data", data, least=0)):
         raise ValueError(f"`data` must hold at least one sample; phase {phase!r} got none.")
@@ -187,10 +187,10 @@ def train(
         else:
             rows = _ordered(order(data.ids, epoch), data, epoch)
         sizes = _batch_sizes(len(rows), recipe.batch_size)
-        repeats = len(rows) > len(data)  # then gathered batch by batch: copies are indexed, never stored
+        repeats = len(rows) > len(data)  # then gather batch by batch, so that no copies are stored
         batches = map(data.batch, rows.split(sizes)) if repeats else data.batch(rows).split(sizes)
         for number, batch in enumerate(batches, 1):
-            with torch.enable_grad():  # whatever stops a step, gradients are on or off as they were before it
+            with torch.enable_grad():  # whatever stops a step, gradients are left on or off as before
                 with stream:
                     try:
                         loss = _to_lower(loss_fn(model, batch))
@@ -216,13 +216,13 @@ def train(
 
 
 def run(steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]] = ()) -> T:
-    """Drive a run to its end, showing every step to the watchers, and return its result.
+    """Take a run to its end, showing every step to the watchers, and return its result (None for `train`).
 
-    Watching changes no bit of the result. `train` has no result: None. However it ends, the run is closed: an
-    interrupted one gives its store back.
+    Watching changes no bit of the result. However the run ends, it is closed: even an interrupted run gives
+    its store back.
 
     Raises:
-        TypeError: `steps` is no run, such as a model, or a method that was not called.
+        TypeError: `steps` is not a run but, say, a model or a method that was not called.
     """
     check.instance("steps", steps, Generator, remedy="Pass what a method returns: run(train(model, ...)).")
     watchers = tuple(check.function("watch", watcher) for watcher in check.instance("watch", watch, Iterable))
@@ -237,7 +237,7 @@ def run(steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]] 
             for watcher in watchers:
                 watcher(step)
     except KeyboardInterrupt:
-        torch.set_grad_enabled(grad)  # it may have come inside a `no_grad`, before that could end
+        torch.set_grad_enabled(grad)  # the interrupt may have come inside a `no_grad`
         raise
     finally:
         steps.close()
@@ -257,7 +257,7 @@ def pick_device(device: str | None = None) -> torch.device:
 
 
 def _ordered(rows: Any, data: Examples, epoch: int) -> Tensor:
-    """What `order` gave, if these are rows of the data."""
+    """What `order` returned, if these are rows of the data."""
     found = check.column("order", rows)
     if not len(found):
         raise ValueError(f"`order` must give at least one row; it gives none in epoch {epoch}.")
@@ -267,7 +267,7 @@ def _ordered(rows: Any, data: Examples, epoch: int) -> Tensor:
 
 
 def _to_lower(loss: Any) -> Tensor:
-    """What `loss_fn` gave, if this is one number that depends on the model."""
+    """What `loss_fn` returned, if this is one number that depends on the model."""
     if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
         kind = (
             "a number without gradient" if isinstance(loss, Tensor) and not loss.ndim else check.brief(loss)
@@ -277,14 +277,14 @@ def _to_lower(loss: Any) -> Tensor:
 
 
 def _update(edited: Any, like: Params) -> Params:
-    """What `on_update` gave, if this is an update: the same names and shapes as the one it was shown."""
+    """What `on_update` returned, if this is an update with the names and shapes of the one it was given."""
     if not isinstance(edited, Mapping) or edited.keys() != like.keys():
         got = sorted(edited) if isinstance(edited, Mapping) else check.brief(edited)
-        raise TypeError(f"`on_update` must give the update by name, as it was shown, or None; got {got}.")
+        raise TypeError(f"`on_update` must return an update with the names it was given, or None; got {got}.")
     for name, value in like.items():
         if not isinstance(edited[name], Tensor) or edited[name].shape != value.shape:
             raise ValueError(
-                f"`on_update` must leave {name!r} its shape {list(value.shape)}; "
+                f"`on_update` must keep the shape {list(value.shape)} of {name!r}; "
                 f"got {check.brief(edited[name])}."
             )
     return dict(edited)

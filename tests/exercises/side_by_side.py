@@ -176,26 +176,26 @@ ANSWERS: dict[str, Any] = {
     "opposite": {
         "right": {"permutations": by_permutations, "ends": by_ends, "arrays": by_arrays},
         "wrong": {
-            "other winners": (other_winners, "are no such pair"),
+            "other winners": (other_winners, "are not such a pair"),
             "only earlier with later": (earlier_with_later, "have opposite winners"),
             "only later with earlier": (
                 lambda c: earlier_with_later(dict(reversed(c.items()))),
                 "have opposite winners",
             ),
-            "the same loser": (same_losers, "are no such pair"),
+            "the same loser": (same_losers, "are not such a pair"),
             "exactly turned around": (exactly_turned_around, "have opposite winners"),
-            "with itself": (lambda c: (next(iter(c)),) * 2, "are no such pair"),
+            "with itself": (lambda c: (next(iter(c)),) * 2, "are not such a pair"),
             "the first two": (
                 lambda c: tuple(c)[:2],
-                "no such pair (best ... worst: a: m ... n, b: m ... n)",
+                "not such a pair (best ... worst: a: m ... n, b: m ... n)",
             ),
             "always None": (lambda c: None, "have opposite winners"),
             "never None": (lambda c: by_permutations(c) or tuple(c)[:2], "None is right"),
             "methods": (methods_instead, "names of two audits"),
-            "True": (lambda c: by_permutations(c) is not None or None, "two audits are asked for"),
+            "True": (lambda c: by_permutations(c) is not None or None, "return two audits"),
             "one audit": (
                 lambda c: by_permutations(c) and [by_permutations(c)[0]],
-                "two audits are asked for",
+                "return two audits",
             ),
             "takes the table apart": (takes_apart, "changes its argument `columns`"),
         },

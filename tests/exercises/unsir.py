@@ -171,7 +171,7 @@ ANSWERS: dict[str, Any] = {
         "wrong": {
             "all together": (
                 lambda x, n: x * np.linalg.norm(n) / np.linalg.norm(x),
-                "each by itself does not",
+                "not one by one",
             ),
             "the sign": (lambda x, n: -x * rows(norms(n) / norms(x)), "only the size"),
             "the learned images": (lambda x, n: n, "only the size"),

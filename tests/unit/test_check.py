@@ -206,7 +206,7 @@ def test_labels_are_whole_numbers_and_what_they_are_instead_is_said():
     assert check.labels(torch.tensor([2.0**62], dtype=torch.float64)).tolist() == [2**62]
     assert check.labels(torch.tensor([0, 2**63 - 1], dtype=torch.uint64)).tolist() == [0, 2**63 - 1]
     one_hot, tall = torch.eye(3), torch.zeros(3, 1)
-    refused(ValueError, r"got \[3, 3\]\. Of one-hot rows take `y.argmax\(1\)`", check.labels, one_hot)
+    refused(ValueError, r"got \[3, 3\]\. For one-hot rows use `y.argmax\(1\)`", check.labels, one_hot)
     refused(ValueError, r"got \[3, 1\]\. Flatten it: `y.flatten\(\)`", check.labels, tall)
     refused(ValueError, r"got \[2, 2, 2\]\.$", check.labels, torch.zeros(2, 2, 2))
     refused(ValueError, r"got \[\]\.$", check.labels, torch.tensor(1))
@@ -219,7 +219,7 @@ def test_labels_are_whole_numbers_and_what_they_are_instead_is_said():
         check.labels,
         torch.tensor([2**63], dtype=torch.uint64),
     )
-    refused(ValueError, "2 labels are not, the least is -5", check.labels, [1, -1, -5])
+    refused(ValueError, "2 labels are not, the smallest is -5", check.labels, [1, -1, -5])
 
 
 def test_tensors_have_their_shape_and_no_nan_and_finite_ones_no_infinity():
@@ -258,9 +258,7 @@ def test_probabilities_may_be_off_by_rounding_and_by_no_more(dtype):
         "p",
         torch.ones(2, 1).long(),
     )
-    refused(
-        ValueError, "the sum farthest off 2", check.probabilities, "p", torch.tensor([[0.5, 0.5], [1.0, 1.0]])
-    )
+    refused(ValueError, "the worst sum 2", check.probabilities, "p", torch.tensor([[0.5, 0.5], [1.0, 1.0]]))
 
 
 def test_what_is_no_column_of_numbers_is_no_tensor():

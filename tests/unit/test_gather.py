@@ -84,7 +84,7 @@ def test_a_scale_of_ones_own_is_kept() -> None:
 
 
 def test_random_augmentation_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match="gives another input each time it is read"):
+    with pytest.warns(UserWarning, match="gives a different input each time it is read"):
         ul.Examples.of_dataset(Jittered(1, 2))
 
 
@@ -95,7 +95,7 @@ REFUSED = {
     "one tensor": (X, TypeError, "must be a torch Dataset"),
     "inputs without labels": (Mine(*X), TypeError, r"pairs \(input, label\); sample 0 is Tensor"),
     "unequal shapes": (Mine((X[0], 0), (X[0, :2], 1)), ValueError, "sample 1 is .* Resize them"),
-    "a vector as label": (Mine((X[0], [0, 1])), ValueError, "one label a sample.*sample 0"),
+    "a vector as label": (Mine((X[0], [0, 1])), ValueError, "one label per sample.*sample 0"),
     "names as labels": (Mine((X[0], "cat")), TypeError, "`label`|labels"),
     "fractions as labels": (Mine((X[0], 0.5)), ValueError, "whole"),
     "strange keys": (Mine({"a": X[0], "b": 0}), TypeError, "sample 0 has a, b"),

@@ -357,7 +357,7 @@ def test_training_and_test_part_have_every_class(tmp_path: Path, counts: tuple[i
 def test_a_class_of_one_picture_is_refused_by_name(pets: Path) -> None:
     (pets / "lone").mkdir()
     noise().save(pets / "lone" / "0.png")
-    with pytest.raises(DataError, match=r"class lone .* has one picture only"):
+    with pytest.raises(DataError, match=r"class lone .* has only one picture"):
         data.load("image_folder", pets)
 
 

@@ -243,7 +243,7 @@ def test_what_cannot_be_deleted_after_the_commit_is_named_and_the_commit_holds(t
         unlink(self, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", stuck)
-    with pytest.raises(StoreError, match=r"has been carried out. But could not delete .*old.safetensors"):
+    with pytest.raises(StoreError, match=r"has been carried out, but .*old.safetensors"):
         folder.commit({"state": "new"})
     assert folder.manifest() == {"state": "new", "files": {}}
 

@@ -1,4 +1,4 @@
-"""What is right in the exercises of lesson 01: do not read on if you want to find it yourself."""
+"""The right answers to the exercises of lesson 01: stop reading if you want to find them yourself."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ residual_memory = Exercise(
         "sum absolute values: increments of opposite sign must not cancel": lambda a, b, c, d: abs(
             ((b - a) - (d - c)).sum()
         ),
-        "sum the absolute values; not the squares, and no root": lambda a, b, c, d: np.linalg.norm(
+        "sum the absolute values, not the squares, and take no root": lambda a, b, c, d: np.linalg.norm(
             (b - a) - (d - c)
         ),
         "sum over the parameters, do not average": lambda a, b, c, d: np.abs((b - a) - (d - c)).mean(),
@@ -71,7 +71,9 @@ def _judge_stitch(got: Any, case: Case, right: torch.Tensor) -> str | None:
     final, stored, retrained = case.arguments
     changed = int((numbers(got) != numbers(final)).sum()) if torch.equal(stored, retrained) else 0
     return (
-        f"with nothing deleted {changed} of {len(final)} values changed in the last bits" if changed else None
+        f"with nothing deleted, {changed} of {len(final)} values changed in the last bits"
+        if changed
+        else None
     )
 
 

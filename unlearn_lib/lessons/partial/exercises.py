@@ -1,4 +1,4 @@
-"""What is right in the exercises of lesson 03: do not read on if you want to find it yourself."""
+"""The right answers to the exercises of lesson 03: stop reading if you want to find them yourself."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _kept_cases(draw: Stream) -> Iterator[Case]:
 def _judge_kept(got: Any, case: Case, right: Array) -> str | None:
     found = numbers(got, booleans=True)
     if found.shape != right.shape or not np.isin(found, (0, 1)).all():
-        return f"a mask is asked for: for each of the {len(right)} entries True or False; got {got!r:.60}"
+        return f"return a mask: True or False for each of the {len(right)} entries; got {got!r:.60}"
     mine, wanted = np.flatnonzero(found).tolist(), np.flatnonzero(right).tolist()
     if mine == wanted:
         return None
@@ -59,8 +59,8 @@ def _judge_kept(got: Any, case: Case, right: Array) -> str | None:
         return f"for {case} the places {wanted} are right; got {mine}"
     update = np.abs(case.arguments[0])
     if sorted(update[mine]) == sorted(update[wanted]):
-        return f"for {case}: of two that are equal the *earlier* one is kept"
-    return f"for {case}: other entries are kept than those with the largest absolute value"
+        return f"for {case}: in a tie, keep the *earlier* entry"
+    return f"for {case}: the entries kept are not those with the largest absolute values"
 
 
 kept = Exercise(_kept, _kept_cases, _judge_kept)
@@ -88,14 +88,14 @@ def _subtract_cases(draw: Stream) -> Iterator[Case]:
 
 def _judge_subtract(got: Any, case: Case, right: list[list[int]]) -> str | None:
     batches, requests = case.arguments
-    asked = f"for the batches {batches} and the requests {requests}"
+    asked = f"for the batches {batches} and the requests {requests},"
     if isinstance(got, str | bytes | Mapping) or not isinstance(got, Iterable):
-        return f"a list is asked for, with a list of batch numbers for each request; got {got!r:.60}"
+        return f"return a list, with a list of batch numbers for each request; got {got!r:.60}"
     answers = list(got)
     if len(answers) != len(requests):
         return f"{asked} {len(right)} lists are right; got {got!r:.60}"
     if any(isinstance(one, str | Mapping) or not isinstance(one, Iterable) for one in answers):
-        return f"a list of batch numbers is asked for *for each* request; got {got!r:.60}"
+        return f"return a list of batch numbers *for each* request; got {got!r:.60}"
     found = [sorted(int(n) for n in one) for one in answers]
     if found == right:
         return None
@@ -140,9 +140,9 @@ def _judge_step(got: Any, case: Case, right: torch.Tensor) -> str | None:
         return f"the result must have the shape {old.shape} of `old`; got {found.shape}"
     moved, size, k = found != old, np.abs(gradient), _count(p, old.size)
     if int(moved.sum()) != k:
-        return f"of {old.size} entries p = {p} moves {k}; {int(moved.sum())} moved (for {case})"
+        return f"of {old.size} entries, p = {p} moves {k}; {int(moved.sum())} moved (for {case})"
     if moved.any() and not moved.all() and size[moved].min() < size[~moved].max():
-        return f"for {case}: other entries moved than those with the largest gradient in absolute value"
+        return f"for {case}: the entries that moved are not those with the largest absolute gradients"
     if (found[moved] != new[moved]).any():
         return "an entry that moves must take its new value, bit for bit"
     if (np.signbit(found) != np.signbit(old))[~moved].any():

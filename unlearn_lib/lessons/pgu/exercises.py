@@ -1,4 +1,4 @@
-"""What is right in the exercises of lesson 04: do not read on if you want to find it yourself."""
+"""The right answers to the exercises of lesson 04: stop reading if you want to find them yourself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is right in the exercise of lesson 05: do not read on if you want to find it yourself."""
+"""The right answer to the exercise of lesson 05: stop reading if you want to find it yourself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is right in the exercises of lesson 09: do not read on if you want to find it yourself."""
+"""The right answers to the exercises of lesson 09: stop reading if you want to find them yourself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Columns = Mapping[str, Mapping[str, float]]
 
 
 def _opposites(columns: Columns) -> set[frozenset[str]]:
-    """All pairs of audits of which the best method of one is the worst of the other."""
+    """All pairs of audits where the best method of one is the worst of the other."""
     return {
         frozenset((one, other))
         for one, best in columns.items()
@@ -66,12 +66,12 @@ def _judge_opposite(got: Any, case: Case, right: set[frozenset[str]]) -> str | N
             f"{' and '.join(sorted(min(right, key=sorted)))} have opposite winners {known}" if right else None
         )
     if isinstance(got, str) or not isinstance(got, Iterable) or len(pair := list(got)) != 2:
-        return f"two audits are asked for, or None; got {got!r:.60}"
+        return f"return two audits, or None; got {got!r:.60}"
     if not all(isinstance(one, str) and one in columns for one in pair):
-        return f"the names of two audits are asked for, of {', '.join(columns)}; got {got!r:.60}"
+        return f"return the names of two audits among {', '.join(columns)}; got {got!r:.60}"
     if frozenset(pair) in right:
         return None
-    return f"{' and '.join(pair)} are no such pair {known}" + ("" if right else "; None is right")
+    return f"{' and '.join(pair)} are not such a pair {known}" + ("" if right else "; None is right")
 
 
 def _ends(column: Mapping[str, float]) -> str:
@@ -81,20 +81,20 @@ def _ends(column: Mapping[str, float]) -> str:
 opposite = Exercise(_opposites, _opposite_cases, _judge_opposite)
 
 
-CHANGED = 0.01  # relative distance of a layer's weights: less is no learning
-SOME = 0.05  # of the samples: fewer do not count
+CHANGED = 0.01  # relative distance of a layer's weights; less is not learning
+SOME = 0.05  # share of the samples; fewer do not count
 
 
 @check.arguments
 def hidden_by_the_last_layer(model: nn.Module, original: nn.Module, forget: Examples) -> bool:
-    """Whether a model has not forgotten a class, but only keeps its last layer from naming it.
+    """Whether a model has not forgotten a class but only keeps its last layer from naming it.
 
-    So it is if no other layer has moved to speak of; or if the last layer, put on the original, hides the
+    This is so if no other layer has moved noticeably; or if the last layer, put on the original, hides the
     class as well as the model does, and the original's last layer, put on the model, brings it back.
 
     Args:
-        model: the unlearned one.
-        original: with the same layers.
+        model: the unlearned model.
+        original: the model before, with the same layers.
         forget: samples of the class.
     """
     moved = weight_distance(model, original).layers
@@ -107,7 +107,7 @@ def hidden_by_the_last_layer(model: nn.Module, original: nn.Module, forget: Exam
 
 
 def _with_layer(model: nn.Module, donor: nn.Module, layer: str) -> nn.Module:
-    """A copy of a model with a layer of another."""
+    """A copy of a model with one layer of another."""
     theirs = {name: value for name, value in donor.state_dict().items() if name.rpartition(".")[0] == layer}
     twin = clone(model).eval()
     twin.load_state_dict({**twin.state_dict(), **theirs})

@@ -1,4 +1,4 @@
-"""What is right in the exercises of lesson 00: do not read on if you want to find it yourself."""
+"""The right answers to the exercises of lesson 00: stop reading if you want to find them yourself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _gap(unlearned: Mapping[str, float], retrained: Mapping[str, float]) -> floa
 
 
 def _gap_cases(parts: Sequence[Sequence[str]]) -> Callable[[Stream], Iterator[Case]]:
-    """Models near and far; in the last cases the keys of the two stand in different orders."""
+    """Models near and far; in the last cases the two list their keys in different orders."""
 
     def cases(draw: Stream) -> Iterator[Case]:
         reference = {"forget": 0.9, "retain": 1.0, "test": 0.8}
@@ -42,13 +42,11 @@ _GAP_MISTAKES = {
     "errors must not cancel: take the absolute value before the mean": lambda u, r: abs(
         sum(u[part] - r[part] for part in r) / len(r)
     ),
-    "the mean over the scores is asked for, not the sum": lambda u, r: sum(
-        abs(u[part] - r[part]) for part in r
-    ),
+    "return the mean of the scores, not the sum": lambda u, r: sum(abs(u[part] - r[part]) for part in r),
     "the two may list their scores in different orders: go by the keys": lambda u, r: (
         sum(abs(a - b) for a, b in zip(u.values(), r.values(), strict=True)) / len(r)
     ),
-    "the absolute distance is asked for, not its square": lambda u, r: (
+    "take the absolute distance, not its square": lambda u, r: (
         sum((u[part] - r[part]) ** 2 for part in r) / len(r)
     ),
 }
@@ -84,11 +82,11 @@ attack = Exercise(
             (a < t).mean(),
             (b < t).mean(),
         ),
-        "below the threshold they are called members, not above it": lambda a, b, t: (
+        "members are those below the threshold, not above it": lambda a, b, t: (
             (a >= t).mean(),
             (b >= t).mean(),
         ),
         "first the members' rate, then the others'": lambda a, b, t: _attack(b, a, t),
-        "the share is asked for, not the number": lambda a, b, t: ((a <= t).sum(), (b <= t).sum()),
+        "return the share, not the number": lambda a, b, t: ((a <= t).sum(), (b <= t).sum()),
     },
 )

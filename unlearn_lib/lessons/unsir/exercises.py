@@ -1,4 +1,4 @@
-"""What is right in the exercises of lesson 02: do not read on if you want to find it yourself."""
+"""The right answers to the exercises of lesson 02: stop reading if you want to find them yourself."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ objective = Exercise(
         ),
         "sum over the pixels, do not average": lambda z, x, c, p: _log_p(z, c) + p * (x**2).mean(),
         "average over the images, do not sum": lambda z, x, c, p: _log_p(z, c) + p * (x**2).sum(),
-        "the cross-entropy: average over the images, too": lambda z, x, c, p: (
+        "the cross-entropy: average over the images too": lambda z, x, c, p: (
             len(z) * _log_p(z, c) + p * (_norms(x) ** 2).mean()
         ),
         "take the logarithm of the softmax, not the logit": lambda z, x, c, p: (
@@ -81,7 +81,7 @@ def _judge_matched(got: Any, case: Case, right: Array) -> str | None:
     if np.allclose(_norms(found), _norms(right), rtol=1e-4):
         return "the norms match, but only the size of each image may change"
     if np.isclose(np.linalg.norm(found), np.linalg.norm(right)):
-        return "all images together match, each by itself does not"
+        return "the images match together, but not one by one"
     wanted, given = (np.round(_norms(one), 2).tolist() for one in (right, found))
     return f"for {case} the norms {wanted} are right; got {given}"
 
@@ -119,7 +119,7 @@ def _judge_samples(got: Any, case: Case, right: list[tuple[Array, int]]) -> str 
     if any(not isinstance(pair, tuple | list) or len(pair) != 2 for pair in found):
         return "each sample must be a pair: the image, then its label"
     if any(np.ndim(label) for _, label in found):
-        return "each sample must be a pair: the image, then its label; the other way round?"
+        return "each sample must be a pair: the image, then its label. Is yours the other way round?"
     if silent := set(noise) - {int(label) for _, label in found}:
         return f"no sample is labeled {sorted(silent)}: whose noise is it?"
     images = [(image, c) for c, all_of_it in noise.items() for image in all_of_it]
