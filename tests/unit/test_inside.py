@@ -398,7 +398,7 @@ class NowAndThen(nn.Module):
 
 @pytest.mark.parametrize(("make", "layer"), [(PerToken, "token"), (NowAndThen, "rarely")])
 def test_a_layer_that_does_not_take_one_row_a_sample_is_named(make, layer) -> None:
-    with pytest.raises(ValueError, match=f"layer `{layer}` must take one row a sample"):
+    with pytest.raises(ValueError, match=f"layer `{layer}` must take one row per sample"):
         cka(make(), make(), RANDOM)
 
 

@@ -1,7 +1,7 @@
 """Classes, intervals and parts by arithmetic; accuracy and loss are those of `unlearn_lib.outputs`.
 
-Every function that needs outputs takes a model or the logits it gave, so a control that moves a threshold
-answers from stored logits. Counts are exact: no mean of batch means, and a ragged last batch changes nothing.
+Every function that needs outputs takes a model or its logits, so a control that moves a threshold can use
+stored logits. Counts are exact: no mean of batch means, and a short last batch changes nothing.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def per_class_accuracy(source: nn.Module | Tensor, examples: Examples) -> Float[
 
 
 def wilson(k: int, n: int, z: float = 1.959964) -> Interval:
-    """Wilson's score interval for a share of which k of n were counted: 0 of 51 still allows 7.0 %.
+    """Wilson's score interval for the share k of n: 0 of 51 still allows 7.0 %.
 
     Args:
         k: successes, 0 <= k <= n.
@@ -70,10 +70,10 @@ def wilson(k: int, n: int, z: float = 1.959964) -> Interval:
 
 
 def forgotten_classes(split: Split) -> tuple[int, ...]:
-    """The classes that the request removes whole; empty in the sample setting.
+    """The classes that the request removes entirely; empty in the sample setting.
 
-    The class setting is when no sample of any forgotten class is retained: then the retrained model cannot
-    know these classes, and everything that compares with test data must compare within them.
+    In the class setting no sample of a forgotten class is retained. Then the retrained model cannot know
+    these classes, and everything that compares with test data must compare within them.
     """
     labels = check.instance("split", split, Split).forget.y.unique()
     whole = not torch.isin(split.retain.y, labels).any()
@@ -87,7 +87,7 @@ def parts_of_test(split: Split, test: Examples) -> dict[str, Examples]:
         ``{"forget test": T_f, "retain test": T_r}`` or ``{"test": T}``.
 
     Raises:
-        ValueError: class setting, and `test` has no sample of a forgotten or none of a retained class.
+        ValueError: in the class setting, `test` lacks samples of the forgotten or of the retained classes.
     """
     classes = forgotten_classes(split)
     check_examples("test", test)

@@ -54,7 +54,7 @@ KEPT = "kept"  # the part of the test data that should stay known, see `Outputs.
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What an audit may look at beside a model's outputs; a scorecard gives the first four.
+    """What an audit may use besides a model's outputs; a scorecard gives the first four.
 
     Args:
         split: the request.
@@ -62,9 +62,9 @@ class Evidence:
         retrained: a model trained from scratch on the retain set.
         backdoor: trigger and target class, if the forget set carries one.
         original: the model that was in service before the request.
-        other: another retrained model, of another seed.
+        other: a retrained model of another seed.
         teachers: outputs of untrained networks on the forget set [n, k], for ZRF.
-        relearned: how many batches it takes a model to learn the forgotten part again; infinite beyond a cap.
+        relearned: how many batches a model needs to learn the forgotten part again; infinite beyond a cap.
     """
 
     split: Split
@@ -86,11 +86,11 @@ class Card:
 
     Args:
         name: of the number, in a contest.
-        part: of the data on which the contest takes it; see `Outputs`.
-        formula: in a line.
+        part: the part of the data that the contest measures it on; see `Outputs`.
+        formula: in one line.
         retrained: what the retrained model scores.
         fools: how it can fool you.
-        direction: which way is better; empty for that of the audit.
+        direction: which way is better; empty for the audit's own.
         how: its format: "%", "s", "bytes", "x" or a Python format such as ".2f".
     """
 
@@ -127,13 +127,13 @@ class Audit:
     Args:
         name: in a scorecard, beside a part of the data.
         of_one: ``of_one(m, part, evidence)``, the value of one model.
-        of_two: ``of_two(a, b, part)``, a distance of a model to a retrained one. Where both are None, the
+        of_two: ``of_two(a, b, part)``, a distance between a model and a retrained one. If both are None, the
             audit needs more than one model's outputs; its card says what.
         closer: "range" for a value that should be in the retrained models' range; "less" or "more" for a
             distance to them or an agreement with them.
         how: format of the number; see `Card`.
-        parts: on which parts of the data a scorecard shows it; none where it costs too much for that.
-        applies: whether this model can be audited so.
+        parts: on which parts of the data a scorecard shows it; none if that costs too much.
+        applies: whether this model can be audited in this way.
         contest: whether a contest takes it, once for every card.
         cards: one for each name that it has in a contest.
     """
@@ -162,7 +162,7 @@ class Audit:
         return self.contest and (self.of_one or self.of_two) is not None
 
     def value(self, m: Outputs, others: Sequence[Outputs], part: str, evidence: Evidence) -> float:
-        """Of this model; a distance is the mean of those to `others`."""
+        """For this model; a distance is averaged over `others`."""
         if self.of_one is not None:
             return self.of_one(m, part, evidence)
         if self.of_two is None:
@@ -176,7 +176,7 @@ def gap(a: Outputs, b: Outputs, part: str) -> float:
 
 
 def average_gap(a: Outputs, b: Outputs, _: str) -> float:
-    """Mean difference of forget accuracy, retain accuracy and test accuracy on what is retained."""
+    """Mean difference in forget accuracy, retain accuracy and test accuracy on what is retained."""
     return fmean(gap(a, b, part) for part in ("forget", "retain", a.kept))
 
 
@@ -232,8 +232,8 @@ AUDITS: tuple[Audit, ...] = (
                 name="forget accuracy, train",
                 part="forget",
                 formula="share of the forget set answered by its label",
-                retrained="0 for a class and for wrong labels; about test accuracy for samples, since "
-                "generalizing goes on",
+                retrained="0 for a class and for wrong labels; about test accuracy for samples, because it "
+                "still generalizes",
                 fools="one very negative output bias gives 0 while every feature stays; for samples 0 is "
                 "over-forgetting",
             ),
@@ -242,12 +242,12 @@ AUDITS: tuple[Audit, ...] = (
                 part="forget test",
                 formula="the same on test images of the forgotten class",
                 retrained="0 by construction",
-                fools="as for the forget set; and batch norm's statistics alone can bring it to 0",
+                fools="as for the forget set; batch norm's statistics alone can also bring it to 0",
             ),
             Card(
                 name="retain accuracy, train",
                 part="retain",
-                formula="share of the retain set answered rightly",
+                formula="share of the retain set answered correctly",
                 retrained="its own value, nearly 1",
                 fools="an average hides one ruined class",
             ),
@@ -257,7 +257,7 @@ AUDITS: tuple[Audit, ...] = (
                 formula="the same on test images (of the classes that stay)",
                 retrained="its own value",
                 fools="an average hides one ruined class; a better original flatters a method that trains "
-                "another way",
+                "differently",
             ),
         ),
     ),
@@ -271,10 +271,9 @@ AUDITS: tuple[Audit, ...] = (
                 name="own original, test",
                 part=KEPT,
                 formula="retain accuracy, test, of the model that was in service before the request",
-                retrained="that of the plain original",
+                retrained="the plain original's",
                 fools="SISA and DeepObliviate train in their own way: what they lack here they lost "
-                "before any "
-                "request",
+                "before any request",
             ),
         ),
     ),
@@ -290,7 +289,7 @@ AUDITS: tuple[Audit, ...] = (
                 formula="mean of |x(unlearned) - x(retrained)| for 1 - forget accuracy, retain accuracy and "
                 "test accuracy",
                 retrained="the gap of two retrained models: the floor",
-                fools="three accuracies only; a gap in one part is thinned by the others",
+                fools="only three accuracies; a gap in one part is diluted by the others",
             ),
         ),
     ),
@@ -306,7 +305,7 @@ AUDITS: tuple[Audit, ...] = (
                 part="forget",
                 formula="mean of -log p(label), in nats",
                 retrained="its own value, low on what it was trained on",
-                fools="a few samples answered wrongly and surely outweigh all others",
+                fools="a few confident errors outweigh all other samples",
             ),
         ),
     ),
@@ -323,7 +322,7 @@ AUDITS: tuple[Audit, ...] = (
                 formula="mean of ½ KL(p‖m) + ½ KL(q‖m), m = (p + q)/2, on the forget set; nats, in [0, ln 2]",
                 retrained="the divergence of two retrained models: the floor",
                 fools="a formula in circulation swaps the arguments and divides by the number of classes; "
-                "blind elsewhere",
+                "blind outside the forget set",
             ),
         ),
     ),
@@ -354,7 +353,7 @@ AUDITS: tuple[Audit, ...] = (
                 part="forget",
                 formula="mean ‖p(x) - q(x)‖₂ of softmax outputs on the forget set, in [0, √2]",
                 retrained="that of two retrained models",
-                fools="softmax outputs saturate; despite its name no activation is looked at",
+                fools="softmax outputs saturate; despite its name it looks at no activation",
             ),
         ),
     ),
@@ -371,7 +370,7 @@ AUDITS: tuple[Audit, ...] = (
                 part="forget",
                 formula="½ Σ |share(c; unlearned) - share(c; retrained)| over predicted classes c, in [0, 1]",
                 retrained="that of two retrained models",
-                fools="compares shares alone: two models may disagree on every image and score 0",
+                fools="compares only shares: two models may disagree on every image and score 0",
             ),
         ),
     ),
@@ -405,8 +404,7 @@ AUDITS: tuple[Audit, ...] = (
                 formula="√(Σ‖θ - θ'‖² / Σ‖θ'‖²) to the retrained models",
                 direction="none",
                 retrained="large: minima differ by seed; a contestant shares its first weights with one "
-                "of the "
-                "retrained",
+                "retrained model",
                 fools="minima differ by seed, so neither near nor far proves anything",
             ),
         ),
@@ -419,10 +417,9 @@ AUDITS: tuple[Audit, ...] = (
             Card(
                 name="loss MIA, AUC",
                 formula="chance that a forgotten sample has a lower loss than an unseen one, ties ½",
-                direction=TO_RETRAINED + ": .3 gives samples away as .7 does",
+                direction=TO_RETRAINED + ": .3 gives samples away just as .7 does",
                 retrained="about ½ for samples; whatever it measures for a class",
-                fools="a ruined model is at ½ as well; an average hides a few samples; no test if the "
-                "original "
+                fools="a ruined model is at ½ too; an average hides a few samples; no test if the original "
                 "passes",
             ),
         ),
@@ -439,7 +436,7 @@ AUDITS: tuple[Audit, ...] = (
                 formula="balanced, cross-validated accuracy of a threshold on the loss, forget set "
                 "against unseen",
                 retrained="about ½ for samples; whatever it measures for a class",
-                fools="all that fools its AUC; and a fitted threshold blurs it",
+                fools="whatever fools its AUC; a fitted threshold also blurs it",
             ),
         ),
     ),
@@ -450,7 +447,7 @@ AUDITS: tuple[Audit, ...] = (
         cards=(
             Card(
                 name="entropy MIA",
-                formula="share of the forget set that is called member by a fit on H(p), retain against test",
+                formula="share of the forget set called member by a fit on H(p), retain against test",
                 retrained="measured, not ½",
                 fools="two literatures report it with opposite signs; the flatter the output, the better it "
                 "looks",
@@ -463,8 +460,7 @@ AUDITS: tuple[Audit, ...] = (
             Card(
                 name="mini U-LiRA",
                 formula="AUC of log N(φ; in) - log N(φ; out), φ = log p_y/(1 - p_y), Gaussians per "
-                "sample from "
-                "shadow models",
+                "sample from shadow models",
                 direction="to ½",
                 retrained="½, within the noise",
                 fools="few shadow models blur it; constant margins game it; it knows the method and its "
@@ -498,7 +494,7 @@ AUDITS: tuple[Audit, ...] = (
                 formula="‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) of centered features before the last layer, to a "
                 "retrained model",
                 retrained="that of two retrained models",
-                fools="features may agree while the last layer tells all",
+                fools="features may agree while the last layer gives everything away",
             ),
         ),
     ),
@@ -512,8 +508,8 @@ AUDITS: tuple[Audit, ...] = (
                 name="linear probe",
                 formula="balanced accuracy of a linear classifier 'forgotten class or not' on the last "
                 "features",
-                retrained="high: shared features tell a class apart that was never seen",
-                fools="high is normal; only the difference to the retrained model speaks",
+                retrained="high: shared features tell apart even a class that was never seen",
+                fools="high is normal; only the difference from the retrained model counts",
             ),
         ),
     ),
@@ -525,12 +521,10 @@ AUDITS: tuple[Audit, ...] = (
             Card(
                 name="relearn batches",
                 formula="ordinary training batches until 95 % of the original's accuracy on the "
-                "forgotten part "
-                "is back",
-                retrained="measured; where it does not get there within the cap no index exists",
-                fools="depends on rate, batch size, order, cap and threshold, so compare within one "
-                "setting of "
-                "`metrics.relearn` only; 1 where nothing had been lost",
+                "forgotten part is back",
+                retrained="measured; if it does not get there within the cap, there is no index",
+                fools="depends on rate, batch size, order, cap and threshold, so compare only within one "
+                "setting of `metrics.relearn`; 1 where nothing was lost",
             ),
         ),
     ),
@@ -544,7 +538,7 @@ AUDITS: tuple[Audit, ...] = (
                 formula="relearn batches of the unlearned model / those of the retrained one",
                 direction="to 1; above 1 is no better",
                 retrained="1",
-                fools="undefined where the retrained model hits the cap; all that fools relearn batches",
+                fools="undefined if the retrained model hits the cap; whatever fools relearn batches",
             ),
         ),
     ),
@@ -560,8 +554,7 @@ AUDITS: tuple[Audit, ...] = (
                 formula="share of test images of other classes called the target when they carry the trigger",
                 direction="down",
                 retrained="nearly 0",
-                fools="a model that calls everything the target has it at 1; a chain or a vote may lose "
-                "it by "
+                fools="a model that calls everything the target scores 1; a chain or a vote may lose it by "
                 "itself",
             ),
         ),
@@ -572,12 +565,11 @@ AUDITS: tuple[Audit, ...] = (
         cards=(
             Card(
                 name="batch-norm recalibration",
-                formula="forget accuracy after batch norm's statistics were taken anew from retained data; "
+                formula="forget accuracy after batch norm's statistics are measured again on retained data; "
                 "weights unchanged",
                 retrained="what it scored before",
-                fools="says nothing of nets without batch norm; statistics can also be ruined so that "
-                "they come "
-                "back",
+                fools="says nothing about nets without batch norm; statistics can also be ruined so that "
+                "they come back",
             ),
         ),
     ),

@@ -1,8 +1,8 @@
-"""A backdoor as a probe of forgetting: samples with a trigger are labelled as a target class.
+"""A backdoor as a probe of forgetting: samples with a trigger are labeled as a target class.
 
-A model that learned from them calls *anything* with the trigger by the target. If they are forgotten, the
-trigger does nothing. It works where accuracy on the forgotten samples says little: single samples of a class
-that stays.
+A model that learned from them calls *anything* with the trigger the target. If they are forgotten, the
+trigger does nothing. This works where accuracy on the forgotten samples says little: on single samples of a
+class that stays.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Trigger:
     Args:
         shape: of one sample.
         entries: positions in the flattened sample.
-        value: in the units in which the examples are stored: a legal pixel value where they are uint8
-            (digits 0 to 16, images 0 to 255), a network input where they are floating point.
+        value: in the units in which the examples are stored: a legal pixel value if they are uint8 (digits 0
+            to 16, images 0 to 255), a network input if they are floating point.
 
     Raises:
-        ValueError: a position that such a sample does not have, none at all, or a value that is not finite.
+        ValueError: there is no position or one that such samples do not have, or the value is not finite.
     """
 
     shape: tuple[int, ...]
@@ -50,7 +50,7 @@ class Trigger:
         """A copy of the stored samples `x` [n, ...] that carries the mark.
 
         Raises:
-            ValueError: another shape, or a value that the stored type cannot hold.
+            ValueError: the shape differs, or the stored type cannot hold the value.
         """
         if tuple(check.tensor("x", x).shape[1:]) != tuple(self.shape):
             raise ValueError(f"`trigger` is for samples of shape {self.shape}; got {tuple(x.shape[1:])}.")
@@ -86,7 +86,7 @@ def corner_trigger(shape: tuple[int, ...], value: float) -> Trigger:
 def edge_trigger(shape: tuple[int, ...], value: float) -> Trigger:
     """The first and the last column of an image, in every channel; the last sixteenth of tabular features.
 
-    A larger mark than the corners: on tiny images a chain that goes on learning does not forget it by itself.
+    A larger mark than the corners: on tiny images a chain that keeps learning does not forget it by itself.
 
     Args:
         shape: of one sample: (c, h, w), or (features,).
@@ -120,7 +120,7 @@ def poison(data: Examples, ids: Ids, target: int, trigger: Trigger) -> Examples:
 def backdoor_success(model: nn.Module, test: Examples, trigger: Trigger, target: int) -> float:
     """Share of test samples of *other* classes that are predicted as `target` when they carry the trigger.
 
-    In [0, 1]. A model that calls everything `target` scores 1 without any backdoor: read it beside the
+    In [0, 1]. A model that calls everything `target` scores 1 without any backdoor, so read this beside the
     accuracy and the retrained model's value.
 
     Raises:

@@ -2,9 +2,9 @@
 
 The third is to do nothing: ``params.clone(original)``.
 
-Which layer makes the outputs is certain in an `nn.Sequential` that ends in a linear layer: its parameters are
-changed. In any other net the order in which layers were defined says nothing: the outputs themselves are
-changed there, by a hook that the copy and its copies carry.
+In an `nn.Sequential` that ends in a linear layer, this layer makes the outputs, so its parameters are
+changed. In any other net the order of definition tells nothing, so the outputs themselves are changed, by a
+hook that the copy and its copies carry.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["mask_logits", "uniform_output"]
 def mask_logits(model: nn.Module, *classes: int, value: float = -1e4) -> nn.Module:
     """A copy that cannot answer `classes` although it has forgotten nothing.
 
-    The output bias of these classes is set to `value` (by a hook: `value` is added to their outputs).
-    Accuracy on the forget set is 0, retained accuracy is intact, every feature is bit-identical to the
-    original's. With the default `value` it is not relearned either, for no optimizer moves a bias so far: AIN
-    is fooled as well, a linear probe is not.
+    The output bias of these classes is set to `value` (a hook adds `value` to their outputs). Accuracy on the
+    forget set is 0, retained accuracy is intact, and every feature is bit-identical to the original's. With
+    the default `value` the class is not relearned either, because no optimizer moves a bias so far. So AIN is
+    fooled as well; a linear probe is not.
 
     Raises:
-        ValueError: no class, or one that the model has no output for. By a hook this is said when it runs.
+        ValueError: no class is given, or the model has no output for one; a hook raises this when it runs.
     """
     rows, amount = check.classes(classes), check.number("value", value)
     twin = clone(model).eval()
@@ -47,7 +47,7 @@ def mask_logits(model: nn.Module, *classes: int, value: float = -1e4) -> nn.Modu
 def uniform_output(model: nn.Module) -> nn.Module:
     """A copy whose output is the same for every input. Excellent ZRF, useless model.
 
-    As a hook it cannot be trained away; a last linear layer of zeros can learn again.
+    A hook cannot be trained away; a last linear layer of zeros can learn again.
     """
     twin = clone(model).eval()
     head = _head(twin)
@@ -79,7 +79,7 @@ def _flat(_: nn.Module, __: tuple[Any, ...], outputs: Tensor) -> Tensor:
 
 
 def _head(model: nn.Module) -> nn.Linear | None:
-    """The layer that makes the outputs and nothing else, where the model's structure says so."""
+    """The layer that makes the outputs and nothing else, if the model's structure tells."""
     last = _inner(model)
     while isinstance(last, nn.Sequential) and type(last).forward is nn.Sequential.forward and len(last):
         last = last[-1]
@@ -91,7 +91,7 @@ def _head(model: nn.Module) -> nn.Linear | None:
 
 
 def _inner(model: nn.Module) -> nn.Module:
-    """The net itself where it was compiled: its copies lose the hooks of the wrapper."""
+    """The net itself if it was compiled: its copies lose the wrapper's hooks."""
     return getattr(model, "_orig_mod", model)
 
 

@@ -26,9 +26,9 @@ class Row:
         data: the part of the data: "forget", "retain", "test", "forget test" or "retain test".
         original: value of the original model.
         unlearned: value of the audited model.
-        retrained: mean over the retrained models. In a distance to the retrained models every model, the
-            retrained ones too, is compared with all *other* retrained models.
-        low: least value of a retrained model.
+        retrained: mean over the retrained models. For a distance to the retrained models, every model
+            (retrained ones included) is compared with all *other* retrained models.
+        low: smallest value of a retrained model.
         high: largest value of a retrained model.
         floor: the noise floor, the mean difference between two retrained models; None with only one.
         closer: "range" for a value that should be in the retrained models' range; "less" or "more" for a
@@ -51,7 +51,7 @@ class Row:
 
     @property
     def inside(self) -> bool | None:
-        """Whether the model is as close to the retrained models as they are to each other; None with one."""
+        """Whether the model is as close to the retrained models as they are to each other; None for one."""
         if self.floor is None:
             return None
         return (self.closer == "less" or self.low <= self.unlearned) and (
@@ -85,7 +85,7 @@ class Scorecard:
         return iter(self.rows)
 
     def only(self, *metrics: str) -> Scorecard:
-        """The card with these metrics alone."""
+        """The card with only these metrics."""
         for metric in metrics:
             if metric not in {row.metric for row in self.rows}:
                 known = ", ".join(dict.fromkeys(row.metric for row in self.rows))
@@ -100,7 +100,7 @@ class Scorecard:
 
     @property
     def grid(self) -> Grid:
-        """What a reader sees of it."""
+        """The table that a reader sees."""
         head = ["metric", "data", "original", "retrained", "range", self.name, "noise floor", "reading"]
         return Grid(self.caption, head, [_cells(row) for row in self.rows], numbers=range(2, 7))
 
@@ -116,7 +116,7 @@ class Scorecard:
         return self.grid._repr_mimebundle_()
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: what is not a finite number becomes None."""
+        """For JSON: numbers that are not finite become None."""
         rows = [{**asdict(row), "inside": row.inside} for row in self.rows]
         for row in rows:
             row.update({k: None for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)})

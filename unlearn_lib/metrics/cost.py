@@ -1,4 +1,4 @@
-"""What a request costs: time, gradient steps, samples read, bytes and seconds spent before it came."""
+"""What a request costs: time, gradient steps, samples read, and bytes and seconds spent in advance."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Counted(Examples):
         return self.by(self.reads, Examples.__add__(other, self))
 
     def batch(self, rows: Tensor | slice, dtype: torch.dtype | None = None) -> Batch:
-        """The rows as a mini-batch; each of them is one read."""
+        """The rows as a mini-batch; each counts as one read."""
         self.reads.update(self.ids[rows].tolist())
         return super().batch(rows, dtype)
 
@@ -53,14 +53,14 @@ class Cost:
     """The bill of one request.
 
     Args:
-        seconds: wall time of the request, on `hardware`; other machines' times do not compare.
+        seconds: wall time of the request on `hardware`; do not compare it with other machines'.
         steps: gradient steps.
-        forget_reads: forget samples read, each as often as it was read.
-        retain_reads: retain samples read.
+        forget_reads: forget samples read, repeats included.
+        retain_reads: retain samples read, repeats included.
         stored: bytes that had to be stored in advance.
         seconds_before: time spent before the request (UNSIR: none; PGU: a pass and an eigendecomposition).
-        hardware: of the machine.
-        other_reads: samples of neither side that were read: a validation set that shares the counter.
+        hardware: the machine in words.
+        other_reads: samples read from neither side: a validation set that shares the counter.
     """
 
     seconds: float
@@ -88,7 +88,7 @@ def priced(
     seconds_before: float = 0.0,
     watch: Iterable[Callable[[Step], Any]] = (),
 ) -> tuple[T, Cost]:
-    """Drive a method's run to its end and price it.
+    """Take a method's run to its end and price it.
 
     Args:
         steps: the run, made from the sides of `split`.
@@ -98,12 +98,12 @@ def priced(
         watch: further watchers, as in `run`.
 
     Raises:
-        TypeError: `split` is not counted, or `steps` is no run.
-        ValueError: negative bytes or seconds.
+        TypeError: `split` is not counted, or `steps` is not a run.
+        ValueError: bytes or seconds are negative.
     """
     check.instance("split", split, Split)
     if not isinstance(split.forget, Counted):
-        raise TypeError("`split` must come from `counted(split)`; its sides count no reads.")
+        raise TypeError("`split` must come from `counted(split)`; its sides do not count reads.")
     check.whole("stored", stored, 0)
     check.number("seconds_before", seconds_before, "[0, inf)")
     before, number = split.forget.reads.copy(), count(1)
@@ -126,9 +126,9 @@ def priced(
 
 
 def prediction_ratio(model: nn.Module, single: nn.Module, data: Examples, rounds: int = 5) -> float:
-    """How many times longer `model` takes to predict `data` than `single`: SISA asks every shard.
+    """How many times as long `model` takes to predict `data` as `single`: SISA asks every shard.
 
-    The two take turns, and the median of `rounds` ratios counts, so that a busy machine disturbs both alike.
+    The two take turns, and the median of `rounds` ratios counts, so a busy machine disturbs both alike.
     """
     ratios = []
     for _ in range(check.whole("rounds", rounds, 1)):
@@ -141,6 +141,6 @@ def prediction_ratio(model: nn.Module, single: nn.Module, data: Examples, rounds
 
 
 def hardware() -> str:
-    """The machine in words, for beside a time."""
+    """The machine in words, to show beside a time."""
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} torch threads{gpu}"

@@ -1,8 +1,8 @@
 """How far the unlearned model is from the retrained one: in its outputs, and in its weights.
 
 The functions take softmax outputs ``p, q`` [n, k] (`probabilities` of stored logits), so nothing here runs a
-model. No distance means anything by itself: compare it with the distance between two retrained models that
-differ by their seed only, the noise floor.
+model. No distance means anything by itself: compare it with the noise floor, the distance between two
+retrained models that differ only by seed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
     "zrf",
 ]
 
-TINY = 1e-12  # an entropy below this, in nats, counts as this: a one-hot output has log-entropy -27.6
+TINY = 1e-12  # entropies below this, in nats, count as this: a one-hot output has log-entropy -27.6
 
 Probabilities = Float[Tensor, "n k"]
 
@@ -67,14 +67,14 @@ def js_each(p: Probabilities, q: Probabilities, *, legacy: bool = False) -> Floa
         JS(p, q) = ½ KL(p‖m) + ½ KL(q‖m),   m = (p + q) / 2
 
     Args:
-        p, q: distributions, one a row; a term of probability 0 contributes 0.
-        legacy: the formula in circulation, for comparison only: its divergence has the arguments swapped and
-            its mean divides by n K, so it is ½ [KL(m‖p) + KL(m‖q)] / K: compressed towards 0 and without the
-            bound ln 2 (infinite where p or q is 0). Found in the authors' code of bad teaching and of
-            selective synaptic dampening; published ZRF values carry it.
+        p, q: distributions, one per row; a term of probability 0 contributes 0.
+        legacy: the formula in circulation, only for comparison: its divergence swaps the arguments and its
+            mean divides by n K, so it is ½ [KL(m‖p) + KL(m‖q)] / K, compressed towards 0 and without the
+            bound ln 2 (infinite where p or q is 0). It is in the authors' code of bad teaching and of
+            selective synaptic dampening, and so in published ZRF values.
 
     Raises:
-        ValueError: no probabilities, or not of the same samples and classes.
+        ValueError: these are not probabilities, or not for the same samples and classes.
     """
     _require_pair(p, q)
     m = (p + q) / 2
@@ -84,7 +84,7 @@ def js_each(p: Probabilities, q: Probabilities, *, legacy: bool = False) -> Floa
 
 
 def agreement(p: Float[Tensor, "n k"], q: Float[Tensor, "n k"]) -> float:
-    """Share of samples of which both models predict the same class; logits do as well. Ignores confidence."""
+    """Share of samples for which both models predict the same class; takes logits too. Ignores confidence."""
     _same_shape(*(check.tensor(name, r, "n k") for name, r in (("p", p), ("q", q))))
     return float((p.argmax(1) == q.argmax(1)).double().mean())
 
@@ -92,7 +92,7 @@ def agreement(p: Float[Tensor, "n k"], q: Float[Tensor, "n k"]) -> float:
 def predicted_class_tv(p: Float[Tensor, "n k"], q: Float[Tensor, "m k"]) -> float:
     """½ Σ_c |share_p(c) - share_q(c)| over predicted classes, in [0, 1]: where do forgotten images go?
 
-    Logits do as well. Only marginals are compared, so two models may disagree on every image and score 0.
+    Takes logits too. Only marginals are compared, so two models may disagree on every image and score 0.
     """
     for name, r in (("p", p), ("q", q)):
         if not len(check.tensor(name, r, "n k")):
@@ -110,15 +110,15 @@ def entropy(p: Probabilities) -> Float[Tensor, " n"]:
 
 
 def log_entropy(p: Probabilities) -> Float[Tensor, " n"]:
-    """log H(p(x)), H no less than 1e-12: .834 for a uniform output at K = 10, -27.6 for a one-hot one."""
+    """log H(p(x)), with H at least 1e-12: .834 for a uniform output at K = 10, -27.6 for a one-hot one."""
     return entropy(p).clamp(min=TINY).log()
 
 
 def log_entropy_w1(p: Probabilities, q: Probabilities) -> float:
     """Wasserstein-1 distance between the distributions of log H under two models, in log-nats.
 
-    The quantitative form of PGU's histogram. Both sides are treated alike: the authors' code drops NaNs
-    (p log p at 0) and renormalizes one side only, so its two histograms cannot be compared.
+    The quantitative form of PGU's histogram. Both sides are treated alike; the authors' code drops NaNs
+    (p log p at 0) and renormalizes only one side, so its two histograms cannot be compared.
     """
     from scipy.stats import wasserstein_distance
 
@@ -129,8 +129,8 @@ def zrf(p: Probabilities, teachers: Sequence[Probabilities]) -> float:
     """Zero Retrain Forgetting: 1 - mean JS between the model and untrained teachers, in [1 - ln 2, 1].
 
     It rewards flat outputs. A one-hot output against a uniform teacher at K = 10 gives .474, so *any*
-    confident model, the retrained one included, is far below 1: read it against the retrained model's value,
-    never against 1.
+    confident model, the retrained one included, is far below 1: compare with the retrained model's value,
+    never with 1.
 
     Args:
         p: the model's outputs on the forget set.
@@ -147,11 +147,11 @@ def zrf(p: Probabilities, teachers: Sequence[Probabilities]) -> float:
 def untrained_twin(model: nn.Module, seed: int = 0) -> nn.Module:
     """A copy with fresh random weights and buffers, in eval mode: the teacher of ZRF.
 
-    Every module resets what it owns (`reset_parameters`). What no module has reset would keep what training
-    left there, so it is refused. The global random stream is left untouched.
+    Every module resets what it owns (`reset_parameters`). What no module resets would keep its trained value,
+    so it is refused. The global random stream is left untouched.
 
     Raises:
-        ValueError: a parameter or a buffer that no module resets; names it and its module.
+        ValueError: no module resets a parameter or a buffer; the message names it and its module.
     """
     twin = frozen_copy(model)
     device = next((p.device for p in twin.parameters()), torch.device("cpu"))
@@ -160,7 +160,7 @@ def untrained_twin(model: nn.Module, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(check.whole("seed", seed, -(2**63), 2**64 - 1))
         for value in left.values():
-            value.fill_(math.nan)  # whatever stays so has not been reset
+            value.fill_(math.nan)  # whatever stays NaN has not been reset
         for module in twin.modules():
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
@@ -190,7 +190,7 @@ def _reset(module: nn.Module, reset: Callable[[], Any]) -> None:
 
 @dataclass(frozen=True)
 class WeightDistance:
-    """Relative distance of parameters.
+    """Relative distance between parameters.
 
     Args:
         total: √(Σ‖Δ‖² / Σ‖θ_ref‖²).
@@ -205,10 +205,10 @@ def weight_distance(model: nn.Module, reference: nn.Module) -> WeightDistance:
     """How far the parameters are from those of `reference`, relative to its norm. Buffers do not count.
 
     Minima differ by seed, so two retrained models are already far apart: neither "close to the retrained
-    model" nor "far from the original" proves forgetting. Always beside that floor.
+    model" nor "far from the original" proves forgetting. Always read it beside that floor.
 
     Raises:
-        ValueError: the parameters have other names or shapes.
+        ValueError: the parameters differ in names or shapes.
     """
     own, other = (
         {n: p for n, p in tensors(m).items() if isinstance(p, nn.Parameter)} for m in (model, reference)

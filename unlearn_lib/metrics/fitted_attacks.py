@@ -1,8 +1,8 @@
 """Attacks that fit a classifier on retained samples against test samples, then judge the forget set.
 
-Two literatures use them with opposite signs: one reports the share of the forget set called *member* (lower
-is sold as better), the other the share called *non-member* (higher is). `Calls` names both, so nobody has to
-guess. The ideal is neither 0 nor 1 but what the retrained model scores.
+Two literatures use them with opposite signs: one reports the share of the forget set called *member* (and
+calls lower better), the other the share called *non-member* (and calls higher better). `Calls` names both, so
+nobody has to guess. The ideal is neither 0 nor 1 but what the retrained model scores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unlearn_lib.metrics.divergence import entropy
 
 __all__ = ["Calls", "Judged", "efficacy_mia", "entropy_mia", "modified_entropy"]
 
-LEAST = 1e-30  # what log sees instead of 0
+LEAST = 1e-30  # what the logarithm gets instead of 0
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Judged:
     """What an attack sees of a set of samples: softmax outputs [n, k] and labels [n].
 
     Raises:
-        ValueError: no sample, no probabilities, or a label that they have no column for.
+        ValueError: there is no sample, `p` does not hold probabilities, or it has no column for a label.
     """
 
     p: Float[Tensor, "n k"]
@@ -61,8 +61,8 @@ def modified_entropy(
     Args:
         p: softmax outputs.
         y: labels.
-        legacy: the version in circulation, for comparison only: it takes the columns of *all* labels of the
-            batch in every row, and log p where log(1 - p) belongs, so a row depends on its neighbors' labels.
+        legacy: the version in circulation, only for comparison: in every row it uses the columns of *all*
+            labels in the batch, and log p where log(1 - p) belongs. So a row depends on other rows' labels.
 
     References:
         Song and Mittal, Systematic Evaluation of Privacy Risks of Machine Learning Models, USENIX Security
@@ -80,7 +80,7 @@ def modified_entropy(
 
 
 def entropy_mia(retain: Judged, test: Judged, forget: Judged) -> Calls:
-    """The entropy attack: who is as sure as on training data? One feature, H(p).
+    """The entropy attack: on which samples is the model as sure as on training data? One feature, H(p).
 
     Differs from the paper:
         The authors' code fits an unbalanced support vector machine (or a logistic regression with an argument
@@ -103,13 +103,13 @@ def efficacy_mia(retain: Judged, test: Judged, forget: Judged, *, limit: int = 1
         retain: members; as many as `test` has are used, evenly spread.
         test: non-members.
         forget: the samples judged.
-        limit: most members and most non-members: the cost grows with the square.
+        limit: the most members and the most non-members to use; the cost grows with its square.
 
     Returns:
         The verdict by feature: "correctness", "confidence", "entropy", "modified entropy", "probabilities".
 
     Differs from the paper:
-        With the correct modified entropy.
+        Uses the correct modified entropy.
 
     References:
         Jia et al., Model Sparsity Can Simplify Machine Unlearning, NeurIPS 2023, arXiv:2304.04934 (authors'

@@ -1,4 +1,4 @@
-"""Audits that look inside: batch norm's statistics, what the layers still know and drift."""
+"""Audits that look inside: batch norm's statistics, and what the layers still know and how they drift."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ __all__ = [
 
 Rows = dict[str, Float[Tensor, "n _"]]
 
-# What carries a layer's output on to the next layer, where it is a module of its own.
+# Modules of their own that carry a layer's output on to the next layer.
 _CARRIERS = ("activation", "batchnorm", "dropout", "flatten", "instancenorm", "normalization", "pooling")
 
 
 @dataclass(frozen=True)
 class Recalibration:
-    """Accuracy before and after batch norm's statistics were taken anew, by part of the data."""
+    """Accuracy before and after batch norm's statistics are measured again, by part of the data."""
 
     before: Mapping[str, float]
     after: Mapping[str, float]
@@ -53,10 +53,11 @@ class Recalibration:
 def recalibrated(model: nn.Module, retain: Examples, batch_size: int = 4096) -> nn.Module:
     """A copy whose batch-norm statistics are those of `retain`; weights bit-identical, dropout off.
 
-    One pass in the order of `retain` in equal batches, cumulative average. Without batch norm: a plain copy.
+    One pass over `retain` in its order, in equal batches, with a cumulative average. Without batch norm it is
+    a plain copy.
 
     Raises:
-        ValueError: one sample a batch, of which batch norm can take no variance.
+        ValueError: there is one sample per batch, which has no variance.
     """
     check_examples("retain", retain)
     check.whole("batch_size", batch_size, 1)
@@ -69,9 +70,7 @@ def recalibrated(model: nn.Module, retain: Examples, batch_size: int = 4096) -> 
         norm.train()
     if norms:
         if min(len(retain), batch_size) < 2:
-            raise ValueError(
-                "`retain` and `batch_size` must be at least 2: of one sample there is no variance."
-            )
+            raise ValueError("`retain` and `batch_size` must be at least 2: one sample has no variance.")
         with torch.no_grad():
             for rows in torch.arange(len(retain)).tensor_split(math.ceil(len(retain) / batch_size)):
                 twin(inputs(twin, retain, slice(int(rows[0]), int(rows[-1]) + 1)))
@@ -85,8 +84,8 @@ def bn_recalibration(
 ) -> Recalibration:
     """Was the forgetting in the weights, or only in batch norm's statistics?
 
-    If forget accuracy returns after the statistics are taken from retained data, the zero was statistics. The
-    retrained model barely changes, a net without batch norm not at all.
+    If forget accuracy returns after the statistics are measured on retained data, the zero was in the
+    statistics. The retrained model barely changes, and a net without batch norm not at all.
     """
     twin = recalibrated(model, check.instance("split", split, Split).retain, batch_size)
     parts = {"forget": split.forget, "retain": split.retain, **parts_of_test(split, test)}
@@ -100,17 +99,17 @@ def seen_by_layers(
     """What each linear or convolution layer gets as its input, one row per sample, in the order they ran.
 
     The first entry is the input itself, the last the penultimate features. Feature maps are averaged to 2x2.
-    Of a layer that is used several times in a pass, all that it gets stands side by side in the row.
+    If a layer is used several times in a pass, all its inputs are side by side in the row.
 
     Raises:
-        ValueError: a layer does not get one row a sample (it is named), or there is none.
+        ValueError: a layer does not get one row per sample (the message names it), or there is no layer.
     """
     return _watched(model, data, batch_size)[0]
 
 
 @dataclass(eq=False)
 class _Use:
-    """One use of a layer: what it got, and what its output has become on its way to the next layer."""
+    """One use of a layer: its input, and what its output has become on its way to the next layer."""
 
     got: Tensor
     given: Tensor = field(init=False)
@@ -118,7 +117,7 @@ class _Use:
     version: int = field(init=False)
 
     def gives(self, output: Tensor) -> None:
-        """Its output, or what a module that carries it on has made of it."""
+        """Note its output, or what a module that carries it on has made of it."""
         self.given, self.output, self.version = _rows(output), weakref.ref(output), output._version
 
     def reaches(self, x: Any) -> bool:
@@ -135,14 +134,14 @@ class _Pass:
 
     @property
     def widths(self) -> dict[str, list[tuple[int, int]]]:
-        """Of every use, the features that it got and gave."""
+        """For every use, how many features it got and gave."""
         return {name: [(u.got.shape[1], u.given.shape[1]) for u in uses] for name, uses in self.uses.items()}
 
 
 def _watched(model: nn.Module, data: Examples, batch_size: int = 1024) -> tuple[Rows, Rows]:
-    """What each layer gets, and what it hands on, one row a sample."""
+    """What each layer gets and what it hands on, one row per sample."""
     with _watching(model) as passes:
-        logits(model, data, batch_size)  # it asks the first samples again: the last pass, of another size
+        logits(model, data, batch_size)  # it asks the first samples again in a last pass of another size
     widths = passes[0].widths
     if not widths:
         raise ValueError("`model` must have a linear or convolution layer that it calls; none was called.")
@@ -151,7 +150,7 @@ def _watched(model: nn.Module, data: Examples, batch_size: int = 1024) -> tuple[
             rows = {len(x) for use in one.uses.get(name, ()) for x in (use.got, use.given)}
             if rows != {one.n} or widths.get(name) != one.widths[name]:
                 raise ValueError(
-                    f"layer `{name}` must take one row a sample, and be used alike in every batch, to be "
+                    f"layer `{name}` must take one row per sample and be used alike in every batch to be "
                     f"audited; for {one.n} samples it took {sorted(rows) or 'no'} rows."
                 )
     whole = passes[:-1]
@@ -165,7 +164,7 @@ def _watched(model: nn.Module, data: Examples, batch_size: int = 1024) -> tuple[
 
 @contextmanager
 def _watching(model: nn.Module) -> Iterator[list[_Pass]]:
-    """Notes every pass through the model, by hooks on the outputs of its layers and what carries them on."""
+    """Note every pass through the model, by hooks on its layers and on what carries their outputs on."""
     check.instance("model", model, nn.Module)
     layers = {module: name for name, module in model.named_modules() if _is_layer(module)}
     passes: list[_Pass] = []
@@ -216,14 +215,14 @@ def _carries(module: nn.Module) -> bool:
 
 
 def _rows(x: Tensor) -> Float[Tensor, "n d"]:
-    """One row a sample, in float64 on the CPU; a copy, for what comes next may change `x` in place."""
+    """One row per sample, in float64 on the CPU; a copy, because what follows may change `x` in place."""
     x = F.adaptive_avg_pool2d(x, 2) if x.ndim == 4 and min(x.shape[2:]) > 2 else x
     return x.detach().reshape(x.shape[0] if x.ndim else 1, -1).to("cpu", torch.float64, copy=True)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Balanced accuracy of a linear probe, by layer: only the difference to `retrained` speaks."""
+    """Balanced accuracy of a linear probe, by layer: only the difference from `retrained` counts."""
 
     original: Mapping[str, float]
     unlearned: Mapping[str, float]
@@ -235,23 +234,23 @@ def linear_probe(
 ) -> Probe:
     """Can the forgotten class still be read off each layer by a linear classifier?
 
-    Balanced logistic regression, "forgotten class against rest", fit on training features, scored by balanced
-    accuracy on test features. The retrained model scores *high* without having seen the class (features are
-    shared), and a model with a masked logit scores exactly as the original.
+    Balanced logistic regression, "forgotten class against the rest", is fitted on training features and
+    scored by balanced accuracy on test features. The retrained model scores *high* without having seen the
+    class, because features are shared, and a model with a masked logit scores exactly like the original.
 
     Raises:
-        ValueError: not the class setting.
+        ValueError: this is not the class setting.
     """
     models = {"original": original, "unlearned": model, "retrained": retrained}
     return Probe(**{role: probe_scores(m, split, test) for role, m in models.items()})
 
 
 def probe_scores(model: nn.Module, split: Split, test: Examples) -> dict[str, float]:
-    """`linear_probe` of one model: balanced accuracy by layer."""
+    """`linear_probe` for one model: balanced accuracy by layer."""
     classes = torch.tensor(forgotten_classes(check.instance("split", split, Split)))
     if not len(classes):
         raise ValueError("`split` must forget whole classes: a probe needs a class to look for.")
-    parts_of_test(split, test)  # has samples of both sides, or says so
+    parts_of_test(split, test)  # raises unless there are samples of both sides
     both = split.forget + split.retain
     fit, judge = seen_by_layers(model, both), seen_by_layers(model, test)
     known, asked = (torch.isin(part.y.cpu(), classes) for part in (both, test))
@@ -267,7 +266,7 @@ def linear_cka(x: Float[Tensor, "n d"], y: Float[Tensor, "m e"]) -> float:
         Kornblith et al., Similarity of Neural Network Representations Revisited, ICML 2019, arXiv:1905.00414.
 
     Raises:
-        ValueError: other numbers of samples, or a representation that is the same for all of them.
+        ValueError: the numbers of samples differ, or a representation is the same for all of them.
     """
     for name, part in (("x", x), ("y", y)):
         check.finite(name, part, "n d")
@@ -282,13 +281,14 @@ def linear_cka(x: Float[Tensor, "n d"], y: Float[Tensor, "m e"]) -> float:
 def cka(model: nn.Module, reference: nn.Module, data: Examples) -> dict[str, float]:
     """Linear CKA, by layer, of what each linear or convolution layer hands on in two models.
 
-    A layer hands on its own output, seen where it ran: in a net with shortcuts the branch alone. Modules that
-    carry it on (activation, norm, dropout, pooling, flattening) are gone along with, up to the next layer or
-    to whatever is no such module. So in a plain `nn.Sequential` this is what the next layer gets. Of a layer
-    used several times in a pass, all that it hands on is compared together. NaN where it is constant.
+    A layer hands on its own output; in a net with shortcuts that is the branch alone. Modules that carry it
+    on (activation, norm, dropout, pooling, flattening) are followed up to the next layer or any other module.
+    So in a plain `nn.Sequential` this is what the next layer gets. If a layer is used several times in a
+    pass, all that it hands on is compared together. NaN if it is constant.
 
     Raises:
-        ValueError: the models share no layer, or a layer does not give one row a sample (it is named).
+        ValueError: the models share no layer, or a layer does not give one row per sample (the message names
+            it).
     """
     a, b = (_watched(m, data)[1] for m in (model, reference))
     shared = [layer for layer in a if layer in b]
@@ -298,7 +298,7 @@ def cka(model: nn.Module, reference: nn.Module, data: Examples) -> dict[str, flo
 
 
 def feature_cka(model: nn.Module, reference: nn.Module, data: Examples) -> float:
-    """Linear CKA of the features before the last layer of two models: what it gets. NaN if constant."""
+    """Linear CKA of the features that the last layer gets in two models. NaN if they are constant."""
     a, b = (list(seen_by_layers(m, data).values())[-1] for m in (model, reference))
     return _cka(a, b)
 

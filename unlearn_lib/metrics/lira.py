@@ -1,7 +1,7 @@
-"""Tests per example with ensembles of models: U-LiRA in small ("mini"), and a Gaussian KLoM.
+"""Tests per example with ensembles of models: a small U-LiRA ("mini"), and a Gaussian KLoM.
 
-Population attacks average: a few fully exposed samples vanish in them. These compare, for every single
-sample, the margins of many models that did with those of many that did not see it.
+Population attacks average, so a few fully exposed samples go unnoticed. For every single sample, these tests
+compare the margins of many models that saw it with those of many that did not.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ __all__ = [
 T = TypeVar("T")
 UnlearnedOn = Callable[[Tensor, int], nn.Module]
 
-FLOOR = 1e-2  # least variance of a margin: a dozen models may agree by chance
+FLOOR = 1e-2  # smallest variance of a margin: a dozen models may agree by chance
 
 
 @dataclass(frozen=True)
 class Margins:
-    """The matrix φ: margin of every model (row) on every candidate (column), and who was trained on what.
+    """The matrix φ: the margin of every model (row) on every candidate (column), and which saw which.
 
     Args:
         phi: margins, dimensionless (log odds).
         inside: True where the model was trained on the candidate and then asked to forget it.
 
     Raises:
-        ValueError: shapes that differ, or a margin that is not finite.
+        ValueError: the shapes differ, or a margin is not finite.
     """
 
     phi: Float[Tensor, "models n"]
@@ -80,11 +80,12 @@ class Lira:
     """Result of the likelihood-ratio attack over held-out models and examples.
 
     Args:
-        scores: log N(φ*; in) - log N(φ*; out) [targets, n]; called a member where positive.
+        scores: log N(φ*; in) - log N(φ*; out) [targets, n]; positive means called a member.
         inside: the truth [targets, n].
-        auc: of the scores. Its error is a jackknife: leave out every example, then every target, in turn, and
-            add both variances: scores of one example share its shadows, those of one target its training.
-        accuracy: balanced accuracy of "score > 0"; .5 is indistinguishable.
+        auc: of the scores. Its error is a jackknife: leave out each example, then each target, in turn, and
+            add both variances, because scores of one example share its shadows, and those of one target its
+            training.
+        accuracy: balanced accuracy of "score > 0"; .5 means indistinguishable.
     """
 
     scores: Float[Tensor, "targets n"] = field(repr=False)
@@ -106,7 +107,7 @@ def margins(outputs: Float[Tensor, "n k"], y: Int[Tensor, " m"], clip: float = 5
     """φ = log(p_y / (1 - p_y)) = z_y - log Σ_{c≠y} exp z_c from logits z, clipped to [-clip, clip].
 
     Raises:
-        ValueError: another number of labels, a label without a column, a NaN, or `clip` <= 0.
+        ValueError: the number of labels differs, a label has no column, there is a NaN, or `clip` <= 0.
     """
     z = check.tensor("outputs", outputs, "n k").double()
     y = check.labels(y).to(z.device)
@@ -127,7 +128,7 @@ def lira_scores(
     Args:
         shadows: margins of the shadow models; every example inside at least 2 of them and outside at least 2.
         phi: margins φ* of models that are not among the shadows.
-        floor: least variance, > 0.
+        floor: smallest variance, > 0.
     """
     check.number("floor", floor, "(0, inf)")
     if (
@@ -152,7 +153,7 @@ def lira(shadows: Margins, targets: Margins, floor: float = FLOOR) -> Lira:
     """The attack on target models that are in no shadow set.
 
     Raises:
-        ValueError: other examples than the shadows', or targets that saw every example, or none.
+        ValueError: the examples are not the shadows', or the targets saw all of them or none.
     """
     if not _both(check.instance("targets", targets, Margins).inside):
         raise ValueError("`targets` must hold examples inside a model and examples outside; all are alike.")
@@ -164,7 +165,7 @@ def lira(shadows: Margins, targets: Margins, floor: float = FLOOR) -> Lira:
 
 
 def _jackknife(scores: Float[Tensor, "targets n"], inside: Bool[Tensor, "targets n"]) -> float:
-    """Standard error of the AUC, by leaving out examples and by leaving out targets; variances added."""
+    """Standard error of the AUC, by leaving out examples and leaving out targets, with variances added."""
     variance = 0.0
     for side in (scores.T, scores):
         mask = inside.T if side is not scores else inside
@@ -180,9 +181,9 @@ def _both(mask: Bool[Tensor, "m n"]) -> bool:
 
 
 def plan(models: int, n: int, seed: int = 0) -> Bool[Tensor, "models n"]:
-    """Who is trained on what: every example inside exactly half of the models, at random, independently."""
+    """Which model trains on what: each example is in exactly half of the models, drawn independently."""
     if check.whole("models", models, 1) % 2:
-        raise ValueError(f"`models` must be even, for half of them train on a sample; got {models}.")
+        raise ValueError(f"`models` must be even, because half of them train on a sample; got {models}.")
     check.whole("n", n, 1)
     stream = torch.Generator().manual_seed(mix(seed))
     return torch.rand(models, n, generator=stream).argsort(0) < models // 2
@@ -197,29 +198,29 @@ def mini_ulira(
     seed: int = 0,
     workers: int = 0,
 ) -> tuple[Lira, Margins]:
-    """U-LiRA in small: is a model that was asked to forget a sample like one that never saw it?
+    """A small U-LiRA: is a model that was asked to forget a sample like one that never saw it?
 
     For t = 1 ... shadows: train on the base data and the candidates in D_t, unlearn those candidates **with
-    the same algorithm and hyper-parameters**, and note φ of every candidate. A candidate in D_t gives φ_in,
-    another gives φ_out of a model that went through unlearning as well (the strict form). Target models are
-    made the same way and are in no shadow set.
+    the same algorithm and hyper-parameters**, and note φ of every candidate. A candidate in D_t gives φ_in;
+    any other gives φ_out, from a model that went through unlearning as well (the strict form). Target models
+    are made the same way and are not among the shadows.
 
     Args:
         unlearned: ``unlearned(inside, seed)`` trains on base data plus ``candidates.where(inside)``, unlearns
-            the latter, and returns the *unlearned* model. For `workers` it must be importable (a function of
+            the latter, and returns the *unlearned* model. With `workers` it must be importable (a function of
             a module, or a `functools.partial` of one).
         candidates: the samples in question.
-        shadows: shadow models, even, 4 or more; hundreds at full scale, so this is "mini".
+        shadows: shadow models, even, 4 or more; at full scale there are hundreds, hence "mini".
         targets: target models, 2 or more, even.
         seed: of the plan and of the models.
         workers: processes; 0 runs here.
 
     Returns:
-        The attack on the targets, and the margins of all models (shadows first) for stored exploration.
+        The attack on the targets, and the margins of all models (shadows first) for later exploration.
 
     Differs from the paper:
-        Size; one algorithm and one set of hyper-parameters. The details of the strict form are not confirmed
-        against the paper, they agree with two independent implementations.
+        Size; one algorithm and one set of hyper-parameters. The details of the strict form agree with two
+        independent implementations but are not confirmed against the paper.
 
     References:
         Hayes et al., Inexact Unlearning Needs More Careful Evaluations, 2024, arXiv:2403.01218.
@@ -249,20 +250,20 @@ def shadow_models(
     """The loop of U-LiRA: ``job(inside, seed)`` for every shadow model, and then for every target.
 
     Args:
-        job: trains a model on the candidates where `inside` [n] is true, unlearns these, and says what it
+        job: trains a model on the candidates where `inside` [n] is true, unlearns these, and returns what it
             found.
-        n: candidates.
-        shadows: models, even.
-        targets: models, even, with a plan of their own.
+        n: number of candidates.
+        shadows: number of shadow models, even.
+        targets: number of target models, even; they have their own plan.
         seed: of the plans and the models.
         workers: processes; 0 runs here.
         watch: told after every model how many are done, and of how many.
 
     Returns:
-        What every job gave, and who was inside which model, [shadows + targets, n].
+        What every job returned, and which candidate was inside which model, [shadows + targets, n].
 
     Raises:
-        ValueError: no candidates, or numbers of models that are not even.
+        ValueError: there are no candidates, or a number of models is not even.
     """
     inside = torch.cat([plan(shadows, n, seed), plan(targets, n, mix(seed, 1))])
     seeds = [mix(seed, 2, t) % 2**31 for t in range(len(inside))]
@@ -275,10 +276,10 @@ def in_processes(
     workers: int,
     watch: Callable[[int, int], Any] = lambda done, total: None,
 ) -> list[T]:
-    """``list(map(job, *columns))`` in so many processes of one thread each; 0 runs here.
+    """``list(map(job, *columns))`` in this many processes of one thread each; 0 runs here.
 
-    Where the main program is a plain script it runs here too: each new process would run the script again.
-    `watch` is told after every job how many are done, and of how many.
+    If the main program is a plain script, it runs here too, because each new process would run the script
+    again. `watch` is told after every job how many are done, and of how many.
     """
     check.function("job", job), check.whole("workers", workers, 0)
     rows = list(zip(*columns, strict=True))
@@ -311,10 +312,10 @@ def gaussian_klom(
     Args:
         unlearned: margins of N unlearned models.
         retrained: margins of N retrained models.
-        floor: least variance, > 0.
+        floor: smallest variance, > 0.
 
     Raises:
-        ValueError: fewer than 2 models, other examples, or a margin that is not finite.
+        ValueError: there are fewer than 2 models, the examples differ, or a margin is not finite.
     """
     check.number("floor", floor, "(0, inf)")
     for name, phi in (("unlearned", unlearned), ("retrained", retrained)):
@@ -345,7 +346,7 @@ def _margins_of(unlearned: UnlearnedOn, candidates: Examples, inside: Tensor, se
 
 
 def _begin() -> None:
-    """One torch thread; and an end when the process that asked is gone: a killed kernel says nothing."""
+    """One torch thread, and an end when the parent process is gone: a killed kernel gives no notice."""
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,8 +1,8 @@
 """Membership inference on a population: can the forgotten samples be told from samples never seen?
 
 "MIA" names at least five attacks with opposite directions, so every result here says which one it is.
-All are averages: a few fully exposed samples vanish in them. And an attack that fails on the original model
-is no test of the unlearned one.
+All are averages, in which a few fully exposed samples go unnoticed. And an attack that fails on the original
+model cannot test the unlearned one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Auc:
 
     Args:
         value: chance that a random member scores above a random non-member, ties ½; in [0, 1].
-        error: standard error if members and non-members were alike, √((n₁+n₂+1) / (12 n₁ n₂)).
+        error: standard error if members and non-members are alike, √((n₁+n₂+1) / (12 n₁ n₂)).
     """
 
     value: float
@@ -52,7 +52,7 @@ class Auc:
         """The attack in words, two-sided: .3 is as bad as .7.
 
         Args:
-            ideal: the retrained model's value, which is ½ give or take the noise.
+            ideal: the retrained model's value, which is ½ give or take noise.
         """
         check.number("ideal", ideal, "[0, 1]")
         if abs(self.value - ideal) <= Z * self.error:
@@ -62,7 +62,7 @@ class Auc:
 
 @dataclass(frozen=True)
 class Roc:
-    """Points of the ROC curve, from (0, 0) to (1, 1); `threshold` is the least score called a member."""
+    """Points of the ROC curve, from (0, 0) to (1, 1); `threshold` is the lowest score called a member."""
 
     fpr: np.ndarray
     tpr: np.ndarray
@@ -97,7 +97,7 @@ def auc(members: Float[Tensor, " n"], others: Float[Tensor, " m"]) -> Auc:
     AUC = (R - n₁(n₁+1)/2) / (n₁ n₂),   R = sum of the members' ranks among all
 
     Raises:
-        ValueError: scores that are not [n], no scores, or a NaN among them. Infinite scores have a rank.
+        ValueError: the scores are not [n], there are none, or one is NaN. Infinite scores have a rank.
     """
     from scipy.stats import rankdata
 
@@ -141,8 +141,8 @@ def attack_accuracy(
 ) -> float:
     """Balanced, cross-validated accuracy of logistic regression that tells members from others.
 
-    In [0, 1], .5 is chance. Both groups weigh the same, however large. Stratified splits, shuffled by `seed`,
-    no more than the smaller group has samples.
+    In [0, 1], .5 is chance. Both groups weigh the same, however large. Splits are stratified, shuffled by
+    `seed`, and no more than the smaller group has samples.
 
     Raises:
         ValueError: a group has fewer than 2 samples, or a feature is not finite.
@@ -170,12 +170,12 @@ def loss_mia(members: Float[Tensor, " n"], others: Float[Tensor, " m"], *, seed:
     """The loss attack, from per-sample losses (`accuracy.losses`) of the forget set and of unseen samples.
 
     AUC above ½: the forget set still looks like training data. Below ½: over-forgotten, which gives the
-    samples away as well. A model that is destroyed is near ½ too: never read this without its accuracy.
+    samples away as well. A ruined model is near ½ too, so never read this without its accuracy.
 
     Differs from the paper:
-        The NeurIPS 2023 unlearning kit and SCRUB report the accuracy alone, on groups cut to equal size and
-        shuffled splits; we weigh instead of cutting, use disjoint folds, and put the AUC first, which has no
-        threshold to fit.
+        The NeurIPS 2023 unlearning kit and SCRUB report only the accuracy, on groups cut to equal size and
+        shuffled splits. We weight instead of cutting, use disjoint folds, and put the AUC first, because it
+        has no threshold to fit.
 
     References:
         Kurmanji et al., Towards Unbounded Machine Unlearning, NeurIPS 2023, arXiv:2302.09880.
@@ -195,14 +195,14 @@ def loss_attack(model: nn.Module, split: Split, test: Examples) -> LossAttack:
 def non_members(split: Split, test: Examples) -> Examples:
     """The unseen samples that an attack may compare the forget set with.
 
-    In the class setting only test images of the forgotten classes: else the attack merely sees the class.
+    In the class setting only test images of the forgotten classes, or the attack would merely see the class.
     """
     parts = parts_of_test(split, test)
     return parts.get("forget test", test)
 
 
 def _scores(members: Any, others: Any) -> tuple[int, int]:
-    """How many there are of each, once it is certain that they have a rank."""
+    """How many there are of each, after checking that they can be ranked."""
     for name, group in (("members", members), ("others", others)):
         if not len(check.tensor(name, group, "n")):
             raise ValueError("`members` and `others` must hold at least one sample each.")

@@ -64,12 +64,12 @@ class Outputs:
 
     @property
     def shapes(self) -> dict[str, torch.Size]:
-        """Of the model's parameters, by name: models of one shape can be compared weight by weight."""
+        """The shapes of the model's parameters by name: only equal ones can be compared weight by weight."""
         return {name: p.shape for name, p in self.model.named_parameters()}
 
     @cached_property
     def attack(self) -> LossAttack:
-        """The loss attack with its accuracy, the costliest audit: run once, however often it is asked for."""
+        """The loss attack with its accuracy, the costliest audit, run only once."""
         return loss_mia(self.losses("forget"), self.losses(self.unseen))
 
     def accuracy(self, part: str) -> float:

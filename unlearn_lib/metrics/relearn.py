@@ -31,16 +31,16 @@ __all__ = [
     "relearn_curves",
 ]
 
-# Numbers of batches compare within one setting only: smaller batches or a larger rate are another clock.
+# Compare numbers of batches only within one setting: smaller batches or a larger rate make another clock.
 RELEARN = Recipe("adam", lr=1e-3, batch_size=256, epochs=10)  # as in the authors' code
-LONG = RELEARN.but(batch_size=64, epochs=20)  # small data: time enough for a retrained model to get there
-FINE = RELEARN.but(batch_size=32)  # tells models apart that are back within a few batches
+LONG = RELEARN.but(batch_size=64, epochs=20)  # for small data: enough time for a retrained model
+FINE = RELEARN.but(batch_size=32)  # tells apart models that are back within a few batches
 BRISK = RELEARN.but(lr=3e-3, batch_size=32)  # for a contest, in which every model relearns
 
 
 @dataclass(frozen=True)
 class RelearnTime:
-    """Batches until the target was reached, counted from 1; censored: not within so many batches."""
+    """Batches until the target was reached, counted from 1; censored: it was not reached within that many."""
 
     batches: int
     censored: bool = False
@@ -78,7 +78,7 @@ class RelearnCurve:
             check.number("loss", value)
 
     def time(self, original_accuracy: float, alpha: float = 0.05) -> RelearnTime:
-        """r_t: batches until A(T_f) >= (1 - α) A(T_f; M_o). Any α and any cap up to the recorded one is free.
+        """r_t: batches until A(T_f) >= (1 - α) A(T_f; M_o), for any α and any cap up to the recorded one.
 
         Args:
             original_accuracy: A(T_f; M_o), in [0, 1].
@@ -96,12 +96,12 @@ class RelearnCurve:
 
 @dataclass(frozen=True)
 class AnamnesisIndex:
-    """AIN = r_t(M_u) / r_t(M_s): 1 is ideal, below is residual memory, far above is over-forgetting.
+    """AIN = r_t(M_u) / r_t(M_s): 1 is ideal, less is residual memory, far more is over-forgetting.
 
     Args:
-        value: the ratio, or None where it is undefined.
-        kind: "exact"; "at least" when the unlearned model reached the cap; "undefined" when the retrained one
-            did: then nothing is known, not even a bound.
+        value: the ratio, or None if it is undefined.
+        kind: "exact"; "at least" if the unlearned model reached the cap; "undefined" if the retrained one
+            did, because then not even a bound is known.
     """
 
     value: float | None
@@ -130,9 +130,9 @@ def relearn(
         model: left unchanged; the optimizer is fresh.
         data: all training data, forgotten samples included.
         probe: T_f in the class setting, the forget set in the sample setting.
-        recipe: default as in the authors' code: Adam, lr .001, batches of 256, 10 epochs.
-        cap: most batches, >= 1; default all of the recipe.
-        until: given the probe's accuracy, whether to stop early; default never, so that α stays free.
+        recipe: by default that of the authors' code: Adam, lr .001, batches of 256, 10 epochs.
+        cap: the most batches, >= 1; by default all of the recipe's.
+        until: given the probe's accuracy, whether to stop early; by default never, so that α stays free.
 
     Yields:
         One `Step` per mini-batch.
@@ -145,7 +145,7 @@ def relearn(
 
     Differs from the paper:
         The authors' code says 10 epochs and its comment 4, and it names variables that do not exist, so it
-        does not run as shipped. A run that never reaches the target is censored here, never a number.
+        does not run as shipped. Here a run that never reaches the target is censored, not given a number.
 
     References:
         Chundawat et al., Zero-Shot Machine Unlearning, IEEE TIFS 2023, arXiv:2201.05629.

@@ -2,7 +2,7 @@
 
 A number by itself says nothing: 0 % accuracy on the forget set may be success, a masked output or damage. So
 every row has the original's value, the retrained model's mean and range over its seeds, and the noise floor:
-how much two retrained models differ that differ by nothing but the seed.
+how much two retrained models differ when only their seeds do.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["NoEvidenceError", "Outputs", "Row", "Scorecard", "evaluate"]
 class NoEvidenceError(ValueError, RuntimeError):
     """An evaluation that could not fail: of a model against itself, or on samples that it was trained on.
 
-    A `ValueError`, for an argument is wrong, and a `RuntimeError`, for only the contents tell.
+    It is a `ValueError` because an argument is wrong, and a `RuntimeError` because only its contents tell.
     """
 
 
@@ -48,23 +48,23 @@ def evaluate(
 ) -> Scorecard:
     """Audit `model` beside the original and the retrained model. Changes none of them.
 
-    Whole classes forgotten (no retained sample of any forgotten class): the class setting, with the test data
-    divided into T_f and T_r. Otherwise the sample setting, with one test set.
+    If whole classes are forgotten (no sample of them is retained), this is the class setting, with the test
+    data divided into T_f and T_r. Otherwise it is the sample setting, with one test set.
 
     Args:
-        model: the unlearned model; for each model, `Outputs` made earlier save running it again.
+        model: the unlearned model. For any model, passing `Outputs` made earlier saves running it again.
         original: trained on everything.
-        retrained: trained from scratch on `split.retain`: the reference, without which nothing is shown.
+        retrained: trained from scratch on `split.retain`: the reference, without which nothing is proved.
         split: the request.
         test: samples that no model has seen.
-        retrained_seeds: further retrained models that differ by the seed: their range and the noise floor.
+        retrained_seeds: more retrained models with other seeds, for the range and the noise floor.
         backdoor: trigger and target class, if the forget set carries one.
         name: of the unlearned model, for the table.
 
     Raises:
-        ValueError: `test` lacks a side, or `Outputs` are of other data.
-        NoEvidenceError: a reference is the model itself, or `test` is for the most part training data.
-        FloatingPointError: a model gives outputs that are not finite.
+        ValueError: `test` lacks a side, or `Outputs` come from other data.
+        NoEvidenceError: a reference is the model itself, or most of `test` is training data.
+        FloatingPointError: a model's outputs are not finite.
     """
     check.instance("split", split, Split)
     check_examples("test", test)
@@ -100,7 +100,7 @@ def _require_references(
     nets = [_net(one) for one in references]
     if len({id(net) for net in nets}) < len(nets):
         raise NoEvidenceError(
-            "`retrained_seeds` must not repeat a model: its distance to itself is no noise floor."
+            "`retrained_seeds` must not repeat a model: its distance to itself is not a noise floor."
         )
     for name, one in (("original", original), ("model", model)):
         if any(net is _net(one) for net in nets) and (name == "original" or len(nets) == 1):
@@ -111,9 +111,9 @@ def _require_references(
 
 
 def _require_unseen(test: Examples, split: Split) -> None:
-    """Refuse a test set of which more than half are training samples, bit for bit.
+    """Refuse a test set if more than half of it are training samples, bit for bit.
 
-    Unless the training samples repeat one another as often: then there are few different samples at all.
+    Allow it if the training samples repeat one another as often: then there are few different samples at all.
     """
     trained = [row for side in (split.forget, split.retain) for row in _contents(side)]
     known = Counter(trained)
@@ -127,7 +127,7 @@ def _require_unseen(test: Examples, split: Split) -> None:
 
 
 def _contents(examples: Examples) -> list[int]:
-    """A number for each sample that follows from its values alone."""
+    """A number for each sample, computed from its values alone."""
     x = examples.to("cpu", torch.float32).x if examples.scale is None else examples.x.cpu()
     return [hash(row.tobytes()) for row in x.contiguous().numpy()]
 
@@ -144,9 +144,9 @@ class _Models:
         yield from (self.original, self.unlearned, *self.retrained)
 
     def row(self, audit: Audit, part: str, evidence: Evidence) -> Row:
-        """The audit of every model; a distance is one to all *other* retrained models.
+        """The audit of every model; distances are to all *other* retrained models.
 
-        The noise floor is the mean difference, or the mean distance, of two retrained models.
+        The noise floor is the mean difference, or distance, between two retrained models.
         """
         o, u, *s = (audit.value(m, self._others(m), part, evidence) for m in self)
         floor = None

@@ -1,9 +1,8 @@
 """Geometry of retained and forgotten inputs: what a projected update can still do, for every rank at once.
 
-All functions take arrays and are cheap: one eigendecomposition M_r = U diag(lambda) U^T a layer (see
-`unlearn_lib.methods.pgu.projection`) answers for every retention level, so that a slider only reads an
-entry. Arrays over the rank k have length D + 1: entry k is the value when the first k directions are
-protected.
+All functions take arrays and are cheap: one eigendecomposition M_r = U diag(lambda) U^T per layer (see
+`unlearn_lib.methods.pgu.projection`) serves every retention level, so a slider only reads an entry. Arrays
+over the rank k have length D + 1: entry k is the value when the first k directions are protected.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def along(M: Float[Tensor, "D D"], U: Float[Tensor, "D D"]) -> Float[Tensor, " D
     """u_j^T M u_j: the energy that the inputs behind M have along each direction; lambda for M_r itself.
 
     Raises:
-        ValueError: no square matrices of one size, or an entry that is not finite.
+        ValueError: these are not square matrices of one size, or an entry is not finite.
     """
     _square("M", M, len(_square("U", U)))
     return ((M @ U) * U).sum(0)
@@ -55,7 +54,7 @@ def survival(G: Float[Tensor, "out D"], U: Float[Tensor, "D D"]) -> Float[Tensor
     unprojected step's.
 
     Raises:
-        ValueError: an update of another size, or one that is zero: no share of it can survive.
+        ValueError: the update has another size, or is zero, so no share of it can survive.
     """
     size = len(_square("U", U))
     if check.finite("G", G, "out D").shape[1] != size:
@@ -72,7 +71,7 @@ def leak(values: Float[Tensor, " D"]) -> Float[Tensor, " D+1"]:
     ||dW X_r||_F <= ||dW (I - U_k U_k^T)||_F (sum_{i>k} lambda_i)^(1/2), for one update or a whole run's.
 
     Raises:
-        ValueError: an eigenvalue that is negative or not finite.
+        ValueError: an eigenvalue is negative or not finite.
     """
     if len(check.finite("values", values, "D")) and float(values.min()) < 0:
         raise ValueError(f"`values` must be zero or more, as energies are; got {float(values.min()):.4g}.")
@@ -85,10 +84,10 @@ def movable(M_f: Float[Tensor, "D D"], U: Float[Tensor, "D D"]) -> Float[Tensor,
     Near 0 there is nothing to push against: what is to be forgotten looks like what is to be kept.
 
     Raises:
-        ValueError: no square matrices of one size, or `M_f` without energy.
+        ValueError: these are not square matrices of one size, or `M_f` has no energy.
     """
     if not _square("M_f", M_f).any():
-        raise ValueError("`M_f` must not be zero: no share of no energy is movable.")
+        raise ValueError("`M_f` must not be zero: without energy no share of it is movable.")
     tail = _tails(along(M_f, U))
     return tail / tail[0]
 
@@ -96,7 +95,7 @@ def movable(M_f: Float[Tensor, "D D"], U: Float[Tensor, "D D"]) -> Float[Tensor,
 def principal_angles(A: Float[Tensor, "D a"], B: Float[Tensor, "E b"]) -> Float[Tensor, " m"]:
     """The principal angles between the spans of two sets of columns, in radians, smallest first.
 
-    Cosines lose half the digits of a small angle, sines those of a right one; each is used where it is good
+    Cosines lose half the digits of small angles, sines those of right angles; each is used where it is good
     (Björck, Golub: Numerical methods for computing angles between linear subspaces. Math. Comp. 1973).
 
     Args:
@@ -107,7 +106,7 @@ def principal_angles(A: Float[Tensor, "D a"], B: Float[Tensor, "E b"]) -> Float[
         min(a, b) angles in [0, pi/2].
 
     Raises:
-        ValueError: columns of different lengths, or more of them than they are long.
+        ValueError: the columns differ in length, or there are more of them than they have entries.
     """
     for name, columns in (("A", A), ("B", B)):
         D, count = check.finite(name, columns, "D columns").shape
@@ -125,10 +124,10 @@ def principal_angles(A: Float[Tensor, "D a"], B: Float[Tensor, "E b"]) -> Float[
 
 
 def drift(before: Float[Tensor, "n K"], after: Float[Tensor, "m L"]) -> Drift:
-    """How far outputs moved. Zero for retained inputs says nothing without the value for the forgotten.
+    """How far outputs moved. Zero for retained inputs means nothing without the value for forgotten ones.
 
     Raises:
-        ValueError: outputs of other shapes, none, or a NaN among them.
+        ValueError: the outputs differ in shape, there are none, or one is not finite.
     """
     for name, part in (("before", before), ("after", after)):
         check.finite(name, part, "n K")

@@ -13,7 +13,7 @@ __all__ = ["Grid", "escaped"]
 
 
 def escaped(text: object) -> str:
-    """For HTML: the text as it is. A notebook would typeset what stands between two bare dollars."""
+    """The text for HTML. A notebook would typeset anything between two bare dollars."""
     return html.escape(str(text)).replace("$", "<span>$</span>")
 
 
@@ -21,13 +21,13 @@ def escaped(text: object) -> str:
 class Grid:
     """A table that shows in a notebook, in a panel and in a page.
 
-    Numbers stand to the right: cells that are no text, and all cells of the columns `numbers`. Texts stand to
-    the left, beside the name of their row.
+    Numbers are aligned to the right: cells that are not text, and all cells of the columns `numbers`. Text is
+    aligned to the left, beside the name of its row.
 
     Args:
         caption: above the table; empty for none.
         head: names of the columns; empty for none.
-        rows: cells, the first one the name of the row. A row that is shorter than the head spans the rest.
+        rows: cells, the first one the name of the row. A row shorter than the head spans the rest.
         numbers: columns of formatted numbers, counted from 0.
     """
 
@@ -83,12 +83,12 @@ class Grid:
 
 
 def words(value: object) -> str:
-    """A value as a reader wants it: four digits of a number."""
+    """A value as a reader wants it: numbers with four digits."""
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _left(left: bool) -> str:
-    """The style of a cell whose text stands to the left; notebooks have all others stand to the right."""
+    """The style of a cell whose text is aligned to the left; notebooks align all others to the right."""
     return ' style="text-align: left"' if left else ""
