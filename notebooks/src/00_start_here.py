@@ -6,7 +6,7 @@
 #
 # ## Learning objectives
 # - **Check** that everything here works, widgets included.
-# - **Name** the models and the data that every lesson speaks of: forget, retain; original, retrained, unlearned.
+# - **Name** the models and the data that every lesson talks about: forget, retain; original, retrained, unlearned.
 # - **Explain** why "0 % on the forget set" is the wrong goal for ordinary samples, and what the right one is.
 # - **Read** a membership attack and a backdoor, two ways to ask a model what it remembers.
 #
@@ -25,8 +25,8 @@ lr: float = 0.02  # learning rate on the two moons
 
 # %% [markdown]
 # ## Set-up
-# First the environment. Every line should begin with `[OK]`; a `[FAIL]` says what to do. Then press the button:
-# it tells whether widgets work where you are reading this.
+# First, the environment. Every line should begin with `[OK]`; a `[FAIL]` says what to do. Then press the button: it
+# tells you whether widgets work where you are reading this.
 
 # %%
 from unlearn_lib.classroom import environment
@@ -38,7 +38,7 @@ widget = environment.WidgetCheck()
 widget
 
 # %% [markdown]
-# Every lesson then begins like this: imports, and one call that says with what it runs.
+# Every lesson begins like this: imports, and one call that says what it runs with.
 
 # %%
 import numpy as np
@@ -89,7 +89,7 @@ show(figures.points_chart(toy.train, {f"forget {k}": ids for k, ids in requests.
 # | retrained $M_s$ | trained from scratch on $D_r$ alone: the **reference** |
 # | unlearned $M_u$ | what a method makes of $M_o$, in a fraction of the time |
 #
-# The retrained model never saw $D_f$: nothing is cleaner. So unlearning means to come close to it,
+# The retrained model never saw $D_f$; nothing is cleaner than that. So unlearning means coming close to it,
 #
 # $$M_u = U(M_o, D_f) \;\approx\; M_s = \mathrm{train}(D_r),$$
 #
@@ -125,8 +125,8 @@ show(figures.boundary_chart(models, toy.train, torch.cat(list(requests.values())
 
 # %% [markdown]
 # ### Two cheap ways
-# **Fine-tune**: go on training, on the retain set only, and hope. **Ascend**: raise the loss on the forget set,
-# until not one of its points is right any more, the "0 %" that seems so natural a goal.
+# **Fine-tune**: go on training, on the retain set only, and hope. **Ascend**: raise the loss on the forget set
+# until the model gets none of its points right, the "0 %" that seems such a natural goal.
 
 
 # %%
@@ -165,7 +165,7 @@ checks.compare(guess, guess.choices[outcomes[kept]])
 tell(findings.requests(on_forget["retrained"]))
 
 # %% [markdown]
-# Who pushes ordinary points to 0 % has to tear the boundary away from where it belongs:
+# To push ordinary points to 0 %, you have to tear the boundary away from where it belongs:
 
 # %%
 ordinary = {"original": original, "ascended to 0 %": ascended["ordinary"]}
@@ -209,13 +209,13 @@ panel
 
 # %% [markdown]
 # Things to try: a single point in the middle of a moon; points at the boundary; ascent with one epoch more, and
-# one more; ten epochs and then sixty of training from scratch.
+# one more; training from scratch for ten epochs, then for sixty.
 
 # %% [markdown]
 # ## Exercises
 # ### Exercise 1 (easy, about 2 minutes)
-# How far is a model from the reference? Write `average_gap`: the mean, over all scores, of the *distance*
-# between its score and that of the retrained model. Both are dicts with the same keys.
+# How far is a model from the reference? Write `average_gap`: the mean, over all scores, of the *distance* between its
+# score and the retrained model's. Both are dicts with the same keys.
 #
 # <details><summary>Hint</summary>Too low is as wrong as too high, and errors must not cancel: take the absolute
 # value before the mean.</details>
@@ -252,13 +252,13 @@ exercise_2 = checks.exercise("attack", attack, exercises.attack)
 
 # %% [markdown]
 # ## Does it really forget?
-# How well fine-tuning came out on the moons, the chart above shows. Does it forget, then? Two sharper questions, on
+# The chart above shows how well fine-tuning did on the moons. So does it forget? Here are two sharper questions, on
 # images.
 #
 # ### Was this sample in the training set?
-# A model is surer of what it has seen. So whoever can measure a loss can guess who was in the training set. The
-# images get noise: now each has details that a model can only know by heart. A random part of them is to be
-# forgotten.
+# A model is surer of what it has seen. So anyone who can measure a loss can guess who was in the training set. We add
+# noise to the images, so that each has details a model can only know by heart. Then we ask to forget some of them,
+# chosen at random.
 
 # %%
 train_data, test = (
@@ -284,8 +284,8 @@ images["unlearned"] = run(finetune(images["original"], split.retain, few)).model
 attacks = {role: loss_attack(model, split, test) for role, model in images.items()}
 
 # %% [markdown]
-# **Drag the threshold.** Whoever stands left of it is called a member. On the right every threshold is a point;
-# the area under the curve, AUC, is ½ for an attack that is no better than a coin. ("Unlearned" is the fine-tuned
+# **Drag the threshold.** Every sample left of it is called a member. On the right every threshold is a point; the
+# area under the curve, AUC, is ½ for an attack no better than a coin toss. ("Unlearned" is the fine-tuned
 # model here.)
 
 # %%
@@ -300,8 +300,8 @@ membership = Explorer(
 membership
 
 # %% [markdown]
-# Two-sided: the goal is the retrained model's value, about ½. Clearly above it, the forget set still looks like
-# training data. Clearly *below* it, it was over-forgotten, and that shows as well.
+# It cuts both ways: the goal is the retrained model's value, about ½. Clearly above it, the forget set still looks
+# like training data. Clearly *below* it, it was over-forgotten, and an attacker sees that too.
 
 # %%
 auc = {role: found.auc.value for role, found in attacks.items()}
@@ -309,9 +309,9 @@ tell(findings.members(auc, attacks["retrained"].auc.error))
 
 # %% [markdown]
 # ### A backdoor as a canary
-# Miners took a canary along, which told them of gas. Ours: a few training images get a mark and a wrong label.
-# A model that has learned them gives *other* images with the mark that label, too. If they are forgotten, the
-# mark works no more often than on a model that never saw them.
+# Miners took a canary along to warn them of gas. Here is ours: a few training images get a mark and a wrong label. A
+# model that has learned them gives that label to *other* images with the mark, too. Once they are forgotten, the mark
+# works no more often than on a model that never saw them.
 
 # %%
 target = 0
@@ -334,9 +334,9 @@ tell(findings.canary(success, clean))
 # %% [markdown]
 # ### The scorecard
 # Every lesson ends with this table: each audit of the unlearned model beside the original and the retrained one.
-# Further retrained models, which differ by nothing but the seed, give the **noise floor**: a smaller difference
-# means nothing. Read four rows first: accuracy on the forget set; accuracy on the test set; the average gap,
-# exercise 1; and the AUC of the membership attack.
+# Further retrained models, which differ only in the seed, give the **noise floor**: a smaller difference means
+# nothing. Read four rows first: accuracy on the forget set; accuracy on the test set; the average gap from exercise 1;
+# and the AUC of the membership attack.
 
 # %%
 others = [on_images(split.retain, seed + k) for k in range(1, sizes.seeds)]
@@ -356,15 +356,14 @@ tell(findings.scorecard(abs(row.unlearned - row.retrained), row.floor))
 
 # %% [markdown]
 # ## A map of the methods
-# Each lesson teaches a way to come close to the retrained model without its price. They differ in what has to
-# be stored before anybody asks, in what is read when somebody does, and in what that costs.
+# Each lesson teaches a way to come close to the retrained model without paying its price. They differ in what must
+# be stored before anybody asks, what is read when somebody does, and what it all costs.
 
 # %%
 tell(chart_of_methods())
 
 # %% [markdown]
-# Only retraining is exact; no other row comes with a certificate. That is why each is held against the retrained
-# model.
+# Only retraining is exact; no other row comes with a certificate. That is why we compare each with the retrained model.
 
 # %% [markdown]
 # ## Checkpoint
@@ -407,12 +406,12 @@ equal_quiz = checks.quiz(
 
 # %% [markdown]
 # ## Summary
-# - The reference is the model retrained without the forget set. Not 0 %, not ½, but *its* scores are the goal.
-# - Whether a deleted sample is still answered rightly depends on whether the others teach the same.
+# - The reference is the model retrained without the forget set. The goal is *its* scores, not 0 % and not ½.
+# - Whether a model still gets a deleted sample right depends on whether the other samples teach the same.
 # - Accuracy cannot tell forgetting from generalization. Membership attacks and backdoors ask about memory.
 # - One test is not enough: what passes one may fail the next.
-# - What our toys do not show: networks with millions of weights, attacks sharper than one threshold, and proof.
-#   No test here can certify that nothing is left.
+# - Our toys do not show networks with millions of weights, attacks sharper than one threshold, or proof. No test
+#   here can certify that nothing is left.
 
 # %%
 moons = {name: abs(on_forget["unlearned"][name] - on_forget["retrained"][name]) for name in requests}

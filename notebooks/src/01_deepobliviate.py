@@ -78,7 +78,7 @@ data, recipe, B = session.dataset, session.recipe, session.sizes.blocks
 #
 # $$M = M_B + (M'_T - M_T)$$
 #
-# So a deletion divides the chain into four parts:
+# So a deletion cuts the chain into four parts:
 
 # %%
 d = session.sizes.block
@@ -93,9 +93,9 @@ show(figures.timeline_chart(B, d, d, min(d + 8, B)))
 # | retrained | trained from scratch on the retain set alone: the **reference** |
 # | unlearned | what the method gives, in a fraction of the time |
 #
-# The text of the paper is not the source of everything here. Blocks, stored models, residual memory, its trend
-# and stitching are in its abstract. The formulas come from one third-party reimplementation that agrees with
-# the abstract. The rest, such as the normalized slope, is our decision; the library says which is which.
+# Not everything here comes from the paper's text. Blocks, stored models, residual memory, its trend and stitching are
+# in its abstract. The formulas come from a third-party reimplementation that agrees with the abstract. The rest, such
+# as the normalized slope, is our decision; the library says which is which.
 
 # %% [markdown]
 # ## Predict
@@ -138,9 +138,9 @@ show(figures.timeline_chart(B, trace.d_min, trace.d_max, trace.T))
 
 # %% [markdown]
 # ### The reference
-# Retrain everything from scratch, without the deleted samples and in the same order. It costs the whole chain.
-# (The clock need not agree with the blocks: reading stored models and testing the rule take time too, and so
-# short a run is easily disturbed.)
+# Retrain everything from scratch, without the deleted samples and in the same order. This costs the whole chain.
+# (Seconds need not agree with blocks: reading stored models and testing the rule take time too, and a run this short is
+# easily disturbed.)
 
 # %%
 begun = time.perf_counter()
@@ -153,8 +153,8 @@ print(f"retrained from scratch: {seconds_scratch:.2f} s; DeepObliviate: {unlearn
 
 # %% [markdown]
 # ### The whole decay
-# To see the whole decay, the next cell does not stop but retrains to the end of the chain. That gives, bit for
-# bit, the model retrained from scratch: the two chains part only at block $d$.
+# To see the whole decay, the next cell does not stop; it retrains to the end of the chain. That gives, bit for bit,
+# the model retrained from scratch, because the two chains part only at block $d$.
 
 # %%
 full = run(deepobliviate(chain, ids, rule, stop_block=B))
@@ -172,9 +172,9 @@ tell(findings.fading(full.trace.window, full.trace.gap, rule.first_stop(full.tra
 
 # %% [markdown]
 # ### What epsilon buys
-# Epsilon decides when "flat" is flat enough. A larger one stops earlier, but never before the rule has the
-# residuals it needs: there the speed-up ends. Nothing is trained for this picture: the run above has every
-# block, and a stop at $T$ is read off it. Does test accuracy feel the stop?
+# Epsilon decides when "flat" is flat enough. A larger one stops earlier, but never before the rule has the residuals
+# it needs; there the speed-up ends. Nothing is trained for this picture: the run above has every block, so a stop at
+# any $T$ can be read off it. Does test accuracy suffer?
 
 # %%
 epsilons = np.geomspace(1e-4, 0.1, 13)
@@ -212,9 +212,9 @@ tell(findings.order(*reshuffled.numbers.values()))
 
 # %% [markdown]
 # ### The exponent, two ways
-# The paper's rule, as far as known, takes $h$ from **detrended fluctuation analysis**: how much the sequence
-# fluctuates in windows of size $s$. It can be unsteady for few values, and it is not the exponent of a decay. So
-# our default fits $a$, $b$ and $h$ together.
+# The paper's rule, as far as we know, takes $h$ from **detrended fluctuation analysis**: how much the sequence
+# fluctuates in windows of size $s$. With few values it can be unsteady, and it is not the exponent of a decay. So our
+# default fits $a$, $b$ and $h$ together.
 
 # %%
 show(figures.dfa_chart(full.trace.window[:30]))
@@ -228,7 +228,7 @@ for n in (8, 15, 30):
 # %% [markdown]
 # ## Explore
 # ### The stop rule
-# Change epsilon, the estimator or the least number of residuals. The answer comes at once, from the run above.
+# Change epsilon, the estimator or the smallest number of residuals. The answer comes at once, from the run above.
 
 
 # %%
@@ -263,8 +263,8 @@ explorer
 # Choose what to forget and press Unlearn. The panel drives the same function as the cells above. Spread the
 # samples over the chain, or forget a whole class, and watch the speed-up vanish.
 #
-# A few samples forgotten need change no accuracy to speak of: the retrained model, which never saw them, may get
-# them right too. On a whole class it falls to zero.
+# Forgetting a few samples may hardly change accuracy: the retrained model, which never saw them, may get them right
+# too. On a whole class it falls to zero.
 
 # %%
 LAYOUTS = ["samples of one block", "samples spread over all blocks", "a whole class", "samples on the map"]
@@ -360,8 +360,8 @@ exercise_2 = checks.exercise("stitch", stitch, exercises.stitch)
 
 # %% [markdown]
 # ### Exercise 3 (hard, about 8 minutes)
-# A request of $k$ points falls into random blocks. On average, how many blocks are retrained if the rule needs
-# $t$ more after the last of them? Write `expected_blocks(B, k, t)`, exact or by simulation, to within 2 %. It is
+# The $k$ points of a request fall into random blocks. On average, how many blocks are retrained if the rule needs $t$
+# more after the last of them? Write `expected_blocks(B, k, t)`, exact or by simulation, to within 2 %. It is
 # the mean of $\min(d_{max} + t, B) - d_{min} + 1$.
 #
 # <details><summary>Hint</summary>Draw the blocks of the points many times with numpy, and take the
@@ -382,10 +382,9 @@ exercise_3 = checks.exercise("expected_blocks", expected_blocks, exercises.expec
 # %% [markdown]
 # ## Does it really forget?
 # ### A backdoor as a canary
-# Samples of one late block get a mark and a wrong label. A model that has learned them can call *anything* with
-# the mark by that label. First check that the final model really carries the backdoor: a chain may forget it by
-# itself, and then its absence proves nothing. Below, $t$ counts the blocks retrained after the last one with a
-# deletion.
+# Samples of one late block get a mark and a wrong label. A model that has learned them may give that label to
+# *anything* with the mark. First check that the final model really carries the backdoor: a chain may forget it by
+# itself, and then its absence proves nothing. Below, $t$ counts the blocks retrained after the last deletion.
 
 # %%
 target, p = 0, session.sizes.poisoned_block
@@ -418,8 +417,8 @@ accuracies = [accuracy(m, data.test) for m in (backdoored.model(), cured, clean.
 print("clean test accuracy: poisoned {:.1%}, stitched {:.1%}, retrained {:.1%}".format(*accuracies))
 
 # %% [markdown]
-# Now press the button yourself. Here "forget accuracy" is the share of poisoned samples that are still called by
-# their *wrong* label: it should fall to what the retrained model says.
+# Now press the button yourself. Here "forget accuracy" is the share of poisoned samples that still get their *wrong*
+# label: it should fall to the retrained model's value.
 
 # %%
 canary = UnlearnPanel(
@@ -437,7 +436,7 @@ canary
 
 # %% [markdown]
 # ### The honest distance
-# Is the stitched model close to the retrained one, if we compare *parameters*?
+# Is the stitched model close to the retrained one when we compare *parameters*?
 
 # %%
 reference = snapshot(full.model)
@@ -455,9 +454,9 @@ tell(findings.distance(distances[0], distances[-1], distance(original)))
 # %% [markdown]
 # ### Scorecard
 # Every audit of the unlearned model stands beside the original and the retrained one. Further chains with
-# other seeds give the noise floor: how much two retrained models differ that differ by nothing but the seed.
-# *Out of range* means farther than the retrained models stray. MIA is an attack that guesses from the loss who was
-# in the training set; an AUC of 0.5 is a coin toss.
+# other seeds give the noise floor: how far apart retraining lands when only the seed changes. *Out of range* means
+# farther than the retrained models stray. MIA is a membership attack, which guesses from the loss who was in the
+# training set; an AUC of 0.5 is a coin toss.
 
 # %%
 others = []
@@ -477,8 +476,8 @@ card
 
 # %% [markdown]
 # ### Carry the request out
-# So far everything was a dry run. `commit` replaces the stored chain: the old models are deleted, the samples
-# leave the blocks, and the models after $T$ are stitched. What it cannot undo: the increments after $T$ were
+# So far, everything was a dry run. `commit` replaces the stored chain: the old models are deleted, the samples
+# leave the blocks, and the models after $T$ are stitched. One thing it cannot undo: the increments after $T$ were
 # learned by models that had seen the data. (Here it works on a copy of the folder, so that the panels above
 # still find their chain.)
 
@@ -528,13 +527,13 @@ exact_quiz = checks.quiz(
 
 # %% [markdown]
 # ## Summary
-# - A stored chain turns deletion into retraining some blocks; the trend of $\Delta_k$ says when to stop, if it does.
+# - A stored chain turns deletion into retraining a few blocks; the trend of $\Delta_k$ says when to stop, if ever.
 # - It is fast when the deleted samples stand close together and late. A class, or samples spread over the
 #   chain, cost nearly everything.
 # - It needs the same order, the same random stream, and every intermediate model on disk.
 # - It is **approximate unless** $T = B$. Equal accuracy, and even a dead backdoor, are not proof of deletion.
-# - Our replica does not show the paper's nets and data sets. The chain passes each block once, so it also
-#   forgets early blocks by itself: that is a price in accuracy, and a confounder of every backdoor test.
+# - Our replica does not use the paper's nets and data sets. The chain sees each block once, so it also forgets early
+#   blocks by itself: this costs accuracy, and confounds every backdoor test.
 #
 # ## References
 # - Y. He, G. Meng, K. Chen, J. He, X. Hu, *DeepObliviate: A Powerful Charm for Erasing Data Residual Memory in

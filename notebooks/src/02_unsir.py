@@ -7,14 +7,14 @@
 #
 # ## Learning objectives
 # - **Learn** images that a network is sure are *not* of a class, and say what loss, norm and $\lambda$ do.
-# - **Forget** a class in two short epochs, impair and repair, without looking at one of its images.
+# - **Forget** a class in two short epochs, impair and repair, without looking at a single image of it.
 # - **Separate** what the noise does from what the learning rate alone does, with controls.
-# - **Debug** the published recipe: find out what its noise consists of.
+# - **Debug** the published recipe: find out what its noise is made of.
 # - **Test** whether zero percent means forgotten: more repair, batch norm's statistics, relearn time.
 #
 # ## Prerequisites
-# You have trained a classifier once and know what a mini-batch and an epoch are. Lesson 01 helps with the
-# words, but is not needed.
+# You have trained a classifier once and know what a mini-batch and an epoch are. Lesson 01 helps with the words, but
+# you can do without it.
 #
 # ## You will need
 # A laptop: two cores, a gigabyte of memory. No network, no GPU. Every number below is computed while you watch.
@@ -78,13 +78,13 @@ data, sizes, device = session.dataset, session.sizes, session.device
 # ## The idea in one picture
 # To forget class $c$, never look at it. Ask the trained network $f$ instead what it is sure is *not* $c$.
 #
-# 1. **Noise.** Learn images $N$ on which $f$ errs as much as possible about the label $c$, and keep them small:
+# 1. **Noise.** Learn images $N$ on which $f$ is as wrong as possible about the label $c$, and keep them small:
 #
 # $$\min_N J(N), \qquad J(N) = -\mathrm{CE}(f(N), c) + \lambda \cdot \mathrm{mean}_i \lVert N_i \rVert^2$$
 #
 # 2. **Impair.** One epoch at a high learning rate on this noise, *labeled $c$*, and on some images $R$ of the
 #    other classes. To call garbage "$c$", the network must move the weights that used to say what $c$ is.
-# 3. **Repair.** One gentler epoch on $R$ alone is to mend what broke.
+# 3. **Repair.** One gentler epoch on $R$ alone, to mend what broke.
 
 # %%
 request = Split.by_class(data.train, *classes)
@@ -140,7 +140,7 @@ guess_control = checks.predict(
 # %% [markdown]
 # ## Run
 # ### Original and reference
-# Two originals, by the way: a net without batch norm, with which we work, and one with it, for later.
+# There are two originals: a net without batch norm, which we work with, and one with it, for later.
 
 
 # %%
@@ -176,8 +176,8 @@ for name, table in before.items():
 
 # %% [markdown]
 # ### All three stages
-# `unsir` is a generator: one `Step` per update. A watcher with a clock is enough to see what each stage costs.
-# $R$ counts how often each of its images is read.
+# `unsir` is a generator: one `Step` per update. A watcher with a clock shows what each stage costs. $R$ counts how
+# often each of its images is read.
 
 
 # %%
@@ -203,8 +203,8 @@ print(f"images read: {read[0]} of the class to forget, {read[1]} of the other cl
 
 # %% [markdown]
 # ### Stage 1: the noise
-# Nine of the images, at several steps. The objective pushes their cross-entropy (CE) about the label $c$ up: where it
-# prevails over the penalty, the frozen network becomes ever surer that this is *not* $c$.
+# Here are nine of the images, at several steps. The objective pushes up their cross-entropy (CE) for the label $c$.
+# Where this outweighs the penalty, the frozen network grows ever surer that they are *not* $c$.
 
 # %%
 noise = unlearned.trace.noise[classes[0]]
@@ -213,10 +213,10 @@ show(figures.noise_gallery(noise, data.train.scale, top, data.classes[classes[0]
 
 # %% [markdown]
 # ### First it shrinks, then it attacks?
-# So it is often told. The penalty is a *sum* over pixels, and Gaussian images begin at $\lVert N \rVert^2 = C H
+# That is the usual story. The penalty is a *sum* over pixels, and Gaussian images begin at $\lVert N \rVert^2 = C H
 # W$, the number of pixels. So one $\lambda$ means different things for different images. Compare the published
-# notebook's, the one of this lesson, and $\lambda' = 0.1 \cdot 3072 / (C H W)$, which gives these images the
-# *balance* that the published notebook begins with.
+# notebook's, this lesson's, and $\lambda' = 0.1 \cdot 3072 / (C H W)$, which gives these images the *balance* that
+# the published notebook starts with.
 
 # %%
 roles = {}  # of each λ; two may be one
@@ -234,7 +234,7 @@ tell(findings.noises(noises))
 # %% [markdown]
 # ### Stages 2 and 3, mini-batch by mini-batch
 # After every mini-batch we ask the model about all test images. Two controls run beside it, at the same rates:
-# **no noise** at all, and **Gaussian noise** with the norms of the learned images, labeled $c$ as well.
+# **no noise** at all, and **Gaussian noise** with the norms of the learned images, also labeled $c$.
 
 
 # %%
@@ -271,7 +271,7 @@ tell(
 
 # %% [markdown]
 # ### Predictions before, after impair, after repair, and retrained
-# Rows are true classes. A column that turns blue from top to bottom is a class that the network shouts.
+# Rows are true classes. If a column turns blue from top to bottom, the network gives that answer to nearly everything.
 
 # %%
 tables = {"original": before["original"], "impaired": after_impair}
@@ -280,9 +280,9 @@ show(charts.matrix_chart(tables, figures.short_names(data.classes)))
 
 # %% [markdown]
 # ### Where the forgotten class goes
-# Zero percent alone is a weak goal. A model that never saw the class has opinions about it all the same: it
-# takes its images for similar classes. Does the unlearned model take them for the same ones? Two retrained
-# models with different seeds show how much of the difference is chance.
+# Zero percent alone is a weak goal. Even a model that never saw the class has an opinion: it takes its images for
+# similar classes. Does the unlearned model take them for the same ones? Two retrained models with different seeds show
+# how much of the difference is chance.
 
 # %%
 other = retrained_from_scratch(sizes.model, seed + 1).model
@@ -292,9 +292,9 @@ show(figures.destination_chart(whereto, classes, data.classes))
 
 # %% [markdown]
 # ### How far each layer moved
-# Relative distance of the weights to those of the original, $\lVert \Delta\theta_l \rVert / \lVert \theta_l
-# \rVert$. High learning rates move every layer, noise or not. Two retrained models are the yardstick, and it is
-# a long one: distance proves forgetting neither way.
+# This is the relative distance of the weights from the original's, $\lVert \Delta\theta_l \rVert / \lVert \theta_l
+# \rVert$. High learning rates move every layer, noise or not. Two retrained models are the yardstick, and it is a long
+# one: distance proves neither that a model forgot nor that it did not.
 
 
 # %%
@@ -335,9 +335,9 @@ checks.compare(guess_control, shares[0 if left < 0.1 else 1 if left < 0.5 else 2
 # the noise is decoration.
 #
 # ### The effect of learning rate and $\lambda$
-# Every cell is one run of impair and repair, in percent; the rows differ in the noise. Read the last row first: is
-# there a rate at which the class is forgotten with no noise at all? The published notebook's rate is 0.02. Then look
-# for cells that forget *and* retain.
+# Each cell is one run of impair and repair, in percent; the rows differ in the noise. Read the last row first: is
+# there a rate that forgets the class with no noise at all? The published notebook's is 0.02. Then look for cells that
+# forget *and* retain.
 
 
 # %%
@@ -375,8 +375,8 @@ tell(findings.grid(rows))
 
 # %% [markdown]
 # ### Is it luck?
-# Original, noise and order depend on a seed. Here are as many seeds as the preset affords, for both nets. (A class
-# has few test images in a small test set: then one of them is worth a few points.)
+# Original, noise and order depend on a seed. Here are as many seeds as the preset affords, for both nets. (In a small
+# test set a class has few images, so each is worth a few points.)
 
 # %%
 nets = list(dict.fromkeys([sizes.model, sizes.normed]))
@@ -426,9 +426,9 @@ explorer
 # %% [markdown]
 # ### Forget what you like
 # The panel drives the same `unsir`. Choose one class or several, the noise, and how the network is treated.
-# "Reference" replays the published notebook with its defects. Batch norm "on" takes the other net, which wants more
+# "Reference" replays the published notebook with its defects. Batch norm "on" takes the other net, which needs more
 # copies and lower rates; there, noise learned in train mode overwrites the running statistics (defect C). A new
-# request retrains its reference, too.
+# request retrains its reference as well.
 
 # %%
 NORMS = ["off", "on, noise in eval mode", "on, noise in train mode"]
@@ -500,7 +500,7 @@ side_by_side
 # %% [markdown]
 # ## Exercises
 # ### Exercise 1 (easy, about 5 minutes)
-# Write the objective $J$ with numpy. `logits` are those of the frozen network on the images, one row an image.
+# Write the objective $J$ with numpy. `logits` are the frozen network's on the images, one row per image.
 #
 # <details><summary>Hint</summary>CE is the mean of $-\log p_c$, and it enters $J$ with a minus. So $J$ begins
 # with a mean of $+\log p_c$.</details>
@@ -526,7 +526,7 @@ exercise_1 = checks.exercise("objective", objective, exercises.objective)
 # Write `norm_matched`: scale each image of `images` to the norm of the image in its place in `learned`. Both
 # have the shape `[B, C, H, W]`.
 #
-# <details><summary>Hint</summary>`np.linalg.norm(x.reshape(len(x), -1), axis=1)` gives one norm an image; bring
+# <details><summary>Hint</summary>`np.linalg.norm(x.reshape(len(x), -1), axis=1)` gives one norm per image; bring
 # the quotient to the shape `[B, 1, 1, 1]`.</details>
 
 
@@ -543,9 +543,8 @@ exercise_2 = checks.exercise("norm_matched", norm_matched, exercises.norm_matche
 
 # %% [markdown]
 # ### Exercise 3 (hard, about 10 minutes)
-# **Replay the published bug.** The request is to forget classes 0 and 2, with the other net, for the published
-# notebook uses batch norm as well. Here is what the recipe as published does, at the moderate rates of this
-# lesson.
+# **Replay the published bug.** The request: forget classes 0 and 2, with the other net, since the published notebook
+# uses batch norm as well. Here is what the recipe as published does, at this lesson's moderate rates.
 
 # %%
 other_net = trained(sizes.normed)
@@ -568,9 +567,8 @@ for label, row in replays.items():
 tell(findings.published(replays["as published"]))
 
 # %% [markdown]
-# The next cell builds the noise half of the impair set just as the
-# published notebook does, in our words. `noise` maps a class to its images, of shape `[B, C, H, W]`. Look at what it makes
-# of 256 color images a class.
+# The next cell builds the noise half of the impair set just as the published notebook does, in our words. `noise` maps
+# a class to its images, of shape `[B, C, H, W]`. See what it makes of 256 color images per class.
 
 
 # %%
@@ -615,7 +613,7 @@ exercise_3 = checks.exercise("samples", samples, exercises.samples)
 # used; **B**, every noise image is labeled class 0. A third is not in this cell: **C**, the noise is learned in
 # train mode, which overwrites batch norm's running statistics.
 #
-# Which of them does the harm? Where the preset affords it, the chart has each alone. The last two groups ask whether
+# Which of them does the harm? Where the preset affords it, the chart shows each alone. The last two groups ask whether
 # the result would have given the defects away at the published *rates*.
 
 # %%
@@ -633,7 +631,7 @@ tell(findings.defects(replays))
 # %% [markdown]
 # ## Does it really forget?
 # ### More repair: the rebound
-# Repair never shows the forgotten class. Can it come back all the same? Go on repairing, with both nets.
+# Repair never shows the forgotten class. Can it come back anyway? Keep repairing, with both nets.
 
 # %%
 impaired = {}
@@ -650,9 +648,9 @@ tell(findings.rebound(ends))
 
 # %% [markdown]
 # ### What recalibrating batch norm brings back
-# In impair every batch is part garbage, and batch norm's running statistics become those of a mixture. Real
-# images are then wrongly normalized at test time. So take the statistics anew from $R$, changing **no weight**.
-# A model that truly forgot has nothing to bring back.
+# During impair every batch is part garbage, so batch norm's running statistics become those of a mixture. At test time
+# real images are then normalized wrongly. So measure the statistics again on $R$, changing **no weight**. A model that
+# truly forgot has nothing to bring back.
 
 # %%
 with_norm = contestants(sizes.normed, seed)
@@ -670,10 +668,10 @@ tell(findings.recalibration(*anew))
 
 # %% [markdown]
 # ### Relearn time
-# Train each model again in the ordinary way, on everything, and count the mini-batches until it knows the class
-# as well as the original, to within 5 %. What is truly forgotten must take as long as in a model that never knew
-# it. The quotient is the anamnesis index: 1 is ideal. It is undefined where the retrained model needs longer
-# than we wait. The number of batches depends on how relearning is set, so it compares within one setting only:
+# Train each model again in the ordinary way, on everything, and count the mini-batches until it knows the class as
+# well as the original did, to within 5 %. What is truly forgotten should take as long as in a model that never knew
+# it. The ratio of the two is the anamnesis index: 1 is ideal. It is undefined where the retrained model needs longer
+# than we wait. The number of batches depends on how relearning is set, so compare it within one setting only:
 # here it is `LONG` of `metrics.relearn`, Adam in batches of 64; lessons 04 and 09 use other settings.
 
 # %%
@@ -696,8 +694,8 @@ tell(relearned(times["unlearned"][0], times["retrained"][0]))
 
 # %% [markdown]
 # ### Can the class still be read off?
-# A linear classifier on what each layer sees: is this image of the forgotten class? Only the difference to the
-# retrained model speaks, for features are shared: it, too, may tell the class apart.
+# Take a linear classifier on what each layer sees: is this image of the forgotten class? Only the difference from the
+# retrained model counts. Features are shared, so that model, too, may tell the class apart.
 
 # %%
 some = Split.by_class(data.train.head(1_500), *classes)  # wide layers make large classifiers
@@ -708,8 +706,8 @@ for layer in probe.unlearned:
 
 # %% [markdown]
 # ### Two baselines
-# For as many steps as UNSIR updates weights: fine-tuning on $R$ at the rate of ordinary training; and climbing
-# the loss of the forget set at a lower rate, which *reads* the class and knows no end.
+# Both run for as many steps as UNSIR updates weights: fine-tuning on $R$ at the rate of ordinary training; and climbing
+# the loss of the forget set at a lower rate, which *reads* the class and does not know when to stop.
 
 # %%
 steps = unlearned.trace.steps["impair"] + unlearned.trace.steps["repair"]
@@ -729,8 +727,8 @@ show(figures.seeds_chart({sizes.model: {label: [s] for label, s in final_scores.
 
 # %% [markdown]
 # ### Scorecard
-# Every audit of the unlearned model stands beside the original and the retrained one. The noise floor is what two
-# retrained models differ by.
+# Every audit of the unlearned model stands beside the original and the retrained one. The noise floor is how much two
+# retrained models differ.
 
 # %%
 card = evaluate(
@@ -784,8 +782,8 @@ zero_quiz = checks.quiz(
 
 # %% [markdown]
 # ## Summary
-# - Learned noise, labeled with the class it is not, can make a network drop that class in two short epochs, without
-#   a look at it. $R$, a few images of the other classes, is needed.
+# - Learned noise, labeled with the class it is not, can make a network drop that class in two short epochs, sight
+#   unseen. It needs $R$, a few images of the other classes.
 # - $\lambda$ weighs a sum over pixels: whether the noise shrinks, attacks or both depends on $\lambda$ and on the
 #   number of pixels.
 # - Impair and repair take a moment; learning the noise takes longer. Where retraining is quick, little is saved.
@@ -793,9 +791,9 @@ zero_quiz = checks.quiz(
 #   the grid the rate at which no noise does as well.
 # - The published notebook uses three noise images a class, labels all of them 0, and learns them in train mode.
 #   A class at zero does not show it.
-# - With batch norm a part of the forgetting can be in the statistics. Zero percent alone tells neither that, nor how
+# - With batch norm, part of the forgetting can be in the statistics. Zero percent alone reveals neither that nor how
 #   soon the class comes back.
-# - Our replica does not show the paper's nets, data sets or tables. In trials on held-back training images of MNIST
+# - Our replica does not use the paper's nets and data sets. In trials on held-back training images of MNIST
 #   a well-trained LeNet-5 forgot as the digits' net does; trained on few images it forgets without noise as well. In
 #   a few trials on CIFAR-10, with a small net that is far from perfect, the rates alone forgot and the noise did not
 #   help. UNSIR forgets classes, never single samples, and gives no certificate.

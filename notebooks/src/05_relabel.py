@@ -142,7 +142,7 @@ shown = {
     "UNSIR": sum(n for stage, n in rival.trace.samples.items() if stage != "noise"),
 }
 for name in seconds:
-    print(f"{name:8} {seconds[name]:.2f} s, {shown[name]} images shown, noise among them")
+    print(f"{name:8} {seconds[name]:.2f} s, {shown[name]} images shown")
 show(figures.scores_chart({name: scores[name] for name in ("relabeled", "UNSIR", "retrained")}))
 tell(findings.price(seconds, shown))
 
