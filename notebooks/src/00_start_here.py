@@ -41,19 +41,16 @@ widget
 # Every lesson begins like this: imports, and one call that says what it runs with.
 
 # %%
-import numpy as np
 import torch
 
 from unlearn_lib import check
 from unlearn_lib.classroom import checks
 from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
-from unlearn_lib.classroom.panels.controls import choice, either, number, whole
-from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
-from unlearn_lib.classroom.panels.slider import Slider
 from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.contest.entries import chart_of_methods
 from unlearn_lib.data import Split
 from unlearn_lib.lessons.start import LESSON, exercises, figures, findings
+from unlearn_lib.lessons.start.panel import moons_controls, threshold_controls
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics.accuracy import accuracy
@@ -190,14 +187,7 @@ panel = UnlearnPanel(
     "start",
     toy,
     original,
-    controls={
-        "ids": EmbeddingPicker(
-            toy.train, "Forget", toy.classes, value=requests["mislabeled"].tolist(), colors=figures.COLORS
-        ),
-        "method": choice("Method", METHODS),
-        "epochs": whole("Epochs", 10, 1, 200),
-        "lr": number("Learning rate", lr, 0.0001, 1.0),
-    },
+    controls=moons_controls(toy, requests["mislabeled"], METHODS, lr),
     split=lambda v: Split.by_ids(toy.train, v.ids),
     start=lambda v, split: METHODS[v.method](split, recipe.but(epochs=v.epochs, lr=v.lr)),
     retrain=lambda split: retrain(initial, split, recipe),
@@ -291,10 +281,7 @@ attacks = {role: loss_attack(model, split, test) for role, model in images.items
 # %%
 membership = Explorer(
     "membership",
-    controls={
-        "role": either("Model", list(attacks)),
-        "threshold": Slider("Threshold on the loss", np.geomspace(1e-4, 10, 51).tolist(), 0.1),
-    },
+    controls=threshold_controls(attacks),
     view=lambda v: figures.threshold_chart(attacks, v.role, v.threshold),
 )
 membership

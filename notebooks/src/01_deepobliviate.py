@@ -41,11 +41,16 @@ from unlearn_lib import check
 from unlearn_lib.classroom import checks
 from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
-from unlearn_lib.classroom.panels.controls import choice, number, whole
-from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
 from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.data import Split
 from unlearn_lib.lessons.deepobliviate import LESSON, exercises, figures, findings
+from unlearn_lib.lessons.deepobliviate.panel import (
+    layout_controls,
+    request_of,
+    rule_controls,
+    rule_of,
+    unused_in_layout,
+)
 from unlearn_lib.methods.deepobliviate import deepobliviate, deepobliviate_but, stitched, train_chain
 from unlearn_lib.methods.deepobliviate.chain import cut_into_blocks
 from unlearn_lib.methods.deepobliviate.decay import TrendRule
@@ -232,20 +237,6 @@ for n in (8, 15, 30):
 
 
 # %%
-def rule_of(v):
-    """The stop rule that the controls describe."""
-    return TrendRule(v.epsilon, v.estimator, n_min=max(v.n_min, 2) if v.n_min else None)
-
-
-def rule_controls():
-    """Controls of the stop rule, at the parameters of this notebook."""
-    return {
-        "epsilon": number("Epsilon", epsilon, 0.0, 1.0),
-        "estimator": choice("Estimator of h", ["fit", "dfa", "fixed"], estimator),
-        "n_min": whole("Least residuals (0: default)", n_min, 0, 40),
-    }
-
-
 def stop_rule_view(v):
     view = figures.residual_chart(full.trace.window, full.trace.gap, rule_of(v))
     T = stop_of(rule_of(v))
@@ -255,7 +246,7 @@ def stop_rule_view(v):
     return view._replace(numbers={**view.numbers, **more})
 
 
-explorer = Explorer("stop rule", controls=rule_controls(), view=stop_rule_view)
+explorer = Explorer("stop rule", controls=rule_controls(epsilon, estimator, n_min), view=stop_rule_view)
 explorer
 
 # %% [markdown]
@@ -267,41 +258,13 @@ explorer
 # too. On a whole class it falls to zero.
 
 # %%
-LAYOUTS = ["samples of one block", "samples spread over all blocks", "a whole class", "samples on the map"]
-UNUSED = {  # controls that a layout ignores
-    LAYOUTS[0]: ("label", "picked"),
-    LAYOUTS[1]: ("label", "picked"),
-    LAYOUTS[2]: ("block", "count", "picked"),
-    LAYOUTS[3]: ("block", "count", "label"),
-}
-
-
-def request(v):
-    """The split that the controls describe."""
-    if v.layout == LAYOUTS[2]:
-        return Split.by_class(data.train, v.label)
-    if v.layout == LAYOUTS[1]:
-        blocks = np.linspace(v.block - 1, B - 1, min(v.count, B)).astype(int)
-        return Split.by_ids(data.train, [int(chain.members[k][0]) for k in blocks])
-    if v.layout == LAYOUTS[3]:
-        return Split.by_ids(data.train, v.picked)
-    return Split.by_ids(data.train, chain.members[v.block - 1][: v.count])
-
-
 panel = UnlearnPanel(
     "deepobliviate",
     data,
     original,
-    controls={
-        "layout": choice("Forget", LAYOUTS),
-        "block": whole("Block (the first, if spread)", d, 1, B),
-        "count": whole("Samples", len(ids), 1, min(map(len, chain.members)) - 1),
-        "label": choice("Class", [(name, k) for k, name in enumerate(data.classes)]),
-        **rule_controls(),
-        "picked": EmbeddingPicker(data.train, "Samples on the map", data.classes, value=ids.tolist()),
-    },
-    split=request,
-    unused=lambda v: UNUSED[v.layout],
+    controls=layout_controls(data, chain.members, d, ids, rule_controls(epsilon, estimator, n_min)),
+    split=lambda v: request_of(v, data.train, chain.members),
+    unused=unused_in_layout,
     start=lambda v, split: deepobliviate(chain, split.forget.ids, rule_of(v)),
     retrain=lambda split: deepobliviate(chain, split.forget.ids, stop_block=B, restart=1),  # from scratch
     reference=replace(full, seconds=seconds_scratch),
@@ -425,7 +388,7 @@ canary = UnlearnPanel(
     "backdoor",
     replace(data, train=dirty),
     backdoored.model(),
-    controls=rule_controls(),
+    controls=rule_controls(epsilon, estimator, n_min),
     split=lambda v: Split.by_ids(dirty, poisoned),
     start=lambda v, split: deepobliviate(backdoored, poisoned, rule_of(v)),
     reference=clean,

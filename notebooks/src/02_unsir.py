@@ -39,13 +39,18 @@ from unlearn_lib import models
 from unlearn_lib.classroom import charts, checks
 from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
-from unlearn_lib.classroom.panels.controls import choice, number, whole
-from unlearn_lib.classroom.panels.thumbnails import Thumbnails
 from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.classroom.words import relearned
 from unlearn_lib.data import Split
 from unlearn_lib.lessons.unsir import LESSON, exercises, figures, findings
 from unlearn_lib.lessons.unsir.figures import Scores, Snapshot, scores
+from unlearn_lib.lessons.unsir.panel import (
+    net_of,
+    noise_controls,
+    replay_controls,
+    with_choices,
+    with_defects,
+)
 from unlearn_lib.methods.finetune import finetune, gradient_ascent
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import (
@@ -411,12 +416,7 @@ show(figures.seeds_chart(by_net))
 MOMENTS = {"after repair": 2.0, "after impair": 1.0, "halfway through impair": 0.5}
 explorer = Explorer(
     "replay",
-    controls={
-        "source": choice("Noise", ["learned", "gaussian", "none"]),
-        "penalty": choice("λ", weights, recipe.penalty),
-        "rate": choice("Learning rate of impair", rates, recipe.impair_lr),
-        "moment": choice("Bars", list(MOMENTS)),
-    },
+    controls=replay_controls(weights, rates, list(MOMENTS), recipe),
     view=lambda v: figures.replay_chart(
         grid[v.source, v.penalty, v.rate], MOMENTS[v.moment], before, classes, data.classes
     ),
@@ -431,60 +431,22 @@ explorer
 # request retrains its reference as well.
 
 # %%
-NORMS = ["off", "on, noise in eval mode", "on, noise in train mode"]
-norm = choice("Batch norm", NORMS)
-
-
-def net_of(v):
-    return sizes.model if v.norm == NORMS[0] else sizes.normed
-
-
-def chosen_recipe(v):
-    """The settings that the controls describe."""
-    return recipe.but(
-        images=v.images,
-        copies=v.copies,
-        penalty=v.penalty,
-        impair_lr=v.impair_lr,
-        repair_lr=v.repair_lr,
-    )
-
-
-def chosen_defects(v):
-    """Those of the published notebook that the controls put back."""
-    if v.mode == "reference":
-        return "ABC"
-    return "C" if v.norm == NORMS[2] else ""
-
-
+controls = noise_controls(data, classes, recipe, sizes.per_class)
 panel = UnlearnPanel(
     "unsir",
     data,
-    lambda v: trained(net_of(v)),
-    controls={
-        "classes": Thumbnails.of_classes(data.train, "Forget the classes", data.classes, classes),
-        "source": choice("Noise", ["learned", "gaussian", "none"]),
-        "images": whole("Noise images a class", recipe.images, 1, 1024),
-        "copies": whole("Copies of each", recipe.copies, 1, 40),
-        "penalty": number("λ", recipe.penalty, 0.0, 100.0),
-        "impair_lr": number("Learning rate of impair", recipe.impair_lr, 1e-6, 1.0),
-        "repair_lr": number("Learning rate of repair", recipe.repair_lr, 1e-6, 1.0),
-        "per_class": whole("Retain images a class", sizes.per_class, 1, sizes.per_class),
-        "norm": norm,
-        "mode": choice("Recipe", ["corrected", "reference"]),
-    },
+    lambda v: trained(net_of(v.norm, sizes)),
+    controls=controls,
     split=lambda v: Split.by_class(data.train, *v.classes),
     start=lambda v, split: unsir_but(
-        trained(net_of(v)),
+        trained(net_of(v.norm, sizes)),
         v.classes,
         retain_subset(data.train, v.classes, v.per_class, seed),
-        chosen_recipe(v),
+        with_choices(recipe, v),
         source=v.source,
-        defects=chosen_defects(v),
+        defects=with_defects(v),
     ),
-    retrain=lambda split: retrain(
-        build(sizes.model if norm.value == NORMS[0] else sizes.normed), split, session.recipe
-    ),
+    retrain=lambda split: retrain(build(net_of(controls["norm"].value, sizes)), split, session.recipe),
     reference=reference,
     draw=figures.progress_view,
 )

@@ -46,12 +46,21 @@ from unlearn_lib.classroom import checks
 from unlearn_lib.classroom.charts import class_chart
 from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
-from unlearn_lib.classroom.panels.controls import choice, number, several, whole
 from unlearn_lib.classroom.session import begin, show, tell
 from unlearn_lib.classroom.session import record as note
 from unlearn_lib.data import Split, keyed_order
 from unlearn_lib.lessons.partial import LESSON, exercises, figures, findings
 from unlearn_lib.lessons.partial.figures import Point
+from unlearn_lib.lessons.partial.panel import (
+    AMNESIAC,
+    FLIP,
+    PACKED,
+    first_of_class,
+    partial_controls,
+    shares_of,
+    undo_controls,
+    unused_by_method,
+)
 from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo, undo_scaled
 from unlearn_lib.methods.amnesiac.updates import update_nbytes
 from unlearn_lib.methods.finetune import finetune
@@ -458,22 +467,15 @@ tell(*(findings.steps(name, ways) for name, ways in stops.items()))
 # switch layers off, or undo only the first batches.
 
 # %%
-LAYERS = list(updates.layers.spans)
-RULES = [("largest", "magnitude"), ("random", "random"), ("one budget", "global")]
+layer_names = list(updates.layers.spans)
 by_class = {
     "original": per_class_accuracy(original, data.test).tolist(),
     "retrained": per_class_accuracy(retrained.model, data.test).tolist(),
 }
 
 
-def shares_of(v):
-    """What the controls say: one share for all layers, or one for each."""
-    chosen = {name: v.own if name == v.layer else v.keep for name in LAYERS if name in v.layers}
-    return v.keep if set(chosen.values()) == {v.keep} and len(chosen) == len(LAYERS) else chosen
-
-
 def undo_view(v):
-    share, first = shares_of(v), updates[: v.batches]
+    share, first = shares_of(v, layer_names), updates[: v.batches]
     model = pruned(share, v.rule, first)
     point = scores(model)
     moved = first.kept(share, v.rule).any(0)
@@ -494,15 +496,7 @@ def undo_view(v):
 
 explorer = Explorer(
     "undo",
-    controls={
-        "keep": number("Kept share", keep, 0.0, 1.0),
-        "rule": choice("Rule", RULES),
-        "layers": several("Layers that are on", LAYERS, LAYERS),
-        "layer": choice("A share of its own for", ["no layer", *LAYERS]),
-        "own": number("its share", 1.0, 0.0, 1.0),
-        "batches": whole("Batches undone", len(updates), 1, len(updates)),
-        "show": choice("Show", ["accuracy by class", "one update"]),
-    },
+    controls=undo_controls(keep, layer_names, len(updates)),
     view=undo_view,
 )
 explorer
@@ -520,38 +514,20 @@ explorer
 # Test accuracy in the panel covers all test images, including the forgotten class, so forgetting lowers it.
 
 # %%
-AMNESIAC, FLIP, ASCENT = "partial amnesiac", "label flipping", "ascent"
-PACKED, SHUFFLED = "packed", "shuffled"
-SELECT = [("largest", "magnitude"), ("random", "stochastic"), ("window", "sequential"), ("fixed", "fixed")]
-OF_THE_LOG, OF_THE_STEPS = {"layout", "batches", "rule"}, {"select", "rate", "steps", "lambda_r"}
 recordings = {(forget_class, len(ids), PACKED, sizes.batches, "adam", keep, "magnitude"): (net, small)}
-
-
-def request(v):
-    """The split chosen with the controls: a class, or its first samples."""
-    whole_class = Split.by_class(data.train, v.label)
-    mine = whole_class.forget.ids
-    return whole_class if v.count >= len(mine) else Split.by_ids(data.train, mine[: v.count])
 
 
 def recording(v):
     """The model and log for these choices, trained if they do not exist yet."""
-    mine = request(v).forget.ids
+    mine = first_of_class(v, data.train).forget.ids
     key = (v.label, len(mine), v.layout, v.batches, v.optimizer, v.keep, v.rule)
     if key not in recordings:
         own = {"adam": recipe, "sgd": plain}[v.optimizer]
-        order = {PACKED: packed(mine, v.batches, own), SHUFFLED: None}[v.layout]
+        order = packed(mine, v.batches, own) if v.layout == PACKED else None
         model, folder = session.build(), session.folder / f"panel {len(recordings)}"
         options = {"keep": v.keep, "rule": v.rule, "sensitive": mine, "order": order}
         recordings[key] = model, run(record(model, data.train, own, folder, **options))
     return recordings[key]
-
-
-def without_effect(v):
-    """Controls that do nothing with these choices."""
-    if v.how != AMNESIAC:
-        return OF_THE_LOG
-    return OF_THE_STEPS | ({"batches"} if v.layout == SHUFFLED else set())
 
 
 def forgetting(v, split):
@@ -560,7 +536,7 @@ def forgetting(v, split):
         model, log = recording(v)
         return amnesiac(model, split.forget.ids, log, purge=False)
     own = Recipe(v.optimizer, v.rate, batch_size=b, epochs=v.steps, seed=seed)
-    method = {FLIP: label_flip, ASCENT: ascent}[v.how]
+    method = label_flip if v.how == FLIP else ascent
     options = {"keep": v.keep, "select": v.select, "lambda_r": v.lambda_r, "steps": v.steps}
     return method(original, split, own, **options)
 
@@ -569,22 +545,16 @@ panel = UnlearnPanel(
     "partial",
     data,
     lambda v: recording(v)[0] if v.how == AMNESIAC else original,
-    controls={
-        "how": choice("Method", [AMNESIAC, FLIP, ASCENT]),
-        "label": choice("Class", [(name, k) for k, name in enumerate(data.classes)], forget_class),
-        "count": whole("Samples of it", len(ids), 1, len(ids)),
-        "keep": number("Kept share", keep, 0.0, 1.0),
-        "optimizer": choice("Optimizer", [("Adam", "adam"), ("SGD", "sgd")]),
-        "layout": choice("Layout (amnesiac)", [PACKED, SHUFFLED]),
-        "batches": whole("packed in batches", sizes.batches, 1, len(data.train) // b),
-        "rule": choice("Rule (amnesiac)", RULES),
-        "select": choice("Rule (steps)", SELECT),
-        "rate": number("Learning rate (steps)", 0.001, 1e-6, 1.0),
-        "steps": whole("Steps", 40, 1, 500),
-        "lambda_r": number("Weight of retained data", 0.0, 0.0, 10.0),
-    },
-    split=request,
-    unused=without_effect,
+    controls=partial_controls(
+        data,
+        forget_class,
+        len(ids),
+        keep,
+        batches=sizes.batches,
+        most_batches=len(data.train) // b,
+    ),
+    split=lambda v: first_of_class(v, data.train),
+    unused=unused_by_method,
     start=forgetting,
     retrain=lambda split: retrain(initial, split, recipe),
     reference=retrained,

@@ -41,11 +41,17 @@ from unlearn_lib import check
 from unlearn_lib.classroom import checks
 from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
-from unlearn_lib.classroom.panels.controls import choice, number, several, whole
 from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.classroom.words import relearned
 from unlearn_lib.data import Examples, Split
 from unlearn_lib.lessons.pgu import LESSON, exercises, figures, findings
+from unlearn_lib.lessons.pgu.panel import (
+    layer_controls,
+    levels_of,
+    pgu_controls,
+    toy_controls,
+    unused_by_target,
+)
 from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.pgu import (
     CLASS,
@@ -452,11 +458,7 @@ tell(findings.drifts(drifts))
 # %%
 toy_explorer = Explorer(
     "toy",
-    controls={
-        "angle": number("Angle to the line, degrees", 60, 0, 90, 10),
-        "spread": number("Spread around the line", 0.3, 0.0, 1.0, 0.1),
-        "gamma": number("Level γ", 0.8, 0.05, 1.0, 0.05),
-    },
+    controls=toy_controls(spread=0.3),
     view=lambda v: toy_layer(v.angle, v.spread, v.gamma),
 )
 toy_explorer
@@ -496,11 +498,7 @@ def layer_view(v):
 
 layer_explorer = Explorer(
     "layer",
-    controls={
-        "layer": choice("Layer", names, names[len(names) // 2]),
-        "gamma": number("Level γ", energy, 0.05, 1.0, 0.05),
-        "rule": choice("Rule", ["sigma", "sigma2"], rule),
-    },
+    controls=layer_controls(names, energy, rule),
     view=layer_view,
 )
 layer_explorer
@@ -530,14 +528,6 @@ def request(v):
     return Split.by_ids(data.train, data.train.head(v.count, seed + 7).ids)
 
 
-def without_effect(v):
-    """Controls that do nothing with these choices."""
-    idle = {"count"} if v.target == "a class" else {"label"}
-    if v.directions == "none":
-        return idle | {"energy", "layer", "own", "rule"}
-    return idle | ({"own"} if v.layer == "none" else set())
-
-
 def unlearn(v, split):
     of_class = v.target == "a class"
     return pgu_but(
@@ -546,7 +536,7 @@ def unlearn(v, split):
         split.forget,
         (CLASS if of_class else SAMPLES).but(lr=v.lr, seed=seed),
         stop=forgotten(0.05) if of_class else matched(validation),
-        energy=dict.fromkeys(names, v.energy) | ({} if v.layer == "none" else {v.layer: v.own}),
+        energy=levels_of(v, names),
         rule=v.rule,
         loss_fn=lambda model, batch: forget_loss(model, batch, offset=v.offset, w2=v.entropy),
         directions=v.directions,
@@ -558,28 +548,17 @@ panel = UnlearnPanel(
     "pgu",
     data,
     original,
-    controls={
-        "target": choice("Forget", ["a class", "samples"]),
-        "label": several("Classes", [(name, k) for k, name in enumerate(data.classes)], classes),
-        "count": whole("Samples", sizes.samples, 1, len(data.train) // 2),
-        "energy": number("Level γ", energy, 0.05, 1.0, 0.05),
-        "layer": choice("A level of its own for", ["none", *names]),
-        "own": number("its level", 1.0, 0.05, 1.0, 0.05),
-        "rule": choice("Rule", ["sigma", "sigma2"], rule),
-        "offset": number("Offset o", 0.05, 0.0, 0.9, 0.05),
-        "entropy": number("Entropy weight w₂", 0.2, 0.0, 5.0, 0.1),
-        "lr": number("Learning rate", sizes.step, 0.001, 1.0, 0.01),
-        "directions": choice(
-            "Projection", [("on", "retained"), ("off", "none"), ("random, same rank", "random")]
-        ),
-        "loose": several(
-            "Let loose",
-            [("batch norm statistics", "statistics"), ("batch norm affine", "affine"), ("biases", "bias")],
-            [],
-        ),
-    },
+    controls=pgu_controls(
+        data,
+        names,
+        classes=classes,
+        samples=sizes.samples,
+        energy=energy,
+        rule=rule,
+        lr=sizes.step,
+    ),
     split=request,
-    unused=without_effect,
+    unused=unused_by_target,
     start=unlearn,
     retrain=lambda split: retrain(session.build(), split, recipe),
     reference=retrained,

@@ -30,11 +30,12 @@ forget_class: int = 3  # the class to forget
 
 # %%
 from unlearn_lib.classroom import checks
+from unlearn_lib.classroom.panels import UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
 from unlearn_lib.classroom.session import begin, record, show, tell
 from unlearn_lib.data import Split
 from unlearn_lib.lessons.relabel import LESSON, exercises, figures, findings
-from unlearn_lib.lessons.relabel.panel import relabel_panel
+from unlearn_lib.lessons.relabel.panel import relabel_controls
 from unlearn_lib.methods.relabel import relabel
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir
@@ -191,14 +192,14 @@ checks.compare(guess_level, LEVELS[0 if apart < -0.05 else 1 if apart <= 0.05 el
 # begins with the run above.
 
 # %%
-panel = relabel_panel(
+panel = UnlearnPanel(
+    "relabel",
     data,
     original,
-    session.build,
-    recipe,
-    lr=sizes.lr,
-    share=sizes.share,
-    forget_class=forget_class,
+    controls=relabel_controls(data, [forget_class], lr=sizes.lr, share=sizes.share),
+    split=lambda v: Split.by_class(data.train, *v.classes),
+    start=lambda v, split: relabel(original, split, recipe.but(lr=v.lr, epochs=v.epochs), share=v.share),
+    retrain=lambda split: retrain(session.build(), split, recipe),
 )
 panel
 

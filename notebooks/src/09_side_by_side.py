@@ -42,7 +42,6 @@ from unlearn_lib import check, models
 from unlearn_lib.classroom import checks
 from unlearn_lib.classroom.panels import Explorer, UnlearnPanel
 from unlearn_lib.classroom.panels.compare import ComparePanel
-from unlearn_lib.classroom.panels.controls import choice, whole
 from unlearn_lib.classroom.session import Counter, begin, record, show, tell
 from unlearn_lib.contest.arena import NOTHING, Arena
 from unlearn_lib.contest.cards import CARDS, CONTEST, COSTS, explained
@@ -53,6 +52,12 @@ from unlearn_lib.contest.table import Table
 from unlearn_lib.contest.task import KINDS, Task, three_requests
 from unlearn_lib.contest.ulira import ulira
 from unlearn_lib.lessons.side_by_side import LESSON, exercises, figures, findings
+from unlearn_lib.lessons.side_by_side.panel import (
+    audit_controls,
+    front_controls,
+    gaussians_controls,
+    race_controls,
+)
 from unlearn_lib.methods.finetune import finetune
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset, unsir
@@ -345,11 +350,7 @@ show(pareto("samples", "speed-up", "average gap"))
 # %%
 front = Explorer(
     "front",
-    controls={
-        "kind": choice("Request", KINDS, "samples"),
-        "across": choice("Across", WAYS),
-        "up": choice("Up", GAPS),
-    },
+    controls=front_controls(WAYS, GAPS),
     view=lambda v: pareto(v.kind, v.across, v.up),
 )
 front
@@ -373,12 +374,7 @@ def audit_view(v):
 
 audits = Explorer(
     "audits",
-    controls={
-        "kind": choice("Request", KINDS, "samples"),
-        "audit": choice(
-            "Audit", [a for a in CARDS if any(a in table.audits(k) for k in KINDS)], "loss MIA, AUC"
-        ),
-    },
+    controls=audit_controls([a for a in CARDS if any(a in table.audits(k) for k in KINDS)]),
     view=audit_view,
 )
 audits
@@ -418,10 +414,7 @@ panel = UnlearnPanel(
     "race",
     data,
     original_of,
-    controls={
-        "kind": choice("Request", KINDS, "samples"),
-        "name": choice("Method", [name for name in methods if name != "retrain"], "PGU samples"),
-    },
+    controls=race_controls(methods),
     split=request_of,
     start=lambda v, split: methods[v.name].begin(*kit_of(v.kind, v.name)),
     retrain=lambda split: retrain(session.build(), split, recipe),
@@ -504,10 +497,7 @@ explained(["loss MIA, AUC", "mini U-LiRA"])
 # %%
 gaussians = Explorer(
     "gaussians",
-    controls={
-        "name": choice("Method", exposed, "PGU samples"),
-        "example": whole("Sample", 0, 0, len(candidates) - 1),
-    },
+    controls=gaussians_controls(exposed, len(candidates)),
     view=lambda v: figures.gaussians_chart(v.name, exposed[v.name], v.example),
 )
 gaussians

@@ -15,6 +15,7 @@ from unlearn_lib.classroom.panels.progress import Progress
 from unlearn_lib.data import Examples, Scale
 from unlearn_lib.lessons.unsir import figures
 from unlearn_lib.lessons.unsir.figures import Scores, Snapshot, scores
+from unlearn_lib.lessons.unsir.panel import NORMS
 from unlearn_lib.methods.unsir.noise import Noise
 from unlearn_lib.metrics.relearn import RelearnCurve
 from unlearn_lib.params import snapshot
@@ -138,7 +139,7 @@ def test_every_control_of_the_panel_changes_the_result(lesson, control) -> None:
 
 
 def test_noise_learned_in_train_mode_is_defect_c_and_moves_the_statistics(lesson) -> None:
-    for norm, moves in zip(lesson.NORMS[1:], (False, True), strict=True):
+    for norm, moves in zip(NORMS[1:], (False, True), strict=True):
         v, buffers = values(lesson, norm=norm), []
 
         def watch(step, buffers=buffers):
@@ -155,13 +156,13 @@ def test_the_panel_gives_the_same_model_as_the_plain_cell(lesson) -> None:
 
 
 def test_batch_norm_takes_another_original_and_another_reference(lesson) -> None:
-    off, on = values(lesson), values(lesson, norm=lesson.NORMS[1])
+    off, on = values(lesson), values(lesson, norm=NORMS[1])
     assert lesson.panel.runs.original(off) is lesson.original
     assert lesson.panel.runs.original(on) is lesson.other_net
     split = lesson.panel.runs.split(on)
-    lesson.norm.value = lesson.NORMS[1]
+    lesson.controls["norm"].value = NORMS[1]
     fresh = run(lesson.panel.runs.retrain(split)).model
-    lesson.norm.value = lesson.NORMS[0]
+    lesson.controls["norm"].value = NORMS[0]
     assert [p.shape for p in fresh.parameters()] == [p.shape for p in lesson.other_net.parameters()]
 
 

@@ -15,6 +15,7 @@ from unlearn_lib.classroom.panels.progress import Progress
 from unlearn_lib.lessons.partial import LESSON as LESSON_03
 from unlearn_lib.lessons.partial import figures
 from unlearn_lib.lessons.partial.figures import Point
+from unlearn_lib.lessons.partial.panel import unused_by_method
 from unlearn_lib.methods.layers import Layers
 from unlearn_lib.metrics.membership import loss_mia
 from unlearn_lib.train import run
@@ -124,7 +125,7 @@ STEPS |= {"steps": 3, "lambda_r": 1.0}
 
 def weights(lesson: SimpleNamespace, **changes: object) -> torch.Tensor:
     values = SimpleNamespace(**{**vars(lesson.panel.values), **changes})
-    model = run(lesson.forgetting(values, lesson.request(values))).model
+    model = run(lesson.forgetting(values, lesson.panel.runs.split(values))).model
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
@@ -143,7 +144,7 @@ def test_every_control_changes_what_partial_steps_give(lesson, method, control) 
 
 def test_a_control_is_idle_where_it_changes_nothing_and_nowhere_else(lesson) -> None:
     def idle(**changes: object) -> set[str]:
-        return lesson.without_effect(SimpleNamespace(**{**vars(lesson.panel.values), **changes}))
+        return unused_by_method(SimpleNamespace(**{**vars(lesson.panel.values), **changes}))
 
     amnesiac, steps = AMNESIAC.keys() | {"how"}, STEPS.keys() | {"how"}
     assert idle() == lesson.panel.controls.keys() - amnesiac
@@ -166,7 +167,7 @@ def test_a_new_layout_is_recorded_once_and_its_model_is_the_original(lesson) -> 
     trained = panel.runs.original(values)
     assert panel.runs.original(values) is trained is not lesson.net
     assert len(lesson.recordings) == known + 1
-    split = lesson.request(values)
+    split = lesson.panel.runs.split(values)
     progress = Progress(values, split, lesson.data, trained)
     assert figures.progress_view(progress).numbers == {"steps": 0}
     progress.finish(run(lesson.forgetting(values, split), [progress]))

@@ -15,6 +15,7 @@ from unlearn_lib.classroom.panels.controls import picture_of
 from unlearn_lib.classroom.panels.progress import Progress
 from unlearn_lib.lessons.pgu import LESSON as LESSON_04
 from unlearn_lib.lessons.pgu import figures
+from unlearn_lib.lessons.pgu.panel import unused_by_target
 from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.train import run
 
@@ -118,9 +119,9 @@ def test_a_control_is_idle_exactly_where_it_changes_nothing(lesson, choices) -> 
         if torch.equal(weights(lesson, **{**choices, name: value}), plain)
     }
     values = SimpleNamespace(**{**vars(lesson.panel.values), **choices})
-    assert lesson.without_effect(values) == changes_nothing - choices.keys()
+    assert unused_by_target(values) == changes_nothing - choices.keys()
     values.target = "samples"
-    assert lesson.without_effect(values) == changes_nothing - choices.keys() - {"count"} | {"label"}
+    assert unused_by_target(values) == changes_nothing - choices.keys() - {"count"} | {"label"}
 
 
 def test_the_panel_gives_the_same_model_as_the_plain_cell(lesson) -> None:

@@ -18,6 +18,7 @@ SHELF = {
     "figures": "its pictures",
     "findings": "the sentences that the numbers of a run choose",
     "exercises": "what is right in its exercises",
+    "panel": "the controls of its panels",
 }
 
 
