@@ -1,11 +1,11 @@
 """All methods on one request, in one table: run, priced, audited; with intervals, as JSON and CSV.
 
-    arena = Arena.of(tasks, test)                                 # one task a seed: originals and references
+    arena = Arena.of(tasks, test)                                 # one task per seed: originals, references
     outcome = arena.enter(METHODS["amnesiac"], 0)                # prepared, run, priced
     table = Table(tuple(arena.scores(outcome)))                  # every audit of it
 
-Costs count with preparation. Every distance is one to the retrained models of all *other* seeds: the row of
-retraining is the noise floor of its column, and nobody gains by sharing first weights with a reference.
+Costs include preparation. Every distance is to the retrained models of all *other* seeds, so the row of
+retraining is the noise floor of its column, and no method gains by sharing first weights with a reference.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a method made of one request with one seed (its place in the list of tasks), and its price."""
+    """What a method made of one request with one seed (by its place among the tasks), and its price."""
 
     method: str
     place: int
@@ -61,13 +61,13 @@ class Outcome:
 
 @dataclass(eq=False)
 class Arena:
-    """One request with several seeds: the tasks, and their originals and retrained models.
+    """One request with several seeds: the tasks, their originals and their retrained models.
 
     Args:
-        tasks: one a seed; they differ by initial weights and order, never by the samples to forget.
+        tasks: one per seed; they differ in initial weights and order, never in the samples to forget.
         test: samples that no model and no stop rule has seen.
         originals: of the tasks.
-        retrained: entries, the references.
+        retrained: outcomes of retraining, the references.
         teachers: untrained networks for ZRF.
     """
 
@@ -85,7 +85,7 @@ class Arena:
         """Train the originals, and retrain the references.
 
         Raises:
-            ValueError: no task, or no test sample.
+            ValueError: there is no task, or no test sample.
         """
         check.fit("tasks", tasks, Sequence[Task]), check_examples("test", test)
         if not tasks:
@@ -109,7 +109,7 @@ class Arena:
 
     @property
     def kind(self) -> Kind:
-        """Of the request."""
+        """The kind of the request."""
         return self.tasks[0].kind
 
     def enter(self, method: Method[Any], place: int) -> Outcome:
@@ -168,12 +168,12 @@ class Arena:
         return self.retrained[(outcome.place + 1) % len(self.retrained)].outputs
 
     def gap(self, outcome: Outcome) -> float:
-        """Mean difference of forget, retain and test accuracy to the other retrained models."""
+        """Mean difference in forget, retain and test accuracy from the other retrained models."""
         out = check.instance("outcome", outcome, Outcome).outputs
         return fmean(average_gap(out, other, "all") for other in self._others(outcome))
 
     def _others(self, outcome: Outcome) -> list[Outputs]:
-        """The retrained models of all other seeds: they share no first weights with it."""
+        """The retrained models of all other seeds, which share no first weights with it."""
         others = [r.outputs for r in self.retrained if r.place != outcome.place]
         return others or [self.retrained[outcome.place].outputs]
 
@@ -203,14 +203,14 @@ class Arena:
         )
 
     def _prediction_time(self, outcome: Outcome) -> float:
-        """Against one model of its own shape it is 1, and not measured."""
+        """For one model of the reference's shape it is 1, without measuring."""
         single = self.retrained[outcome.place].outputs
         if outcome.outputs.shapes == single.shapes:
             return 1.0
         return prediction_ratio(outcome.model, single.model, self.test)
 
     def _relearn(self, place: int, model: nn.Module) -> float:
-        """r_t on the forget set's test images, or on the forget set; infinite where not within the cap."""
+        """r_t on the forget set's test images, or on the forget set; infinite if not within the cap."""
         if model not in self._relearned:
             task, original = self.tasks[place], self.originals[place]
             part = "forget test" if "forget test" in original.data else "forget"

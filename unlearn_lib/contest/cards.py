@@ -1,4 +1,4 @@
-"""What the contest shows: the cards of its audits, those of its costs, and which audits come first.
+"""What the contest shows: the cards of its audits and costs, and which audits come first.
 
 No score of a contest is shown without its card. `how` is the format of its numbers in a `Table.grid`.
 """
@@ -29,7 +29,7 @@ COSTS: dict[str, Card] = {
             formula="seconds of retraining / seconds at request",
             direction="up",
             retrained="1",
-            fools="leaves the preparation out: half a bill",
+            fools="leaves out the preparation: half a bill",
             how="x",
         ),
         Card(
@@ -37,7 +37,7 @@ COSTS: dict[str, Card] = {
             formula="preparing, less training the original",
             direction="down",
             retrained="0",
-            fools="a busy machine: noise of two clocks adds up",
+            fools="a busy machine: the noise of two clocks adds up",
             how="s",
         ),
         Card(
@@ -45,7 +45,7 @@ COSTS: dict[str, Card] = {
             formula="wall time",
             direction="down",
             retrained="1× retraining",
-            fools="clocks on a busy machine",
+            fools="a busy machine",
             how="s",
         ),
         Card(
@@ -53,7 +53,7 @@ COSTS: dict[str, Card] = {
             formula="kept in advance: models, updates, moments",
             direction="down",
             retrained="0",
-            fools="not the data kept",
+            fools="leaves out the data themselves",
             how="bytes",
         ),
         Card(
@@ -61,7 +61,7 @@ COSTS: dict[str, Card] = {
             formula="seconds to answer the test images / those of the retrained model, in turns; median",
             direction="down",
             retrained="1",
-            fools="small nets answer in no time: then overhead is compared",
+            fools="small nets answer in no time, so it compares overhead",
             how="x",
         ),
         Card(
@@ -85,7 +85,7 @@ COSTS: dict[str, Card] = {
             formula="for stop rules",
             direction="down",
             retrained="0",
-            fools="data that others may train on",
+            fools="others could train on these data",
             how=".0f",
         ),
     )

@@ -1,4 +1,4 @@
-"""How each method fails: the same functions as in the contest, with something changed, measured live.
+"""How each method fails: the functions of the contest with something changed, measured live.
 
 failures(methods, arenas, test, prices) -> rows: method, what was changed, what came out, why
 """
@@ -33,10 +33,10 @@ class Trial(Generic[S]):
     """A method, and what its failure is measured on.
 
     Args:
-        method: which.
+        method: the method.
         tasks: the first seed of each request.
         test: samples that no model has seen.
-        seconds: that retraining took for one request.
+        seconds: the time that retraining took for one request.
         exposed: what U-LiRA found, by method.
     """
 
@@ -48,16 +48,16 @@ class Trial(Generic[S]):
 
     @property
     def settings(self) -> S:
-        """Those that the method has in the contest."""
+        """The method's settings in the contest."""
         return self.method.settings
 
     def again(self, kind: Kind, *, batches: int | None = None, **changes: Any) -> Unlearned[Any]:
-        """The method, prepared and run with some of its settings changed, or the samples elsewhere."""
+        """The method, prepared and run with some settings changed, or with the samples in other batches."""
         with tempfile.TemporaryDirectory(prefix="unlearn-") as folder:
             return self.method.but(**changes).unlearn(self.tasks[kind].again(Path(folder), batches))
 
     def accuracies(self, kind: Kind, model: nn.Module) -> str:
-        """On the forget set, and on test samples that should stay known; before and after."""
+        """Accuracy on the forget set and on test samples that should stay known, before and after."""
         task, kept = self.tasks[kind], self.test
         if kind == "class":
             kept = kept.where(~torch.isin(kept.y, task.split.forget.y))
@@ -66,11 +66,11 @@ class Trial(Generic[S]):
         return f"forget {forget[0]:.0%} → {forget[1]:.0%}, test {test[0]:.0%} → {test[1]:.0%}"
 
     def outcome(self, kind: Kind, steps: Generator[Step, None, Unlearned[Any]]) -> str:
-        """The accuracies after a run that may end in ruins."""
+        """The accuracies after a run that may ruin the model."""
         try:
             return self.accuracies(kind, run(steps).model)
         except FloatingPointError:
-            return "the numbers overflow: no model is left"
+            return "the weights overflow: no model is left"
 
 
 def failures(
@@ -80,20 +80,20 @@ def failures(
     seconds: float,
     exposed: Mapping[str, Exposure],
 ) -> list[tuple[str, str, str, str]]:
-    """One live failure a method.
+    """One live failure per method.
 
     Args:
         methods: by name.
         arenas: the contest, by request; the first seed is used.
         test: its test samples.
-        seconds: that retraining took for one request.
-        exposed: what U-LiRA found, of every method that applies to samples.
+        seconds: the time that retraining took for one request.
+        exposed: what U-LiRA found, for every method that applies to samples.
 
     Returns:
         Rows: method, what was changed, what came out, why.
 
     Raises:
-        ValueError: the arena of a request, or what U-LiRA found of a method, is not among them.
+        ValueError: the arena of a request, or what U-LiRA found about a method, is missing.
     """
     attacked = [name for name, m in check.fit("methods", methods, Mapping[str, Method[Any]]).items()]
     attacked = [name for name in attacked if "samples" not in methods[name].refuses]

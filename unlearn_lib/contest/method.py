@@ -1,10 +1,10 @@
-"""What a method brings to the contest: its settings, how it prepares and runs, where it does not apply.
+"""What a method brings to the contest: its settings, how it prepares and runs, and where it does not apply.
 
     kit = method.kit(task)                  # before the request: a log, a chain, an ensemble, moments
-    steps = method.begin(task, kit)         # the generator of the method, as in its own lesson
+    steps = method.begin(task, kit)         # the method's generator, as in its own lesson
     method.unlearn(task)                    # both, to the end
 
-`contest/entries/` holds one file a method's shelf, and the list of all of them.
+`contest/entries/` holds one file for each method's shelf, and the list of all of them.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ Share = Annotated[float, partial(check.number, interval="[0, 1]")]
 
 @dataclass(frozen=True)
 class Settings:
-    """Those of a method that has none; the base of all others.
+    """The settings of a method that has none; the base of all others.
 
     Fields are annotated `Count`, `Rate`, `Share` or with a plain type, and checked accordingly.
 
     Raises:
-        ValueError: a number out of its range.
-        TypeError: a value of the wrong kind.
+        ValueError: a number is out of range.
+        TypeError: a value is of the wrong kind.
     """
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ S = TypeVar("S", bound=Settings)
 class Kit(NamedTuple):
     """What a method has before the request comes: the model in service, and its price.
 
-    `seconds` go beyond the training of the plain original; `tools` are the log, chain, ensemble or moments.
+    `seconds` come on top of training the plain original; `tools` are the log, chain, ensemble or moments.
     """
 
     original: nn.Module
@@ -80,9 +80,9 @@ class Kit(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """One way for a method to fail: what is changed, why that can go wrong, and what came out.
+    """One way for a method to fail: what is changed, why that can go wrong, and what comes out.
 
-    `measure` gets a `contest.failures.Trial` of the method and returns the last in a few words.
+    `measure` gets a `contest.failures.Trial` of the method and tells in a few words what came out.
     """
 
     changed: str
@@ -113,11 +113,11 @@ class Method(Generic[S]):
         name: of the method, as tables show it.
         sentence: what it does.
         lesson: the one that teaches it, such as "02_unsir".
-        settings: how it is run, unless others are asked for.
+        settings: how it is run by default.
         start: its generator.
         failure: one way for it to fail.
-        grid: field of its settings -> values among which `ci/tune_contest.py` chooses.
-        prepare: what must have been done before the request.
+        grid: field of its settings -> values for `ci/tune_contest.py` to choose from.
+        prepare: what must be done before the request.
         refuses: kind of request -> why it does not apply there.
 
     Raises:
@@ -174,22 +174,22 @@ class Method(Generic[S]):
 
 
 def beyond(task: Task, begun: float) -> float:
-    """Seconds since then, less those that training the original takes anyway."""
+    """Seconds since `begun`, less those that training the original takes anyway."""
     return max(0.0, time.perf_counter() - begun - task.seconds)
 
 
 def quietly(steps: Generator[Step, None, T]) -> T:
-    """`run`; that a block or shard is small or lacks a class is known, and its price is in the table."""
+    """`run` without warnings that a block or shard is small or lacks a class: the table shows the price."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*(lack.* a class|smaller than one mini-batch)")
         return run(steps)
 
 
 def learner(function: Callable[[nn.Module, Split], nn.Module], name: str = "your own") -> Method[Settings]:
-    """A row of one's own: from a trained model and a request to the unlearned model.
+    """A row for your own function: from a trained model and a request to the unlearned model.
 
-    It gets copies, and of the model that it returns only the weights count: what else it may have done to
-    samples, labels or the way the net answers is left behind.
+    It gets copies, and only the weights of the model that it returns count: whatever else it did to samples,
+    labels or the way the net answers is left behind.
     """
     check.function("function", function)
 

@@ -18,7 +18,7 @@ __all__ = ["Estimate", "Measurement", "Table", "estimate", "estimate_ratio"]
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds and its 95 % interval; both ends are the mean where there is one seed."""
+    """A mean over seeds and its 95 % interval; with one seed both ends are the mean."""
 
     mean: float
     low: float
@@ -26,9 +26,9 @@ class Estimate(NamedTuple):
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """mean ± t s / √n, with t of n - 1 degrees of freedom: wide for few seeds, as it should be.
+    """mean ± t s / √n, with t for n - 1 degrees of freedom: wide for few seeds, as it should be.
 
-    An infinite value (a relearn time not reached) makes the mean infinite; NaNs are left out.
+    An infinite value (the relearn target was not reached) makes the mean infinite; NaNs are left out.
     """
     from scipy.stats import t as student
 
@@ -44,7 +44,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def estimate_ratio(values: Sequence[float]) -> Estimate:
-    """The same for ratios of times: geometric mean, and an interval of the logarithms; it never reaches 0."""
+    """The same for ratios of times: a geometric mean, and an interval of logarithms that never reaches 0."""
     check.fit("values", values, Sequence[float])
     if not values or not all(0 < v < math.inf for v in values):
         return estimate(values)
@@ -82,7 +82,7 @@ class Table:
         return list(dict.fromkeys(s.method for s in self.scores))
 
     def values(self, request: str, method: str, audit: str) -> list[float]:
-        """By seed; none where the method does not apply."""
+        """One value per seed; none if the method does not apply."""
         return [s.value for s in self.scores if s[:2] == (request, method) and s.audit == audit]
 
     def column(self, request: str, audit: str) -> dict[str, Estimate]:
@@ -100,9 +100,9 @@ class Table:
         """A table to look at: mean ± half of the interval.
 
         Args:
-            request: which.
+            request: its kind.
             audits: name of an audit -> format: "%", "s", "bytes", "x" or a Python format such as ".2f".
-            refused: method -> why it is not there.
+            refused: method -> why it is missing.
         """
         columns = {audit: self.column(request, audit) for audit in audits}
         rows = [
@@ -112,16 +112,16 @@ class Table:
         ]
         rows += [[m, f"does not apply: {why}"] for m, why in refused.items()]
         seeds = len({s.seed for s in self.scores if s.request == request})
-        words = f"Request: {request}. Mean of {seeds} seeds, and its 95 % interval."
+        words = f"Request: {request}. Mean of {seeds} seeds with its 95 % interval."
         return Grid(words, ["method", *audits], rows, numbers=range(1, len(audits) + 1))
 
     def to_json(self) -> str:
-        """All numbers; what is not finite becomes null."""
+        """All numbers; those that are not finite become null."""
         rows = [s._asdict() | ({} if math.isfinite(s.value) else {"value": None}) for s in self.scores]
         return json.dumps(rows, indent=0)
 
     def to_csv(self) -> str:
-        """All numbers, one a line, under a header."""
+        """All numbers, one per line, under a header."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(Measurement._fields)

@@ -1,13 +1,13 @@
-"""A request, and all that a method may be given to answer it.
+"""A request, and everything that a method may use to answer it.
 
 The three kinds:
     class       every sample of one class;
     samples     single samples, from all classes;
     backdoor    samples that carry a trigger and a wrong label (`metrics.backdoor`).
 
-Where a method stores something by batch, block or shard, the samples to forget **stand together**, as if one
-data holder had sent them: the layout in which these methods can work. A class cannot be kept together in a
-chain or in shards, for then most of them would never learn it.
+If a method stores something for each batch, block or shard, the samples to forget **are kept together**, as
+if one data holder had sent them: the layout in which these methods can work. A class cannot be kept together
+in a chain or in shards, because then most of them would never learn it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ KINDS: tuple[Kind, ...] = ("class", "samples", "backdoor")
 
 
 class Request(NamedTuple):
-    """What is to go: the training set (poisoned where there is a backdoor), ids, and the backdoor."""
+    """What must go: the training set (poisoned if there is a backdoor), ids, and the backdoor."""
 
     data: Examples
     ids: Tensor
@@ -54,7 +54,7 @@ def three_requests(
         base: images as network inputs.
         forget_class: the class to forget.
         forget: number of single samples to forget.
-        poisoned: number of samples that get bright edges and the label `target`, and are to be forgotten.
+        poisoned: number of samples to forget that get bright edges and the label `target`.
         target: of the backdoor.
         seed: chooses the samples.
 
@@ -78,24 +78,24 @@ def three_requests(
 
 @dataclass(eq=False)
 class Task:
-    """One request, and all that a method may be given. Settings of methods are no part of it.
+    """One request, and everything that a method may use. It does not include the settings of methods.
 
     Args:
         kind: of the request.
-        data: the training set, poisoned where there is a backdoor. Its reads and those of `validation` are
+        data: the training set, poisoned if there is a backdoor. Its reads and those of `validation` are
             counted.
         ids: of the samples to forget.
-        validation: unseen samples that may decide when to stop; never those that judge.
+        validation: unseen samples that may decide when to stop; they never judge.
         recipe: of the original and the retrained model.
         initial: the untrained model.
-        folder: an own, empty one, for what methods store.
-        backdoor: trigger and target class, of a backdoor request.
-        batches: how many of every epoch hold the samples to forget, if so few can.
+        folder: an empty one of its own, for what methods store.
+        backdoor: trigger and target class of a backdoor request.
+        batches: how many batches of every epoch hold the samples to forget, if they fit.
         target: forget accuracy at which class and backdoor requests count as met.
 
     Raises:
-        ValueError: unknown kind, an id that is not in `data`, no class whole where `kind` is "class", or a
-            number out of its range.
+        ValueError: the kind is unknown, an id is not in `data`, `kind` is "class" but the ids are not a whole
+            class, or a number is out of range.
         TypeError: a field is of the wrong kind.
     """
 
@@ -132,28 +132,28 @@ class Task:
 
     @property
     def split(self) -> Split:
-        """The request, both sides counted."""
+        """The request, with reads of both sides counted."""
         return Split.by_ids(self.data, self.ids)
 
     @property
     def goal(self) -> float:
-        """Forget accuracy to come down to: for samples that of samples never seen."""
+        """The forget accuracy to come down to: for samples, the accuracy on samples never seen."""
         return accuracy(self.original, self.validation) if self.kind == "samples" else self.target
 
     @property
     def order(self) -> Callable[[Tensor, int], Tensor]:
-        """Of training: the samples to forget in few batches of every epoch."""
+        """The order of training, with the samples to forget in a few batches of every epoch."""
         least = -(-len(self.ids) // self.recipe.batch_size)
         return packed(self.ids, max(least, self.batches), self.recipe)
 
     @property
     def original(self) -> nn.Module:
-        """The model trained on everything; trained when it is first asked for."""
+        """The model trained on everything, trained when first needed."""
         return self._trained[0]
 
     @property
     def seconds(self) -> float:
-        """What training the original took."""
+        """The time that training the original took."""
         return self._trained[1]
 
     @cached_property
@@ -163,12 +163,12 @@ class Task:
         return model.eval(), time.perf_counter() - begun
 
     def again(self, folder: Path, batches: int | None = None) -> Task:
-        """The same request in another folder, and with its original.
+        """The same request in another folder, with the same original.
 
         Args:
-            folder: an own, empty one.
-            batches: how many of every epoch hold the samples to forget: with another number than before the
-                task has an original of its own.
+            folder: an empty one of its own.
+            batches: how many batches of every epoch hold the samples to forget; if the number changes, the
+                task trains an original of its own.
         """
         other = replace(self, folder=folder, batches=self.batches if batches is None else batches)
         if other.batches == self.batches:

@@ -1,4 +1,4 @@
-"""U-LiRA for all methods at once: every shadow model is trained once, and unlearned by each of them."""
+"""U-LiRA for all methods at once: every shadow model is trained once, and each method unlearns it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = ["Exposure", "ulira"]
 
 
 class Exposure(NamedTuple):
-    """What U-LiRA found of one method.
+    """What U-LiRA found about one method.
 
     Args:
         attack: sample by sample.
         margins: of all shadow models, then of the targets.
-        population: the loss attack on the same targets: margins are losses on another scale.
+        population: the loss attack on the same targets, since margins are losses on another scale.
         accuracy: mean accuracy of the targets on validation samples; a ruined model hides every sample.
     """
 
@@ -42,7 +42,7 @@ class Exposure(NamedTuple):
     accuracy: float
 
     def cells(self) -> list[str]:
-        """Population attack, attack sample by sample, accuracy: for a table."""
+        """For a table: population attack, attack sample by sample, accuracy."""
         found = self.attack.auc
         return [
             f"{self.population.value:.2f}",
@@ -71,19 +71,19 @@ def ulira(
     Args:
         methods: by name; they must apply to samples. "Do nothing" is always among them.
         base: what every model is trained on.
-        candidates: every one is in half of the models, at random, and then forgotten.
+        candidates: each is in a random half of the models, which then forget it.
         validation: for stop rules.
         build: ``build(seed=...)`` makes an untrained net; importable, for other processes.
         recipe: of training.
-        batches: how many of every epoch hold the candidates.
-        shadows: models, even; each candidate is inside half of them. 32 are 16 a side.
-        targets: models that are attacked, even.
+        batches: how many batches of every epoch hold the candidates.
+        shadows: number of shadow models, even; each candidate is inside half of them.
+        targets: number of models under attack, even.
         seed: of the plan and the models.
         workers: processes; 0 runs here.
         watch: told after every model how many are done, and of how many.
 
     Raises:
-        ValueError: a method does not apply to samples, no samples, or numbers of models that are not even.
+        ValueError: a method does not apply to samples, there are no samples, or a number of models is odd.
     """
     for name, method in check.fit("methods", methods, Mapping[str, Method[Any]]).items():
         if "samples" in method.refuses:
@@ -127,7 +127,7 @@ def shadow(
     inside: Tensor,
     seed: int,
 ) -> dict[str, Shadow]:
-    """One shadow model: trained on the base and its candidates, which every method then forgets."""
+    """One shadow model: trained on the base and on its candidates, which every method then forgets."""
     ours = candidates.where(inside)
     with tempfile.TemporaryDirectory(prefix="unlearn-") as folder:
         task = Task(

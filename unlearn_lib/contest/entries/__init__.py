@@ -1,7 +1,7 @@
-"""The list of all methods in the contest: one file a shelf of `unlearn_lib.methods`, in the order of tables.
+"""The list of all methods in the contest: one file per shelf of `unlearn_lib.methods`, in the tables' order.
 
-A new method adds its file to `ENTRIES`. All else is derived: `METHODS`, lesson 09's tables, the grids of
-`ci/tune_contest.py`, the gallery of failures, the map in lesson 00, and what tests run over.
+A new method adds its file to `ENTRIES`. Everything else follows: `METHODS`, lesson 09's tables, the grids of
+`ci/tune_contest.py`, the gallery of failures, the map in lesson 00, and what the tests cover.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ METHODS: Mapping[str, Method[Any]] = MappingProxyType(
 
 
 def configured(settings: Mapping[str, Settings]) -> dict[str, Method[Any]]:
-    """All methods, some of them with other settings than their own.
+    """All methods, some of them with settings that are not their defaults.
 
     Args:
-        settings: name of a method -> its settings; a method that is not named keeps its own.
+        settings: name of a method -> its settings; a method that is not named keeps its defaults.
 
     Raises:
         ValueError: there is no such method.

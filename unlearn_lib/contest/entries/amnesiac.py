@@ -1,4 +1,4 @@
-"""Amnesiac unlearning in the contest, with whole updates and with their largest entries."""
+"""Amnesiac unlearning in the contest, with whole updates and with only their largest entries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Settings(method.Settings):
 
     Args:
         keep: share of every update that is recorded: its largest entries.
-        sensitive: record only the batches that hold samples to forget, where all would not fit on the disk.
+        sensitive: record only the batches that hold samples to forget, if all would not fit on the disk.
     """
 
     keep: Share = 1.0
@@ -30,7 +30,7 @@ class Settings(method.Settings):
 
 
 def prepare(task: Task, settings: Settings) -> Kit:
-    """Training again with a log of updates: the same original, to the last bit."""
+    """Training again with a log of updates: the same original, bit for bit."""
     begun, model = time.perf_counter(), clone(task.initial)
     log = run(
         record(
@@ -47,19 +47,19 @@ def prepare(task: Task, settings: Settings) -> Kit:
 
 
 def start(task: Task, kit: Kit, settings: Settings) -> Run:
-    """The updates of the samples to forget, taken back."""
+    """Take back the updates of the samples to forget."""
     return amnesiac(kit.original, task.ids, kit.tools, purge=False)
 
 
 def undo_everywhere(trial: Trial[Settings]) -> str:
-    """Accuracies when the class stands in two thirds of all batches."""
+    """Accuracies when the class is in two thirds of all batches."""
     task = trial.tasks["class"]
     batches = 2 * (len(task.data) // task.recipe.batch_size) // 3
     return trial.accuracies("class", trial.again("class", batches=batches).model)
 
 
 def prune_too_much(trial: Trial[Settings]) -> str:
-    """Accuracies when a fiftieth of each update was kept."""
+    """Accuracies when only a fiftieth of each update was kept."""
     return trial.accuracies("class", trial.again("class", keep=0.02).model)
 
 
@@ -72,7 +72,7 @@ METHODS = (
         start=start,
         failure=Failure(
             "the class in two thirds of all batches",
-            "a batch is taken back with all that it taught",
+            "taking back a batch takes back all that it taught",
             undo_everywhere,
         ),
         prepare=prepare,

@@ -1,4 +1,4 @@
-"""DeepObliviate in the contest: samples to forget stand together, past the middle of the chain."""
+"""DeepObliviate in the contest: samples to forget are kept together, past the middle of the chain."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Settings(method.Settings):
     Args:
         blocks: of the chain.
         epochs: passes over each block.
-        epsilon: slope of the residual's trend at which it stops.
+        epsilon: slope of the residual's trend at which retraining stops.
     """
 
     blocks: Count = 12
@@ -36,14 +36,14 @@ class Settings(method.Settings):
 
 
 def blocks_of(task: Task, count: int) -> tuple[Tensor, ...]:
-    """Ids in equal blocks, in keyed order; single samples to forget stand together, past the middle."""
+    """Ids in equal blocks, in keyed order; single samples to forget are kept together, past the middle."""
     ids = task.data.ids[keyed_order(task.data.ids, task.recipe.seed)]
     if task.kind == "class":
         return tuple(ids.tensor_split(count))
     inside = torch.isin(ids, task.ids)
     others, ours = ids[~inside], ids[inside]
     parts = list(others.tensor_split(count))
-    share = max(1, len(others) // count)  # at most half of a block is to be forgotten
+    share = max(1, len(others) // count)  # at most half of a block must go
     for k, group in enumerate(ours.split(share)):
         where = min(2 * count // 3 + k, count - 1)
         parts[where] = torch.cat([parts[where], group])
@@ -59,12 +59,12 @@ def prepare(task: Task, settings: Settings) -> Kit:
 
 
 def start(task: Task, kit: Kit, settings: Settings) -> Run:
-    """Some blocks again, the rest stitched."""
+    """Retrain some blocks, and stitch the rest."""
     return deepobliviate(kit.tools, task.ids, TrendRule(settings.epsilon, "fixed", n_min=3))
 
 
 def begin_at_the_first_block(trial: Trial[Settings]) -> str:
-    """The blocks that a whole class costs."""
+    """How many blocks a whole class costs."""
     trace = trial.again("class").trace
     return f"{trace.blocks_retrained} of {trace.blocks} blocks retrained"
 
@@ -78,7 +78,7 @@ METHODS = (
         start=start,
         failure=Failure(
             "a class: samples in every block",
-            "the first block touched is the first",
+            "retraining starts at the very first block",
             begin_at_the_first_block,
         ),
         grid={"epochs": (4, 8, 15), "epsilon": (0.02, 0.1)},
@@ -90,7 +90,7 @@ PORTRAITS = (
         name="DeepObliviate",
         forgets="samples",
         stores="a model for every block of data",
-        reads="$D_r$, from the block of the sample on, until its trace has faded",
+        reads="$D_r$, from the sample's block on, until its trace has faded",
         costs="training on those blocks; exact only if it goes on to the end",
     ),
 )

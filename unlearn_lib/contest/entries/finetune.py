@@ -20,7 +20,7 @@ class Settings(method.Settings):
     """How fine-tuning is run.
 
     Args:
-        epochs: on the retain set, with the recipe of the original.
+        epochs: on the retain set, with the original's recipe.
     """
 
     epochs: Count = 5
@@ -51,7 +51,7 @@ def climb(task: Task, kit: Kit, settings: AscentSettings) -> Run:
 
 
 def keep_the_backdoor(trial: Trial[Settings]) -> str:
-    """Backdoor success after as many epochs as the original had."""
+    """Backdoor success after as many epochs as the original was trained."""
     task = trial.tasks["backdoor"]
     assert task.backdoor is not None
     model = trial.again("backdoor", epochs=task.recipe.epochs).model
@@ -68,13 +68,13 @@ def climb_too_far(trial: Trial[AscentSettings]) -> str:
 METHODS = (
     Method(
         name="fine-tune",
-        sentence="goes on training on the retain set and hopes",
+        sentence="keeps training on the retain set and hopes",
         lesson="00_start_here",
         settings=Settings(),
         start=start,
         failure=Failure(
             "trains as long as the original did, on a backdoor",
-            "what it never shows it cannot unteach",
+            "it cannot unteach what it never shows",
             keep_the_backdoor,
         ),
         grid={"epochs": (1, 2, 5)},

@@ -1,4 +1,4 @@
-"""Partial label flipping and partial optimization in the contest: steps of the largest gradients only."""
+"""Partial label flipping and partial optimization in the contest: steps only where gradients are largest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Settings(method.Settings):
 
     Args:
         lr: step size.
-        share: of every layer that a step moves.
+        share: the share of every layer that a step moves.
     """
 
     lr: Rate
@@ -28,7 +28,7 @@ class Settings(method.Settings):
 
 
 def recipe_of(task: Task, lr: float) -> Recipe:
-    """Plain steps of this size; more epochs than it can take."""
+    """Plain steps of this size, for more epochs than it will need."""
     return Recipe("sgd", lr, batch_size=64, epochs=100, seed=task.recipe.seed)
 
 
@@ -51,7 +51,7 @@ def climb(task: Task, kit: Kit, settings: Settings) -> Run:
 
 
 def flip_to_zero(trial: Trial[Settings]) -> str:
-    """Accuracies when single samples are to be called wrongly."""
+    """Accuracies when single samples must be answered wrongly."""
     task, recipe = trial.tasks["samples"], recipe_of(trial.tasks["samples"], 20 * trial.settings.lr)
     steps = label_flip(task.original, task.split, recipe, keep=trial.settings.share, steps=200, target=0.0)
     return trial.outcome("samples", steps)
@@ -66,26 +66,26 @@ def climb_without_end(trial: Trial[Settings]) -> str:
 METHODS = (
     Method(
         name="partial label-flip",
-        sentence="trains on wrong labels; a step moves the entries with the largest gradient only",
+        sentence="trains on wrong labels; a step moves only entries with the largest gradients",
         lesson="03_partial",
         settings=Settings(lr=0.001, share=0.2),
         start=flip,
         failure=Failure(
             "asked for 0 % instead of the level of unseen samples, with twenty times the step size",
-            "what it learns are mistakes, and these can generalize",
+            "it learns mistakes, and mistakes can generalize",
             flip_to_zero,
         ),
         grid={"lr": (0.001, 0.005, 0.02, 0.1), "share": (0.05, 0.2)},
     ),
     Method(
         name="partial optimization",
-        sentence="raises the loss on the forget set; a step moves the entries with the largest gradient only",
+        sentence="raises the loss on the forget set; a step moves only entries with the largest gradients",
         lesson="03_partial",
         settings=Settings(lr=0.02, share=0.05),
         start=climb,
         failure=Failure(
-            "sixty steps of every entry, of five times the size, with no goal",
-            "the loss has no lower bound: less is moved, less breaks",
+            "sixty steps of every entry, five times as large, with no goal",
+            "nothing bounds the loss: the more it moves, the more breaks",
             climb_without_end,
         ),
         grid={"lr": (0.001, 0.005, 0.02, 0.1), "share": (0.05, 0.2)},

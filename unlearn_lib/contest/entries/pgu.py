@@ -1,4 +1,4 @@
-"""PGU in the contest: with the stop rule for classes, and with that for samples."""
+"""PGU in the contest: once with the stop rule for classes, once with the one for samples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Settings(method.Settings):
 
     Args:
         lr: step size.
-        energy: share of the retained data's energy that is protected.
+        energy: share of the retained data's energy to protect.
     """
 
     lr: Rate
@@ -30,7 +30,7 @@ class Settings(method.Settings):
 
 
 def prepare(task: Task, settings: Settings) -> Kit:
-    """Second moments of what every layer gets, of all training samples."""
+    """Second moments of every layer's inputs, over all training samples."""
     original = task.original
     begun = time.perf_counter()
     stored = moments(original, task.data)
@@ -67,7 +67,7 @@ def protect_too_much(trial: Trial[Settings]) -> str:
 
 
 def look_sample_by_sample(trial: Trial[Settings]) -> str:
-    """What both attacks find, beside the retrained model."""
+    """What both attacks find, beside the retrained model's values."""
     gold, found = trial.exposed["retrain"], trial.exposed[trial.method.name]
     return (
         f"population attack {found.population.value:.2f} (retrained {gold.population.value:.2f}), "
@@ -84,7 +84,7 @@ METHODS = (
         start=push_class,
         failure=Failure(
             "protects nearly all directions",
-            "what is to go shares its directions with what stays",
+            "what must go shares its directions with what stays",
             protect_too_much,
         ),
         grid={"lr": (0.03, 0.3), "energy": (0.5, 0.9, 0.98)},
@@ -101,7 +101,7 @@ METHODS = (
         start=push_samples,
         failure=Failure(
             "nothing",
-            "it stops when one average is right, whatever the others and the single samples say",
+            "it stops when one average is right, whatever other averages and single samples say",
             look_sample_by_sample,
         ),
         grid={"lr": (0.03, 0.3), "energy": (0.5, 0.9, 0.98)},
@@ -118,6 +118,6 @@ PORTRAITS = (
         forgets="samples or a class",
         stores="second moments of every layer's inputs",
         reads="$D_f$, not $D_r$; some validation data to know when to stop",
-        costs="one eigendecomposition a layer, a few epochs on $D_f$",
+        costs="one eigendecomposition per layer, a few epochs on $D_f$",
     ),
 )

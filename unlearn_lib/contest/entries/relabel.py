@@ -19,7 +19,7 @@ class Settings(method.Settings):
 
     Args:
         lr: step size.
-        share: of the retain set that stands beside the relabeled samples.
+        share: of the retain set to train on beside the relabeled samples.
     """
 
     lr: Rate = 0.003
@@ -27,13 +27,13 @@ class Settings(method.Settings):
 
 
 def start(task: Task, kit: Kit, settings: Settings) -> Run:
-    """A pass over wrong labels and some right ones."""
+    """One pass over wrong labels and some right ones."""
     recipe = task.recipe.but(lr=settings.lr, epochs=1)
     return relabel(kit.original, task.split, recipe, share=settings.share)
 
 
 def leave_the_rest_alone(trial: Trial[Settings]) -> str:
-    """Accuracies when no retained sample stands beside the relabeled ones."""
+    """Accuracies when no retained samples are beside the relabeled ones."""
     return trial.accuracies("class", trial.again("class", share=0.0).model)
 
 

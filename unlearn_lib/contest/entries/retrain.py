@@ -1,4 +1,4 @@
-"""Retraining in the contest: the reference, and a contestant that is exact and slow."""
+"""Retraining in the contest: the reference, and an exact but slow contestant."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ def price(trial: Trial[Settings]) -> str:
 METHODS = (
     Method(
         name="retrain",
-        sentence="trains from scratch on the retain set: the reference, and a contestant that is exact and "
-        "slow",
+        sentence="trains from scratch on the retain set: the reference, and an exact but slow contestant",
         lesson="00_start_here",
         settings=Settings(),
         start=start,

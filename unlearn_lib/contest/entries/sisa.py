@@ -1,4 +1,4 @@
-"""SISA in the contest: samples to forget stand in as few shards as they can, as one data holder's would."""
+"""SISA in the contest: samples to forget are in as few shards as possible, as one data holder's would be."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Settings(method.Settings):
 
 
 def prepare(task: Task, settings: Settings) -> Kit:
-    """The ensemble. A class is spread over all shards: if one held it all, the others would not know it."""
+    """The ensemble. A class is spread over all shards: if one held it all, no other would know it."""
     begun = time.perf_counter()
     together = None if task.kind == "class" else torch.isin(task.data.ids, task.ids).float()
     mode: Literal["strat", "prior"] = "strat" if together is None else "prior"
@@ -44,7 +44,7 @@ def prepare(task: Task, settings: Settings) -> Kit:
 
 
 def start(task: Task, kit: Kit, settings: Settings) -> Run:
-    """The shards that held a sample, again."""
+    """Retrain the shards that held a sample."""
     return sisa(kit.tools, task.ids)
 
 
@@ -58,7 +58,7 @@ def redo_all_shards(trial: Trial[Settings]) -> str:
 METHODS = (
     Method(
         name="SISA",
-        sentence="isolated models of shards vote; redoes the shards that held a sample",
+        sentence="isolated models of shards vote; retrains the shards that held a sample",
         lesson="09_side_by_side",
         settings=Settings(),
         start=start,

@@ -19,7 +19,7 @@ class Settings(method.Settings):
     """How UNSIR is run.
 
     Args:
-        images: of the noise.
+        images: number of noise images.
         penalty: on the size of the noise.
         impair_lr: step size of the impair phase.
     """
@@ -49,7 +49,7 @@ def start(task: Task, kit: Kit, settings: Settings) -> Run:
 
 
 def starve(trial: Trial[Settings]) -> str:
-    """Accuracies with three retained images a class."""
+    """Accuracies with three retained images per class."""
     task = trial.tasks["class"]
     classes = forgotten_classes(task.split)
     three = retain_subset(task.split.retain, classes, 3, task.recipe.seed)
@@ -64,8 +64,8 @@ METHODS = (
         settings=Settings(),
         start=start,
         failure=Failure(
-            "three retained images a class",
-            "much noise of one label, few images of others: all may be called that",
+            "three retained images per class",
+            "with much noise of one label and few other images, everything may get that label",
             starve,
         ),
         grid={"penalty": (0.01, 0.1), "impair_lr": (5e-4, 2e-3, 5e-3)},
