@@ -190,7 +190,7 @@ def pgu() -> None:
 
 @benchmark
 def unsir() -> None:
-    """Noise + impair + repair against one epoch of training and the noise's own passes through the net."""
+    """Noise, impair and repair against one training epoch plus the noise's own passes through the net."""
     from unlearn_lib import data, models
     from unlearn_lib.methods.unsir import UnsirRecipe, retain_subset
     from unlearn_lib.methods.unsir import unsir as unlearn

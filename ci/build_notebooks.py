@@ -30,7 +30,7 @@ BAR = re.compile(r"\n*<!-- navigation -->.*?<!-- end of navigation -->", re.S)
 
 
 def build(root: Path) -> dict[Path, bytes]:
-    """What every generated notebook must hold."""
+    """What every generated notebook must contain."""
     masters = [(path.stem, read(path)) for path in sorted((root / "src").glob("*.py"))]
     titles = [(stem, title(stem, cells)) for stem, cells in masters]
     wanted = {}
@@ -65,12 +65,12 @@ def navigation(before: tuple[str, str] | None, after: tuple[str, str] | None, up
 
 
 def with_bar(text: str, bar: str) -> str:
-    """The title cell with the bar below its title, in place of an older one."""
+    """The title cell with the bar below its title, replacing an older one."""
     return TITLE.sub(lambda m: f"{m[0].rstrip()}\n\n{bar}", BAR.sub("", text), count=1)
 
 
 def variant(stem: str, cells: list[Any], bar: str, *, solutions: bool) -> str:
-    """The text of one notebook: no outputs, no execution counts, ids that follow from the content."""
+    """The text of one notebook: no outputs, no execution counts, and ids derived from the content."""
     made: list[Any] = []
     seen: Counter[str] = Counter()
     for number, cell in enumerate(cells):

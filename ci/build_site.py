@@ -57,7 +57,7 @@ PAGE = """<!DOCTYPE html>
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the index says of a lesson, and its notebook."""
+    """What the index says about a lesson, and its notebook."""
 
     name: str
     title: str
@@ -111,7 +111,7 @@ def html_of(output: Any) -> str:
 
 
 def without_widgets(notebook: Any) -> Any:
-    """A copy whose outputs are text and pictures: a dead widget helps nobody, its static form does."""
+    """A copy whose outputs are text and pictures: a dead widget helps nobody, but its static form does."""
     notebook = copy.deepcopy(notebook)
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
@@ -136,7 +136,7 @@ def page(lesson: Lesson, bar: str, stamp: str) -> str:
 
 
 def whole(title: str, bar: str, body: str, stamp: str) -> str:
-    """A page: one file, so that it can be handed on alone."""
+    """A page as one file, which can be passed on by itself."""
     style = STYLE + HtmlFormatter(style=CODE_STYLE).get_style_defs(".highlight")
     return PAGE.format(policy=POLICY, title=html.escape(title), style=style, bar=bar, body=body, stamp=stamp)
 
@@ -160,7 +160,7 @@ def card(lesson: Lesson) -> str:
 
 
 def key_results(lesson: Lesson) -> list[tuple[str, str]]:
-    """The last measurements that the lesson recorded: single numbers, neither guesses nor exercises."""
+    """The last measurements that the lesson recorded: single numbers, no guesses or exercises."""
     found = [
         (name.replace(".", " ").replace("_", " "), f"{value:.4g}")
         for name, value in lesson.row.get("results", {}).items()

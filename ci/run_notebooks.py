@@ -266,7 +266,7 @@ def write_page(nb: Any, target: Path) -> None:
 
 
 def choose(names: list[str], folder: Path) -> list[Path]:
-    """The notebooks with these names, or whose names begin so.
+    """The notebooks whose names are these or begin with these.
 
     Raises:
         ValueError: there is none of that name; lists the right ones.
@@ -290,7 +290,7 @@ def prepare(threads: str) -> None:
 
 
 def commit() -> str | None:
-    """The commit of the tree that is run, where git knows one."""
+    """The commit of the tree that is run, if git knows one."""
     git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     try:
         done = subprocess.run(git, capture_output=True, text=True, check=False)
@@ -300,7 +300,7 @@ def commit() -> str | None:
 
 
 def pair(text: str) -> tuple[str, str]:
-    """NAME=VALUE, apart."""
+    """NAME=VALUE as two strings."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise argparse.ArgumentTypeError(f"needs NAME=VALUE; got {text!r}")
@@ -354,7 +354,7 @@ def main(arguments: list[str] | None = None) -> int:
 def check(
     given: dict[str, str], sources: list[Path]
 ) -> tuple[dict[Path, dict[str, Any]], dict[Path, dict[str, Any]]]:
-    """The values of the parameters of each notebook that may run, and rows of those that are refused."""
+    """The parameters of each notebook that may run, and the rows of those that are refused."""
     values, rows = {}, {}
     for source in sources:
         try:
@@ -373,7 +373,7 @@ def run_all(
     out: Path,
     beside: Path,
 ) -> int:
-    """Run the notebooks that have values into the folder `beside`, and put the results in their place."""
+    """Run the notebooks that have values into the folder `beside`, then move the results into place."""
     timeout = args.timeout or TIMEOUT[args.preset]
     jobs = min(args.jobs, len(values))
     share = max(1, cores() // jobs) if args.preset == "full" else 1  # small nets lose time to a second thread
@@ -424,7 +424,7 @@ def run_all(
 
 
 def put_in_place(beside: Path, out: Path, *, good: bool) -> Path:
-    """Move the results of a run to where they are looked for, the report last; returns the folder.
+    """Move the results of a run to their final place, the report last; returns the folder.
 
     Results of a run that is not good never take the place of any that are there.
     """

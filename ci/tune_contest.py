@@ -71,7 +71,7 @@ def settings_of(method: Method[Any]) -> Iterator[dict[str, Any]]:
 
 
 def gap(method: Method[Any], arena: Arena, folder: Path) -> float:
-    """Mean over the seeds of the gap that a method leaves; infinite if it diverges."""
+    """The gap that a method leaves, averaged over the seeds; infinite if it diverges."""
     tasks = tuple(task.again(folder / f"{place}") for place, task in enumerate(arena.tasks))
     tried = replace(arena, tasks=tasks)
     try:

@@ -1,4 +1,4 @@
-"""What the campaigns against stores do to them: jobs that can be stopped at any moment and started again.
+"""What the campaigns do to stores: jobs that can be stopped at any moment and started again.
 
 ``job(folder, drive) -> digest`` trains, forgets and commits in a folder; started again it goes on where it
 was. However often it was stopped, the digest of what it leaves is that of one undisturbed run.
@@ -47,7 +47,7 @@ def blobs(n: int = 120, classes: int = 3, features: int = 5) -> Examples:
 
 
 def net() -> nn.Module:
-    """With dropout, so that the random stream counts."""
+    """A net with dropout, so that the random stream matters."""
     model = models.build("mlp", (5,), 3, seed=0).double()
     model.insert(3, nn.Dropout(0.2))  # type: ignore[operator]
     return model
@@ -60,12 +60,12 @@ STOP = {ids[0]: stop for ids, stop in zip(REQUESTS, (5, 8), strict=True)}  # the
 
 
 def slowly(steps: Generator[Step, None, Any]) -> Any:
-    """Drive a run with a pause after each step, in which to be killed."""
+    """Run with a pause after each step, in which to be killed."""
     return run(steps, [lambda _: time.sleep(0.002)])
 
 
 def loop(steps: Generator[Step, None, Any]) -> Any:
-    """Drive a run by hand, as in a notebook's ``for``: whoever is stopped here leaves it suspended."""
+    """Step through a run as a notebook's ``for`` does: a stop here leaves it suspended."""
     while True:
         try:
             next(steps)
@@ -75,7 +75,7 @@ def loop(steps: Generator[Step, None, Any]) -> Any:
 
 
 def digest(*parts: Any) -> str:
-    """Of tensors by name, or of what `repr` says."""
+    """A digest of tensors by name, or of what `repr` gives."""
     total = hashlib.sha256()
     for part in parts:
         if isinstance(part, dict) and all(isinstance(value, Tensor) for value in part.values()):
@@ -93,7 +93,7 @@ def _of_stages(found: Any) -> str:
 
 
 def chain(folder: Path, drive: Drive) -> str:
-    """A chain is trained, and forgets twice."""
+    """Train a chain, and let it forget twice."""
 
     def opened() -> Any:
         return drive(train_chain(net(), DATA, RECIPE, 8, Folder(folder)))
@@ -107,7 +107,7 @@ def chain(folder: Path, drive: Drive) -> str:
 
 
 def ensemble(folder: Path, drive: Drive) -> str:
-    """A SISA ensemble is trained, and forgets twice."""
+    """Train a SISA ensemble, and let it forget twice."""
 
     def opened() -> Any:
         cells = shards.partition(DATA, 3, 3)
@@ -129,7 +129,7 @@ def trained() -> nn.Module:
 
 
 def log(folder: Path, drive: Drive) -> str:
-    """A training run is recorded, and two requests are undone and purged."""
+    """Record a training run, then undo and purge two requests."""
     try:
         found = Log(folder)
     except StoreError as error:
@@ -145,7 +145,7 @@ def log(folder: Path, drive: Drive) -> str:
 
 
 def sums(folder: Path, drive: Drive) -> str:
-    """Moments are measured, and two requests are subtracted."""
+    """Measure moments, then subtract two requests."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "moments.safetensors"
     if not path.exists():
@@ -162,5 +162,5 @@ JOBS: dict[str, Job] = {"chain": chain, "ensemble": ensemble, "log": log, "momen
 
 
 def work(name: str, folder: Path) -> None:
-    """To be killed from outside."""
+    """A process to be killed from outside."""
     JOBS[name](folder, slowly)

@@ -1,6 +1,6 @@
 """Bad calls of every public function: each must end in an error that the library raises itself.
 
-A call is a line of calls.txt, evaluated among the objects of `prepared`. What becomes of it:
+A call is a line of calls.txt, evaluated among the objects of `prepared`. It can end in four ways:
 
     clear     the library's own `raise`: the innermost frame is a line of the library, and that line raises
     unclear   an accident from deep inside
@@ -8,7 +8,7 @@ A call is a line of calls.txt, evaluated among the objects of `prepared`. What b
     hang      it did not return within the time limit
 
 The goal: at least 95 % clear, nothing silent, no hang, and afterwards the nets and stores are what they were.
-Calls that look bad and are not stand at the end of calls.txt; they must work. A public function or class that
+Calls that look bad but are fine come at the end of calls.txt; they must work. A public function or class that
 has no call there, and no reason in `APART` or `RESULTS`, fails the campaign.
 """
 
@@ -87,7 +87,7 @@ RESULTS = (  # what the library makes and hands out; where one is handed back, t
 
 
 def prepared(W: Path) -> dict[str, Any]:
-    """The objects that calls are made with: small, trained, and stored under `W`."""
+    """The objects for the calls: small, trained, and stored under `W`."""
     from matplotlib.figure import Figure
 
     from unlearn_lib.classroom.charts import View
@@ -181,7 +181,7 @@ SHORT |= {"scorecard": "SCO", "table": "TA"}
 
 
 def modules() -> dict[str, Any]:
-    """The modules of the library, by the names that calls know them under."""
+    """The modules of the library, by the names that calls use."""
     import unlearn_lib
 
     found = {}
@@ -203,7 +203,7 @@ def modules() -> dict[str, Any]:
 
 
 def public() -> dict[str, Any]:
-    """Every function and class that a module makes public, but tuples with names, and exceptions."""
+    """Every function and class that a module makes public, except named tuples and exceptions."""
     found = {}
     for module in modules().values():
         for name in getattr(module, "__all__", ()):
@@ -251,7 +251,7 @@ def calls_of(names: dict[str, Any]) -> list[str]:
 
 
 def objects(function: Any) -> str:
-    """An object for everything that it must be given."""
+    """An object for every required argument."""
     needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     return ", ".join(f"{p.name}=object()" if p.kind is p.KEYWORD_ONLY else "object()" for p in needed)
 
@@ -272,7 +272,7 @@ def used(call: str, names: dict[str, Any]) -> Iterator[Any]:
 
 
 def outcome(call: str, names: dict[str, Any]) -> tuple[str, str]:
-    """What becomes of a call, and in what words."""
+    """How a call ends, and with what message."""
 
     def late(*_: object) -> None:
         raise TimeoutError(f"no answer within {LIMIT} s")

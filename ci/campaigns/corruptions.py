@@ -1,4 +1,4 @@
-"""Stores damaged at random: each must be refused by the name of the file, or do exactly what it did before.
+"""Stores damaged at random: each must be refused, naming the file, or work exactly as before.
 
 A store that has already forgotten once is damaged: a bit flipped, a digit edited, a file cut short, deleted,
 exchanged with another, overwritten by another, by its own earlier state or by the file of another store. Then
@@ -35,7 +35,7 @@ def flip(chance: random.Random, files: list[Path], *_: Path) -> set[str]:
 
 
 def digit(chance: random.Random, files: list[Path], *_: Path) -> set[str]:
-    """One digit, of the manifest or, where there is none, of a header."""
+    """One digit, of the manifest or, if there is none, of a header."""
     path = next((path for path in files if path.suffix == ".json"), None) or chance.choice(files)
     data = bytearray(path.read_bytes())
     end = len(data) if path.suffix == ".json" else 8 + int.from_bytes(data[:8], "little")
@@ -46,7 +46,7 @@ def digit(chance: random.Random, files: list[Path], *_: Path) -> set[str]:
 
 
 def truncate(chance: random.Random, files: list[Path], *_: Path) -> set[str]:
-    """Cut short, as a full disk or a broken download leaves it."""
+    """Cut short, as by a full disk or a broken download."""
     path = chance.choice(files)
     data = path.read_bytes()
     path.write_bytes(data[: chance.randrange(len(data))])
@@ -61,7 +61,7 @@ def delete(chance: random.Random, files: list[Path], *_: Path) -> set[str]:
 
 
 def swap(chance: random.Random, files: list[Path], *_: Path) -> set[str]:
-    """Two files change places."""
+    """Swap two files."""
     a, b = chance.sample([path for path in files if path.suffix != ".json"], 2)
     x, y = a.read_bytes(), b.read_bytes()
     a.write_bytes(y), b.write_bytes(x)
@@ -76,12 +76,12 @@ def copy(chance: random.Random, files: list[Path], *_: Path) -> set[str]:
 
 
 def stale(chance: random.Random, files: list[Path], earlier: Path, _: Path) -> set[str]:
-    """A file of before the request, under the name it has now; or the whole manifest of then."""
+    """A file from before the request under its current name, or the whole manifest from then."""
     return _foreign(chance, files, earlier)
 
 
 def foreign(chance: random.Random, files: list[Path], _: Path, other: Path) -> set[str]:
-    """The file of another store."""
+    """A file from another store."""
     return _foreign(chance, files, other)
 
 

@@ -1,4 +1,4 @@
-"""Hostile files: pictures and folders as no program should leave them, and data files that are damaged.
+"""Hostile files: pictures and folders that no program should leave behind, and damaged data files.
 
 python ci/campaign.py files --n 300 --seed 0
 
@@ -38,7 +38,7 @@ CLASSES, EACH = ("cat", "dog"), 6
 
 
 def picture(draw: np.random.Generator, mode: str = "RGB", size: tuple[int, int] = (16, 16)) -> Image.Image:
-    """Noise: no two are alike."""
+    """Noise, different each time."""
     channels = {"L": 1, "RGB": 3, "RGBA": 4, "CMYK": 4}[mode]
     values = draw.integers(0, 256, (size[1], size[0], channels), dtype=np.uint8)
     return (
@@ -193,11 +193,11 @@ REFUSED = [two_labels, link_to_nothing, cut_off, garbled_png, no_picture, bomb, 
 REFUSED += [lone, empty_class, unlike_classes, test_without_labels, pipe]
 
 
-# Read rightly -----------------------------------------------------------------------------------------------
+# Read correctly ---------------------------------------------------------------------------------------------
 
 
 def look(draw: np.random.Generator) -> str:
-    """A picture of black and white halves, in some format and depth: the loaded one must have them, too."""
+    """A picture of black and white halves in some format and depth; loaded, it must have them too."""
     half = np.zeros((16, 16), np.uint8)
     half[:8] = 255
     kind = str(draw.choice(["exif", "16 bits", "palette", "alpha", "gray", "cmyk", "one bit", "animation"]))
@@ -306,7 +306,7 @@ def judged(make: Case, draw: np.random.Generator) -> str:
 
 
 def late(number: int, frame: Any) -> None:
-    """Who reads a pipe waits for ever."""
+    """Reading a pipe would wait for ever."""
     raise TimeoutError("no answer")
 
 

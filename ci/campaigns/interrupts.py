@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _stopped(shell: InteractiveShell, seconds: float) -> Any:
-    """What became of the cell, with an interrupt after so many seconds."""
+    """How the cell ended, with an interrupt after this many seconds."""
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds)
         result = shell.run_cell(CELL)

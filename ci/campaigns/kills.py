@@ -1,4 +1,4 @@
-"""Runs killed at random moments: started again, each must end exactly as one that was never disturbed.
+"""Runs killed at random moments: started again, each must end exactly like one that was never disturbed.
 
 A process trains a store, forgets from it and commits; it gets SIGKILL at a random moment, up to three times;
 then the job is run to its end. The digest must be that of an undisturbed run, and nothing half-written or

@@ -1,4 +1,4 @@
-"""Every lesson for every class and seed, at quick: does each cell run, and hold what the last one asserts?
+"""Every lesson for every class and seed, at quick: does each cell run, and do the last one's assertions hold?
 
     python ci/campaign.py lessons                                 all lessons, classes 0 to 9, seeds 0 to 2
     python ci/campaign.py lessons --lessons 03,04 --classes 0-4   some of them
@@ -49,7 +49,7 @@ def cases(
     preset: str = "quick",
     diagonal: bool = False,
 ) -> Iterator[Case]:
-    """All combinations; on the diagonal every class once, with one of the seeds."""
+    """All combinations; on the diagonal, every class once with one of the seeds."""
     for source in sources:
         declared = pm.inspect_notebook(str(source))
         own = {k: v for k, v in more.items() if k in declared}

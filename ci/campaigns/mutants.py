@@ -50,7 +50,7 @@ PRIMITIVES = (
 )
 PRIMITIVES += ("tombstones", "train")
 
-# Whose tests a module's mutants meet, after those of its own name; where it has none, these are its own.
+# Which other tests a module's mutants meet, after those of its own name; if it has none, these are its own.
 TESTS: dict[str, tuple[str, ...]] = {
     "accuracy": ("outputs",),
     "audits": ("scorecard",),
@@ -182,7 +182,7 @@ ASIDE = {"strict", "repr", "compare", "remedy", "stacklevel"}  # keywords that a
 
 
 class Mutant(NamedTuple):
-    """One token of a file, by line and columns (of UTF-8 bytes), and what stands there instead."""
+    """One token of a file, by line and columns (of UTF-8 bytes), and what replaces it."""
 
     file: str
     line: int
@@ -229,7 +229,7 @@ def tests_of(tree: Path, module: str) -> list[str]:
 
 
 def mutants_of(path: Path, tree: Path) -> list[Mutant]:
-    """All mutants of a file that its tests ought to notice."""
+    """All mutants of a file that its tests should notice."""
     text = path.read_bytes()
     lines = text.decode().splitlines()
     skipped = [(part, tokens.split()) for part, tokens, _ in SKIP.get(name_of(path), ())]
@@ -241,7 +241,7 @@ def mutants_of(path: Path, tree: Path) -> list[Mutant]:
 
 
 def is_another(mutant: Mutant, tree: Path) -> bool:
-    """Whether it is a program at all, and another one."""
+    """Whether it is a valid program, and a different one."""
     text = (tree / mutant.file).read_bytes()
     try:
         return ast.dump(ast.parse(mutant.applied(text))) != ast.dump(ast.parse(text))
@@ -250,7 +250,7 @@ def is_another(mutant: Mutant, tree: Path) -> bool:
 
 
 class _Finder(ast.NodeVisitor):
-    """Walks over what is computed, and past what is only said: docstrings, annotations, messages, types."""
+    """Visits what is computed and skips what is only said: docstrings, annotations, messages, types."""
 
     def __init__(self, text: bytes) -> None:
         self.tree = ast.parse(text)
@@ -425,14 +425,14 @@ class _Finder(ast.NodeVisitor):
                 self.put(node.lineno, node.col_offset, token.group().decode(), after)
 
     def axis(self, node: ast.expr) -> bool:
-        """An axis 0 becomes 1 and 1 becomes 0: 2 would mostly be none."""
+        """Axis 0 becomes 1 and 1 becomes 0, because axis 2 would rarely exist."""
         if isinstance(node, ast.Constant) and type(node.value) is int and node.value in (0, 1):
             self.put(node.lineno, node.col_offset, str(node.value), str(1 - node.value))
             return True
         return False
 
     def word(self, node: ast.expr) -> None:
-        """A key, a choice or a default that is a word becomes another."""
+        """A key, a choice or a default that is a word becomes another word."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value:
             text = f'"{node.value}"'
             if node.end_col_offset == node.col_offset + len(text.encode()):
@@ -472,7 +472,7 @@ class _Listener:
 
 
 def copied(tree: Path, folder: Path) -> Path:
-    """A copy of what the tests need."""
+    """Copy what the tests need."""
     copy = folder / "tree"
     for name in ("unlearn_lib", "tests"):
         unwanted = shutil.ignore_patterns("__pycache__", "browser", "notebooks")
@@ -483,7 +483,7 @@ def copied(tree: Path, folder: Path) -> Path:
 
 
 def answer_of(copy: Path, files: list[str], limit: float, unchanged: bool) -> Outcome:
-    """Run test files in a fork of this process, which has torch in memory already, till the first failure."""
+    """Run test files till the first failure, in a fork of this process, which has torch in memory already."""
     note, begun = copy.parent / "note", time.monotonic()
     note.unlink(missing_ok=True)
     child = os.fork()
@@ -515,7 +515,7 @@ def answer_of(copy: Path, files: list[str], limit: float, unchanged: bool) -> Ou
 
 
 def _run_tests(copy: Path, files: list[str], limit: float, unchanged: bool, note: Path) -> None:
-    """In the child: the process as `python -m pytest` in the copy would have it."""
+    """In the child: make the process what `python -m pytest` in the copy would make it."""
     import pytest
     import pytest.__main__
 
@@ -554,7 +554,7 @@ def _run_tests(copy: Path, files: list[str], limit: float, unchanged: bool, note
 
 
 def warm_up() -> None:
-    """Have in memory, once for all forks, what every test imports first."""
+    """Load once, for all forks, what every test imports first."""
     import beartype  # noqa: F401
     import hypothesis  # noqa: F401
     import jaxtyping  # noqa: F401
@@ -578,7 +578,7 @@ class _Bench:
         self.whole: dict[str, Outcome] = {}
 
     def unchanged(self, files: list[str]) -> float:
-        """The seconds that these tests take without a mutant; they must pass."""
+        """How many seconds these tests take without a mutant; they must pass."""
         for file in files:
             if file not in self.whole:
                 self.whole[file] = answer_of(self.copy, [file], limit=300, unchanged=True)
@@ -587,7 +587,7 @@ class _Bench:
         return sum(self.whole[file].seconds for file in files)
 
     def try_out(self, mutant: Mutant) -> Outcome:
-        """What the module's own tests say of a mutant."""
+        """What the module's own tests say about a mutant."""
         path = self.copy / mutant.file
         files = tests_of(self.copy, name_of(path))
         limit = 10 + 3 * self.unchanged(files)
@@ -616,7 +616,7 @@ def _try_out(mutant: Mutant) -> Outcome:
 
 
 def outcomes(tree: Path, mutants: list[Mutant], jobs: int) -> Iterator[Outcome]:
-    """Try the mutants, one after another in each of so many processes."""
+    """Try the mutants, one after another in each of this many processes."""
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(jobs, fork, initializer=_set_up, initargs=(tree,)) as pool:
         try:
