@@ -40,7 +40,7 @@ DASHES = {role.dash: role.line for role in ROLES.values()}
 
 
 class View(NamedTuple):
-    """What a panel shows at one moment: a figure, what there is to see in it, and its numbers.
+    """What a panel shows at one moment: a figure, its alternative text, and its numbers.
 
     Args:
         figure: of plotly (scatter, bar and heatmap traces), or of matplotlib.
@@ -156,7 +156,7 @@ def probability_chart(probabilities: Mapping[str, Sequence[float]], classes: Seq
 def matrix_chart(
     counts: Mapping[str, np.ndarray], classes: Sequence[str], samples: str = "test samples"
 ) -> View:
-    """How often each class (rows) is predicted as each class (columns); a share of the row."""
+    """How often each class (row) is predicted as each class (column), as a share of the row."""
     if not counts:
         raise ValueError("`counts` must hold the table of one model at least; got none.")
     figure = make_subplots(
@@ -198,7 +198,7 @@ def matrix_chart(
 
 @check.arguments
 def seconds_chart(seconds: Mapping[str, float]) -> View:
-    """What each way cost, in seconds of computing on this machine."""
+    """What each model cost, in seconds of computing on this machine."""
     figure = go.Figure()
     for role, value in seconds.items():
         figure.add_bar(
@@ -315,7 +315,7 @@ def _frame(ax: Any, layout: Any, spot: tuple[str, str], title: str) -> None:
 
 
 def literal(name: object) -> str:
-    """A name as it is, for plotly's texts: these read tags, entities, formulas and fields of templates."""
+    """A literal name for plotly's texts, which interpret tags, entities, formulas and template fields."""
     found = html.escape(str(name), quote=False)
     for sign in "${}":
         found = found.replace(sign, f"&#{ord(sign)};")
@@ -329,7 +329,7 @@ def plain(text: str | None) -> str:
 
 @check.arguments
 def dollars(text: str) -> str:
-    """For matplotlib: a dollar is a dollar, and begins no formula."""
+    """For matplotlib: a dollar is a dollar and does not start a formula."""
     return text.replace("$", r"\$")
 
 

@@ -47,7 +47,7 @@ TOLERANCE = 1e-5  # relative to the largest entry: float32 will do
 
 
 class Question:
-    """Radio buttons under a question, and below them what there is to say about the choice."""
+    """Radio buttons under a question, with a comment on the choice below them."""
 
     def __init__(self, name: str, question: str, choices: Sequence[str]) -> None:
         check.text("name", name), check.text("question", question)
@@ -71,12 +71,12 @@ class Question:
 
     @property
     def value(self) -> str | None:
-        """The answer; None as long as there is none."""
+        """The answer; None until there is one."""
         value: str | None = self.radio.value
         return value
 
     def static(self) -> dict[str, str]:
-        """The question without a front end."""
+        """The question as shown without a front end."""
         items = "".join(f"<li>{html.escape(c)}</li>" for c in self.choices)
         return {
             "text/html": f"<p><strong>{html.escape(self.question)}</strong></p><ul>{items}</ul>",
@@ -117,7 +117,7 @@ def predict(name: str, question: str, choices: Sequence[str]) -> Guess:
 
 
 def compare(guess: Guess, outcome: str) -> None:
-    """Show the guess beside what was computed, and record both.
+    """Show the guess beside the computed answer, and record both.
 
     Args:
         guess: from `predict`.
@@ -151,7 +151,7 @@ class Quiz(Question):
         self.said.value = f"{mark} {html.escape(self.answers[answer])}" if answer else ""
 
     def static(self) -> dict[str, str]:
-        """The question, and folded below it every answer with its explanation."""
+        """The question, with every answer and its explanation folded below it."""
         found = super().static()
         items = "".join(
             f"<li>{'✓' if answer == self.correct else '✗'} {html.escape(answer)}: {html.escape(why)}</li>"
@@ -176,7 +176,7 @@ def quiz(name: str, question: str, answers: Mapping[str, str], correct: str) -> 
 
 
 def exercise(name: str, function: Any, checker: Any) -> str:
-    """Check a learner's function, say what differs, and record the status. Never raises for their code.
+    """Check a learner's function, say what differs, and record the status. Never raises for errors in it.
 
     The function works on copies: whatever it does to its arguments, those of the checker stay as they were.
 
@@ -231,7 +231,7 @@ def _told(error: BaseException, answer: Answer) -> str:
 
 
 class Answer:
-    """A learner's function, called with copies of the arguments, and what came of the calls.
+    """A learner's function, called with copies of the arguments, and the results of the calls.
 
     Args:
         function: what the learner wrote.
@@ -274,7 +274,7 @@ class Answer:
 
 
 def copied(value: Any) -> Any:
-    """A copy of arrays, tensors and of built-in containers of them; anything else is handed on as it is."""
+    """A copy of arrays, tensors and built-in containers of them; anything else is passed on as it is."""
     if isinstance(value, Tensor):
         return value.detach().clone().requires_grad_(value.requires_grad)
     if isinstance(value, np.ndarray):
@@ -306,7 +306,7 @@ def _bytes(value: Any) -> bytes:
 
 
 class Case(NamedTuple):
-    """The arguments of one call, and, where they are worth it, words for them: "the reference itself"."""
+    """The arguments of one call and, where useful, words for them, such as "the reference itself"."""
 
     arguments: tuple[Any, ...]
     words: str = ""
@@ -317,7 +317,7 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class Exercise:
-    """What is right, the cases that tell it from what is not, and what typical mistakes are called.
+    """The right answer, the cases that tell it from wrong ones, and what to say about typical mistakes.
 
     A checker for `exercise`. Arrays come as NumPy's or, with `tensors`, as torch's; an answer that cannot
     work with these gets the others. The first case is asked again at the end, so a function that remembers
@@ -347,7 +347,7 @@ class Exercise:
         check.instance("mistakes", self.mistakes, Mapping)
 
     def __call__(self, function: Callable[..., Any]) -> str | None:
-        """What is wrong first, or None."""
+        """The first thing that is wrong, or None."""
         answer = function if isinstance(function, Answer) else Answer(function, self.in_place)
         failed: Exception | None = None
         for tensors in (self.tensors, not self.tensors):
@@ -377,7 +377,7 @@ class Exercise:
         return None
 
     def _is(self, answer: Answer, mistake: Callable[..., Any], tensors: bool) -> bool:
-        """Whether an answer makes this mistake, and no other."""
+        """Whether an answer makes this mistake and no other."""
         try:
             for case in self.cases(np.random.default_rng(0)):
                 got = answer(*(_as_kind(one, tensors) for one in case.arguments))
@@ -389,7 +389,7 @@ class Exercise:
 
 
 def _as_kind(value: Any, tensors: bool) -> Any:
-    """Arrays inside as tensors or as NumPy's."""
+    """The value with the arrays inside it as tensors or as NumPy arrays."""
     if isinstance(value, np.ndarray) and tensors:
         return torch.from_numpy(value.copy())
     if isinstance(value, Tensor) and not tensors:
@@ -449,7 +449,7 @@ def _form(value: np.ndarray) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Few numbers as they are, many by their shape."""
+    """A few numbers as they are, many by their shape."""
     if isinstance(value, Tensor | np.ndarray) and math.prod(value.shape) <= FEW:
         return _shown(value.tolist())
     if isinstance(value, Tensor | np.ndarray):

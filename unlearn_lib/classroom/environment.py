@@ -1,4 +1,4 @@
-"""Is everything here that a lesson needs? One line per requirement: [OK] with what was found, or [FAIL].
+"""Is everything that a lesson needs here? One line per requirement: [OK] with what was found, or [FAIL].
 
 Loads torch and the widgets only while it looks for them: a missing package gets a line too, with its remedy.
 """
@@ -151,7 +151,7 @@ def _threads() -> str:
 
 
 def _repeatable() -> str:
-    """Two runs of a few steps give the same bits."""
+    """Whether two runs of a few steps give the same bits."""
     import torch
 
     from unlearn_lib.models import build
@@ -194,7 +194,7 @@ def _data(dataset: str, root: str | Path | None) -> str:
 
 
 class WidgetCheck:
-    """A button that says [OK] when it is pressed: whether clicks reach Python and the answer comes back.
+    """A button that says [OK] when pressed, to show that clicks reach Python and the answer comes back.
 
     Where widgets do not work, the page shows the remedy in place of the button.
     """

@@ -31,7 +31,7 @@ class MathMLRenderer(IPythonRenderer):
 
 
 def mathml(tex: str, display: str) -> str:
-    """A formula as MathML, with its TeX for those whose software reads that better."""
+    """A formula as MathML, with its TeX for software that reads that better."""
     check.instance("tex", tex, str), check.choice("display", display, ("inline", "block"))
     found = convert(html.unescape(tex).strip(), display=display)
     return found.replace("<math ", f'<math alttext="{html.escape(tex.strip(), quote=True)}" ', 1)

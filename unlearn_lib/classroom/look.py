@@ -27,7 +27,7 @@ class Role(NamedTuple):
 
 
 class Roles(dict[str, Role]):
-    """Roles by name; an unknown one is refused, with the list of those there are."""
+    """Roles by name; an unknown one is refused with a list of the known ones."""
 
     def __missing__(self, name: str) -> Role:
         raise ValueError(f"`role` must be one of {', '.join(self)}; got {name!r}.")
@@ -59,7 +59,7 @@ def style(role: str, mode: str, *, dash: str | None = None) -> dict[str, object]
 
 @check.arguments
 def log_ticks(values: Sequence[float]) -> list[float]:
-    """Powers of ten among the values, or 1, 2, 5 and their like where that gives fewer than two."""
+    """Powers of ten among the values, or 1, 2, 5 and so on where that gives fewer than two."""
     found = [v for v in values if 0 < v < np.inf]  # nor NaN
     if not found:
         return []
@@ -74,7 +74,7 @@ def log_ticks(values: Sequence[float]) -> list[float]:
 
 @check.arguments
 def accuracy_range(values: Sequence[float]) -> list[float]:
-    """The ends of an axis that shows differences of a point, and never makes small ones look large."""
+    """The ends of an axis that shows differences of a point but never makes small ones look large."""
     if not values:
         raise ValueError("`values` must hold at least one accuracy; got none.")
     low, high = min(values), max(values)

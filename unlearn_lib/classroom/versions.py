@@ -15,7 +15,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str | None]:
-    """Python, the system, and the packages that the numbers and the panels depend on; None where missing."""
+    """Python, the system, and the packages that numbers and panels depend on; None if missing."""
     found: dict[str, str | None] = {
         "python": platform.python_version(),
         "system": platform.platform(terse=True),

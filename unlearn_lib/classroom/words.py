@@ -18,7 +18,7 @@ def percent(share: float) -> str:
 
 @check.arguments
 def points(difference: float) -> str:
-    """The size of a difference of two shares: 0.031 is "3.1 points"."""
+    """The size of the difference between two shares: 0.031 is "3.1 points"."""
     return f"{100 * abs(difference):.1f} points"
 
 
@@ -36,14 +36,14 @@ def many(count: int, noun: str) -> str:
 
 @check.arguments
 def listed(names: Iterable[str], mark: str = "") -> str:
-    """The names in a row: a, b and c; "none" if there is none. Names with commas want a mark, such as "*"."""
+    """The names in a row: a, b and c; "none" if there are none. Names with commas need a mark such as "*"."""
     *most, last = [f"{mark}{name}{mark}" for name in names] or ["none"]
     return f"{', '.join(most)} and {last}" if most else last
 
 
 @check.arguments
 def relearned(unlearned: RelearnTime, retrained: RelearnTime) -> str:
-    """Does a forgotten class come back sooner or later than to a model that never knew it?"""
+    """Does a forgotten class come back sooner or later than in a model that never knew it?"""
     if retrained.censored:
         return (
             f"The retrained model does not get there within {retrained.batches} batches, so the index is "

@@ -27,7 +27,7 @@ MEASURED = 1_000  # samples of each kind whose answers are computed
 
 
 class ComparePanel(Panel):
-    """Two models side by side: choose a sample by its picture, see what each says, and how surely.
+    """Two models side by side: choose a sample by its picture and see what each says, and how surely.
 
     Args:
         name: of the panel.
@@ -70,7 +70,7 @@ class ComparePanel(Panel):
 
     @classmethod
     def following(cls, panel: UnlearnPanel) -> ComparePanel:
-        """The models of another panel, and its samples; renewed after every run of it."""
+        """The models and samples of another panel, renewed after each of its runs."""
 
         check.instance("panel", panel, UnlearnPanel)
 
@@ -84,7 +84,7 @@ class ComparePanel(Panel):
         return made
 
     def renew(self, models: Mapping[str, nn.Module], samples: Mapping[str, Examples]) -> None:
-        """Other models, or other samples: every answer is computed now, so that a click shows it at once."""
+        """Other models or samples: every answer is computed now, so that a click shows it at once."""
         self.samples = {
             name: check_examples(name, examples).head(MEASURED) for name, examples in samples.items()
         }
@@ -140,7 +140,7 @@ class ComparePanel(Panel):
         return view._replace(numbers={"sample": wanted, "true class": label, **said})
 
     def views(self) -> list[View]:
-        """The grid, and the chosen sample; nothing where none is offered."""
+        """The grid and the chosen sample; nothing if no samples are offered."""
         return [self.grid.view()._replace(numbers={}), self.view()] if self.offered else []
 
     def _draw(self) -> None:

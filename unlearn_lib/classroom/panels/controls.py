@@ -1,4 +1,4 @@
-"""The small parts of a panel: labelled controls, the key guard, tables, and drawing into an Output.
+"""The small parts of a panel: labeled controls, the key guard, tables, and drawing into an Output.
 
 Only widgets whose name a screen reader finds and whose colors have enough contrast in both themes.
 """
@@ -36,7 +36,7 @@ NAMED = {"description_width": "initial"}
 
 
 class KeyGuard(anywidget.AnyWidget):
-    """Invisible. Keeps JupyterLab's command keys (arrows, b, dd, ...) away from the output it stands in.
+    """Invisible. Keeps JupyterLab's command keys (arrows, b, dd, ...) away from the output it is in.
 
     It also tells screen readers which line of a panel is its status, and brings the panels' styles.
     """
@@ -61,7 +61,7 @@ def choice(description: str, options: Iterable[Any], value: Any = None) -> w.Dro
 
 @check.arguments
 def either(description: str, options: Sequence[Any], tooltip: str = "") -> w.ToggleButtons:
-    """One of a few, all of them visible; its value is the first."""
+    """One of a few, all of them visible; starts at the first."""
     return w.ToggleButtons(
         options=_offered(options),
         description=description,
@@ -134,7 +134,7 @@ def switch(description: str, value: bool = False) -> w.Checkbox:
 
 @check.arguments
 def button(description: str, tooltip: str, action: Callable[[], Any], *, main: bool = False) -> w.Button:
-    """A button. No run disables it, for that would drop the keyboard focus; a lock ignores a second click."""
+    """A button. No run disables it, which would drop the keyboard focus; a lock ignores a second click."""
     made = w.Button(
         description=description,
         tooltip=tooltip,
@@ -147,7 +147,7 @@ def button(description: str, tooltip: str, action: Callable[[], Any], *, main: b
 
 @check.arguments
 def table(numbers: Mapping[str, object], caption: str = "") -> str:
-    """Numbers as an HTML table: one row a name; a mapping of mappings gets a column a key."""
+    """Numbers as an HTML table: one row per name; a mapping of mappings gets a column per key."""
     nested = [row for row in numbers.values() if isinstance(row, Mapping)]
     columns = list(dict.fromkeys(key for row in nested for key in row))
     rows = [
@@ -167,7 +167,7 @@ def _offered(options: Iterable[Any]) -> list[Any]:
 
 @check.arguments
 def picture_of(view: View) -> dict[str, str]:
-    """The static form of a view: a picture with its alternative text, and the numbers."""
+    """The static form of a view: a picture with its alternative text and the numbers."""
     figure = still(view.figure) if isinstance(view.figure, go.Figure) else view.figure
     bundle = session.picture(figure, view.alt)
     bundle["text/html"] += table(view.numbers)

@@ -43,7 +43,7 @@ class Explorer(Panel):
             control.observe(lambda _: self.answer(), "value")
 
     def answer(self) -> None:
-        """Draw what the controls say; an error goes to the status line and leaves the last drawing."""
+        """Draw what the controls say; an error goes to the status line and keeps the last drawing."""
         begun = time.perf_counter()
         try:
             self.shown = self.view(self.values)
@@ -55,5 +55,5 @@ class Explorer(Panel):
         self.seconds = time.perf_counter() - begun
 
     def views(self) -> list[View]:
-        """The figure of the present values."""
+        """The figure for the current values."""
         return [self.shown] if self.shown else []

@@ -94,5 +94,5 @@ def beside(children: Sequence[Any], style: str) -> w.HBox:
 
 
 def described(view: View) -> str:
-    """The text alternative of a view: its numbers, and what there is to see."""
+    """The text alternative of a view: its numbers, and what it shows."""
     return table(view.numbers) + f"<p>{escaped(view.alt)}</p>"

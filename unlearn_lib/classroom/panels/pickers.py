@@ -48,7 +48,7 @@ class Chart(go.FigureWidget):
         self.open()
 
     def open(self) -> None:
-        """Tell the page of the figure once nothing is missing."""
+        """Tell the page about the figure once nothing is missing."""
         if self.whole:
             super().open()
 
@@ -165,7 +165,7 @@ class EmbeddingPicker(w.VBox):
         self.field.disabled = to
 
     def pick(self, trace: int, rows: Iterable[int]) -> None:
-        """Points of one class were selected; plotly reports every class in turn, also those without any."""
+        """Points of one class were selected; plotly reports every class in turn, even those without any."""
         self._picked[trace] = [int(self.drawn.ids[self.traces[trace][i]]) for i in rows]
         if trace == len(self.traces) - 1:
             self.value = tuple(sorted(i for ids in self._picked.values() for i in ids))
@@ -201,7 +201,7 @@ class EmbeddingPicker(w.VBox):
                 trace.selectedpoints = self._selected(rows, self.value)
 
     def _selected(self, rows: np.ndarray, ids: Iterable[int]) -> list[int] | None:
-        """Which points of a class are chosen; None if no sample is, which draws every point alike."""
+        """Which points of a class are chosen; None if no sample is, so that all points are drawn alike."""
         wanted = list(ids)
         chosen = np.isin(self.drawn.ids[rows].numpy(), wanted).nonzero()[0].tolist()
         return chosen if wanted else None
@@ -228,7 +228,7 @@ class EmbeddingPicker(w.VBox):
 
 
 def principal_components(examples: Examples) -> np.ndarray:
-    """The samples [n, 2] along the two directions in which they vary most; the signs are fixed.
+    """The samples [n, 2] along the two directions in which they vary most, with fixed signs.
 
     Points of the plane stay where they are.
     """

@@ -86,11 +86,11 @@ class Progress:
         self.resume()
 
     def resume(self) -> None:
-        """The method's clock runs again: call it after other work between two steps."""
+        """Restart the method's clock, after other work between two steps."""
         self._resumed = time.perf_counter()
 
     def finish(self, result: Unlearned[Any]) -> None:
-        """The run has ended with this result, which is measured; its cost is the method's own time."""
+        """End the run with this result, and measure it; its cost is the method's own time."""
         self.seconds += time.perf_counter() - self._resumed
         self.result = check.instance("result", result, Unlearned)
         self._add("unlearned", result.model, self.seconds)
@@ -113,5 +113,5 @@ class Progress:
 
 
 def shares(tables: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Accuracy on each part: the share of the diagonal."""
+    """Accuracy on each part: the diagonal's share."""
     return {name: float(np.trace(table) / max(table.sum(), 1)) for name, table in tables.items()}

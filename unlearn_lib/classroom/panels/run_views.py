@@ -1,4 +1,4 @@
-"""What every panel shows of a run, its charts and its table: pure functions of a `Progress`."""
+"""What every panel shows of a run, in charts and a table: pure functions of a `Progress`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def scores(progress: Progress) -> dict[str, dict[str, str]]:
 
 @check.arguments
 def scoreboard(progress: Progress) -> str:
-    """The scores as a table, captioned with their request; while a run goes on, its present scores too."""
+    """The scores as a table, captioned with their request; during a run, its current scores too."""
     rows, when = scores(progress), "after"
     if progress.result is None:
         when = "while" if progress.steps else "before"
@@ -73,7 +73,7 @@ def scoreboard(progress: Progress) -> str:
 
 
 def in_order(by_role: Mapping[str, Any]) -> dict[str, Any]:
-    """Original, unlearned, retrained, as far as they are there."""
+    """Original, unlearned and retrained, as far as they exist."""
     return {role: by_role[role] for role in ("original", "unlearned", "retrained") if role in by_role}
 
 

@@ -24,7 +24,7 @@ PAUSE = 0.25  # seconds between two looks at a run
 
 
 class State(StrEnum):
-    """What the runs are at; the last three are how a run ends, and `IDLE` is the first state again."""
+    """The state of the runs; the last three are how a run ends, and `IDLE` is the first state again."""
 
     IDLE = "idle"
     RUNNING = "running"
@@ -59,7 +59,7 @@ class Look(NamedTuple):
 
     @classmethod
     def at(cls, step: Step, done: int, expected: int, elapsed: float) -> Look:
-        """After `done` steps, of which this one is the last, when `expected` were foreseen (0: unknown)."""
+        """After `done` steps, this one included, out of the `expected` ones (0: unknown)."""
         whole = done <= expected
         left = expected - done if whole else step.steps - step.number
         return cls(
@@ -77,7 +77,7 @@ class Look(NamedTuple):
 
 
 class Runs:
-    """Runs a method, then the reference of its request, and tells whoever listens how things stand.
+    """Runs a method, then the reference of its request, and tells listeners how things stand.
 
     ``on_state`` is told every new state, ``on_look`` how far a run is (at most four times a second), and
     ``on_outcome`` that `outcome` is another; all but the first `State.RUNNING`, `State.STOPPING` and a reset
@@ -131,15 +131,15 @@ class Runs:
 
     @property
     def busy(self) -> bool:
-        """Whether a run goes on."""
+        """Whether a run is going on."""
         return self.state in BUSY
 
     def start(self, values: SimpleNamespace) -> bool:
-        """Begin a run with these values and return; False, and nothing done, while another goes on."""
+        """Begin a run with these values and return; do nothing and return False while another goes on."""
         return self.worker.start(lambda: self._work(values), before=self._begin)
 
     def stop(self, wait: float = 0) -> None:
-        """Stop at the next step; wait up to so many seconds for it."""
+        """Stop at the next step; wait up to this many seconds for it."""
         self._turn(State.STOPPING, "stopping at the next step", only_if=(State.RUNNING, State.RETRAINING))
         self.worker.stop(wait)
 
@@ -180,7 +180,7 @@ class Runs:
             self._turn(state, said)
 
     def _drive(self, progress: Progress) -> str:
-        """The method, then the reference; what to say at the end."""
+        """Run the method, then the reference; return what to say at the end."""
         expected = self._expected(progress)
 
         def watch(step: Step) -> None:
@@ -217,7 +217,7 @@ class Runs:
         return progress
 
     def _expected(self, progress: Progress) -> int:
-        """Steps that the method will take; 0 where nobody knows."""
+        """How many steps the method will take; 0 if unknown."""
         if self.total:
             return self.total(progress.values, progress.split)
         return self.outcome.steps if progress.values == self.outcome.values else 0

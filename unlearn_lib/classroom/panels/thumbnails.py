@@ -106,7 +106,7 @@ class Thumbnails(anywidget.AnyWidget):
         self.value = check.column("value", value).tolist()
 
     def show(self, examples: Examples) -> None:
-        """Offer these samples instead; a choice that is not among them is dropped."""
+        """Offer these samples instead; chosen ones that are not among them are dropped."""
         top, self.examples = top_of(examples), examples
         if (most := int(examples.y.max())) >= len(self.classes):
             raise ValueError(f"`classes` must name every label; the samples have {most}, got {self.classes}.")
@@ -119,7 +119,7 @@ class Thumbnails(anywidget.AnyWidget):
 
     @traitlets.validate("value")
     def _among(self, proposal: dict[str, Any]) -> list[int]:
-        """Ids of the samples shown, and no mask; from the page as from Python."""
+        """Ids of the samples shown, not a mask, whether set by the page or from Python."""
         try:
             self.examples.rows(proposal["value"])
         except (TypeError, ValueError) as error:  # what traitlets raises for a value that a trait cannot have
@@ -130,7 +130,7 @@ class Thumbnails(anywidget.AnyWidget):
     def of_classes(
         cls, examples: Examples, description: str, classes: Sequence[str], value: Ids, **traits: Any
     ) -> Thumbnails:
-        """One picture a class, for choosing classes: `value` holds their numbers."""
+        """One picture per class, for choosing classes: `value` holds their numbers."""
         numbers = torch.arange(len(classes))
         present = set(check_examples("examples", examples).y.tolist())
         if missing := [name for k, name in enumerate(classes) if k not in present]:

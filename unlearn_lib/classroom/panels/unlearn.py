@@ -134,11 +134,11 @@ class UnlearnPanel(Panel):
         return self.outcome.result
 
     def start(self) -> None:
-        """Begin a run with the present values and return; ignored while another runs."""
+        """Begin a run with the current values and return; ignored while another runs."""
         self.runs.start(self.values)
 
     def stop(self, wait: float = 0) -> None:
-        """Stop at the next step; wait up to so many seconds for it."""
+        """Stop at the next step; wait up to this many seconds for it."""
         self.runs.stop(wait)
 
     def reset(self) -> None:
@@ -172,7 +172,7 @@ class UnlearnPanel(Panel):
             self.bar.value, self._next_drawing = 0, 0.0
 
     def _glance(self, look: Look) -> None:
-        """Show how far a run is; the charts less often the longer it lasts."""
+        """Show how far a run is, with charts less often the longer it lasts."""
         now = time.monotonic()
         self.bar.max, self.bar.value = look.expected, look.done
         self.clock.value = str(look)
@@ -188,7 +188,7 @@ class UnlearnPanel(Panel):
     # Drawing, from any thread
 
     def _enable(self) -> None:
-        """Disable what a run, or the choices, make useless."""
+        """Disable whatever a run or the choices make useless."""
         unused = self.unused(self.values)
         for name, control in self.controls.items():
             control.disabled = self.runs.busy or name in unused
@@ -196,7 +196,7 @@ class UnlearnPanel(Panel):
                 control.layout.display = "none" if name in unused else None
 
     def _announce(self) -> None:
-        """Say how much the present choices forget, or why they cannot: then there is nothing to run."""
+        """Say how much the current choices forget, or why they cannot; then there is nothing to run."""
         self._enable()
         self.run.disabled = True
         try:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):  # noqa: N818 - an answer, not an error
-    """Somebody pressed Stop."""
+    """Someone pressed Stop."""
 
 
 class Worker:
@@ -44,7 +44,7 @@ class Worker:
 
     @check.arguments
     def start(self, job: Callable[[], None], before: Callable[[], None] = lambda: None) -> bool:
-        """Begin the job in a thread of its own and return; False, and nothing done, while another runs.
+        """Begin the job in its own thread and return; do nothing and return False while another runs.
 
         `before` is called first, in the caller's thread: for saying that a run has begun.
         """
@@ -66,7 +66,7 @@ class Worker:
 
     @check.arguments
     def stop(self, wait: float = 0) -> None:
-        """Ask the job to stop at its next step; wait up to so many seconds for the thread to end."""
+        """Ask the job to stop at its next step; wait up to this many seconds for the thread to end."""
         self.asked_to_stop.set()
         if wait and self.thread is not None and self.thread is not threading.current_thread():
             self.thread.join(wait)
