@@ -56,8 +56,9 @@ def headless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def lesson(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[SimpleNamespace]:
-    """The names of the module's LESSON, solved, after its last cell but one, which asserts; small."""
-    master = ROOT / "notebooks" / "src" / f"{request.module.LESSON}.py"
+    """The names of the lesson that `test_NN_NAME.py` is about: solved, small, and without its last cell."""
+    stem = Path(request.module.__file__).stem.removeprefix("test_")
+    master = ROOT / "notebooks" / "src" / f"{stem}.py"
     path = tmp_path_factory.mktemp("lesson") / master.name
     path.write_text(at_quick(master), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:

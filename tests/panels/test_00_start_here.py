@@ -23,8 +23,6 @@ from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.metrics.membership import loss_mia
 from unlearn_lib.synthetic import two_moons
 
-LESSON = "00_start_here"  # read by the fixture `lesson`
-
 TOY = two_moons(40, 4)
 TIP = range(4)
 

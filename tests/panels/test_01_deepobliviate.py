@@ -14,6 +14,13 @@ from unlearn_lib.classroom import charts
 from unlearn_lib.classroom.panels.progress import Progress
 from unlearn_lib.data import Dataset, Examples, Split
 from unlearn_lib.lessons.deepobliviate import figures
+from unlearn_lib.lessons.deepobliviate.panel import (
+    layout_controls,
+    request_of,
+    rule_controls,
+    rule_of,
+    unused_in_layout,
+)
 from unlearn_lib.methods.deepobliviate import deepobliviate, train_chain
 from unlearn_lib.methods.deepobliviate.decay import TrendRule
 from unlearn_lib.store import Folder
@@ -155,3 +162,34 @@ def test_the_progress_view_answers_before_during_and_after_a_run(tmp_path) -> No
     assert views[-1].numbers["first Δ"] == trace.window[0]
     assert views[-1].numbers["last G"] == trace.gap[-1]
     assert views[-1].numbers["speed-up in blocks"] == trace.speedup == 1.0
+
+
+SAMPLES = Examples.of(torch.randn(40, 2), torch.arange(40) % 4)
+MEMBERS = [SAMPLES.ids[k::5] for k in range(5)]
+CHOICES = {"block": 2, "count": 3, "label": 2, "picked": (7, 11)}
+REQUESTS = {  # layout -> the ids that it forgets with these choices
+    "samples of one block": [1, 6, 11],
+    "samples spread over all blocks": [1, 2, 4],
+    "a whole class": list(range(2, 40, 4)),
+    "samples on the map": [7, 11],
+}
+
+
+@pytest.mark.parametrize("layout", REQUESTS)
+def test_a_layout_forgets_what_it_says_and_ignores_the_controls_it_does_not_need(layout: str) -> None:
+    v = SimpleNamespace(layout=layout, **CHOICES)
+    assert sorted(request_of(v, SAMPLES, MEMBERS).forget.ids.tolist()) == REQUESTS[layout]
+    other = {"block": 3, "count": 2, "label": 1, "picked": (3,)}
+    for name, value in other.items():
+        changed = request_of(SimpleNamespace(**{**vars(v), name: value}), SAMPLES, MEMBERS).forget.ids
+        assert (sorted(changed.tolist()) == REQUESTS[layout]) == (name in unused_in_layout(v)), name
+
+
+def test_the_panels_first_values_are_the_requests_of_the_cells() -> None:
+    data = Dataset("plane", SAMPLES, SAMPLES, ("a", "b", "c", "d"), "made")
+    controls = layout_controls(data, MEMBERS, 2, MEMBERS[1][:3], rule_controls(0.01, "dfa", 1))
+    v = SimpleNamespace(**{name: control.value for name, control in controls.items()})
+    assert sorted(request_of(v, SAMPLES, MEMBERS).forget.ids.tolist()) == REQUESTS[v.layout]
+    assert rule_of(v) == TrendRule(0.01, "dfa", n_min=2)
+    v.n_min = 0
+    assert rule_of(v) == TrendRule(0.01, "dfa")

@@ -21,8 +21,6 @@ from unlearn_lib.metrics.relearn import RelearnCurve
 from unlearn_lib.params import snapshot
 from unlearn_lib.train import run
 
-LESSON = "02_unsir"  # read by the fixture `lesson`
-
 TABLE = np.array([[8, 1, 1], [0, 9, 1], [5, 3, 2]])
 KNOWN = np.diag([10, 10, 10])
 CURVE = [Snapshot(0.5, KNOWN), Snapshot(1.0, TABLE), Snapshot(2.0, TABLE)]

@@ -20,8 +20,6 @@ from unlearn_lib.methods.layers import Layers
 from unlearn_lib.metrics.membership import loss_mia
 from unlearn_lib.train import run
 
-LESSON = "03_partial"  # read by the fixture `lesson`
-
 LAYERS = Layers({"0.weight": (4, 2, 3, 3), "0.bias": (4,), "1.weight": (5, 4)})
 UPDATE = torch.linspace(-1, 1, LAYERS.n)
 PATH = [Point(0.9, 0.95), Point(0.3, 0.93), Point(0.0, 0.9)]

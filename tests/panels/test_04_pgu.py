@@ -19,8 +19,6 @@ from unlearn_lib.lessons.pgu.panel import unused_by_target
 from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.train import run
 
-LESSON = "04_pgu"  # read by the fixture `lesson`
-
 SIGMA = np.array([9.0, 3.0, 1.0, 0.5])
 PARTS = {"full": SIGMA, "retained": 0.9 * SIGMA, "forget": 0.3 * SIGMA[:2]}
 SHARES = {"sigma": np.cumsum(SIGMA) / SIGMA.sum(), "sigma2": np.cumsum(SIGMA**2) / (SIGMA**2).sum()}

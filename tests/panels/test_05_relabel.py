@@ -13,8 +13,6 @@ from unlearn_lib.lessons.relabel import figures, findings
 from unlearn_lib.params import snapshot
 from unlearn_lib.train import run
 
-LESSON = "05_relabel"  # read by the fixture `lesson`
-
 SCORES = {
     "relabeled": {"class to forget": 0.0, "other classes": 0.9},
     "retrained": {"class to forget": 0.0, "other classes": 0.95},
