@@ -176,7 +176,7 @@ REQUESTS = {  # layout -> the ids that it forgets with these choices
 
 
 @pytest.mark.parametrize("layout", REQUESTS)
-def test_a_layout_forgets_what_it_says_and_ignores_the_controls_it_does_not_need(layout: str) -> None:
+def test_a_layout_forgets_what_it_says_and_ignores_the_other_controls(layout: str) -> None:
     v = SimpleNamespace(layout=layout, **CHOICES)
     assert sorted(request_of(v, SAMPLES, MEMBERS).forget.ids.tolist()) == REQUESTS[layout]
     other = {"block": 3, "count": 2, "label": 1, "picked": (3,)}

@@ -173,7 +173,7 @@ def test_a_new_layout_is_recorded_once_and_its_model_is_the_original(lesson) -> 
     assert panel.runs.original(SimpleNamespace(**{**vars(values), "how": "ascent"})) is lesson.original
 
 
-def test_pruning_afterwards_was_pruning_in_training_and_the_panels_log_is_not_purged(lesson) -> None:
+def test_pruning_afterwards_was_pruning_in_training(lesson) -> None:
     assert lesson.same
     assert lesson.purged.nbytes_after < lesson.purged.nbytes_before == lesson.small.nbytes
 

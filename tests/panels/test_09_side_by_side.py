@@ -120,7 +120,7 @@ def test_the_interval_of_a_share_ends_where_shares_do() -> None:
     assert cell == "25 (0 to 100) %"
 
 
-def test_no_entry_is_compared_with_the_retrained_model_that_shares_its_first_weights(arena: Arena) -> None:
+def test_nothing_is_compared_with_a_model_of_its_own_first_weights(arena: Arena) -> None:
     outcome = arena.enter(METHODS["fine-tune"], 0)
     own, other = (arena.retrained[place].outputs for place in (0, 1))
     found = {s.audit: s.value for s in arena.scores(outcome)}
@@ -149,9 +149,7 @@ def test_blocks_and_shards_that_are_small_or_lack_a_class_do_not_warn(arena: Are
         method.unlearn(task)
 
 
-def test_a_log_of_the_sensitive_batches_alone_is_smaller_and_forgets_to_the_same_bits(
-    arena: Arena, tmp_path: Path
-) -> None:
+def test_a_log_of_sensitive_batches_is_smaller_and_forgets_the_same(arena: Arena, tmp_path: Path) -> None:
     found = []
     for sensitive in (False, True):
         method = METHODS["amnesiac"].but(sensitive=sensitive)
@@ -257,7 +255,7 @@ def test_jobs_run_here_or_in_processes_with_one_result(tmp_path: Path) -> None:
     assert in_processes(partial(pow, 2), [1, 2, 3], workers=2) == [2, 4, 8]
 
 
-def test_the_three_requests_leave_the_base_as_it_is_and_only_the_backdoor_changes_images() -> None:
+def test_of_the_three_requests_only_the_backdoor_changes_images() -> None:
     data = digits_like()
     before = data.x.clone()
     found = three_requests(data, 1, 7, 5)
@@ -272,9 +270,7 @@ def test_the_three_requests_leave_the_base_as_it_is_and_only_the_backdoor_change
     assert (poisoned.select(found["backdoor"].ids).y == 0).all()
 
 
-def test_a_task_again_keeps_its_original_unless_the_samples_to_forget_stand_elsewhere(
-    arena: Arena, tmp_path: Path
-) -> None:
+def test_a_task_again_keeps_its_original_unless_samples_are_moved(arena: Arena, tmp_path: Path) -> None:
     task = arena.tasks[0]
     same, moved = task.again(tmp_path), task.again(tmp_path, batches=task.batches + 1)
     assert same.original is task.original

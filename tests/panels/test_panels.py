@@ -125,7 +125,7 @@ def test_3_only_samples_where_the_two_models_disagree(demo: SimpleNamespace) -> 
     assert side.status.value == "360 samples; the first 60 are shown."
 
 
-def test_3_where_two_models_never_disagree_nothing_is_shown_and_a_sentence_says_so(
+def test_where_two_models_never_disagree_a_sentence_says_so(
     demo: SimpleNamespace,
 ) -> None:
     side = demo.side_by_side

@@ -216,7 +216,7 @@ def test_a_lesson_is_tuned_at_its_defaults_on_data_that_it_was_measured_on(lesso
     assert not replace(lesson, seed=1).tuned(**defaults)
 
 
-def test_results_go_to_a_folder_that_is_made_and_tried_before_anything_is_trained(
+def test_the_folder_for_results_is_tried_before_anything_is_trained(
     lesson: AnySession, tmp_path: Any
 ) -> None:
     assert lesson.output("") == lesson.folder
