@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from unlearn_lib.methods.pgu import forgotten as forgotten
     from unlearn_lib.methods.pgu import pgu as pgu
     from unlearn_lib.methods.pgu.projection import spectra as spectra
+    from unlearn_lib.methods.relabel import relabel as relabel
     from unlearn_lib.methods.retrain import retrain as retrain
     from unlearn_lib.methods.sisa import sisa as sisa
     from unlearn_lib.methods.sisa import train_sisa as train_sisa
@@ -53,6 +54,7 @@ _WHERE = {
     "methods.partial": ("ascent", "label_flip"),
     "methods.pgu": ("forgotten", "pgu"),
     "methods.pgu.projection": ("spectra",),
+    "methods.relabel": ("relabel",),
     "methods.retrain": ("retrain",),
     "methods.sisa": ("sisa", "train_sisa"),
     "methods.unsir": ("UnsirRecipe", "retain_subset", "unsir"),
