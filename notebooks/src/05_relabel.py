@@ -7,14 +7,14 @@
 # what is sensitive. About 25 minutes.
 #
 # ## Learning objectives
-# - **Write** the simplest way to forget: wrong labels for what is to go, right ones for some of what stays.
-# - **Compare** it with UNSIR by what both leave and what both take.
-# - **Explain** why it does well on a class and badly on single samples.
+# - **Write** the simplest way to forget: wrong labels for what must go, right ones for some of what stays.
+# - **Compare** it with UNSIR: what each leaves, and what each costs.
+# - **Explain** why it works well on a class and badly on single samples.
 # - **Show** over-forgetting in the losses, and how an attack uses it.
 #
 # ## Prerequisites
 # [Lesson 00](00_start_here.ipynb) explains forget set, retain set and the three models. [Lesson 02](02_unsir.ipynb)
-# explains UNSIR, with which we compare; you can do without.
+# explains UNSIR, our rival here; you can do without it.
 #
 # ## You will need
 # A laptop: two cores, a gigabyte of memory. No network, no GPU. Every number below is computed while you watch.
@@ -73,8 +73,8 @@ short = recipe.but(lr=sizes.lr, epochs=1)
 # | retrained | trained from scratch on $D_r$ alone: the **reference** |
 # | relabeled | what one pass over $D_f$ with wrong labels, and over $R$, makes of the original |
 #
-# The random labels are an old baseline. That they come from the *other* classes only, keyed by sample, and that a
-# share of $D_r$ goes along in a single pass, is our choice.
+# Random labels are an old baseline. Drawing them from the *other* classes only, keyed by sample, and training
+# on a share of $D_r$ in the same single pass are our choices.
 
 # %% [markdown]
 # ## Predict
@@ -83,7 +83,7 @@ short = recipe.but(lr=sizes.lr, epochs=1)
 PRICES = ["less than half", "about as much", "more"]
 guess_price = checks.predict(
     "price",
-    "UNSIR first learns noise, then trains for two short epochs. Beside it, how long does relabeling take?",
+    "UNSIR first learns noise, then trains for two short epochs. How long does relabeling take beside it?",
     PRICES,
 )
 
@@ -108,7 +108,7 @@ labels = relabeled.trace.labels.bincount(minlength=len(data.classes)).tolist()
 show(figures.labels_chart(labels, data.classes))
 
 # %% [markdown]
-# Each sample keeps its wrong label whoever else is to go: it is drawn from the seed and the sample's number.
+# A sample gets the same wrong label whatever else must go: it is drawn from the seed and the sample's number.
 
 # %%
 tested = Split.by_class(data.test, forget_class)
@@ -149,8 +149,8 @@ tell(findings.price(seconds, shown))
 
 # %% [markdown]
 # ### Single samples, pass by pass
-# Now somebody asks for single samples, of all classes. The method is the same, but we let it go on, and look after each
-# pass.
+# Now the request is for single samples, from all classes. The method is the same, but we let it go on, and
+# look after each pass.
 
 # %%
 single = Split.by_ids(data.train, data.train.head(sizes.samples, seed=seed + 1).ids)
@@ -182,9 +182,9 @@ apart = forgotten[-1] - level
 checks.compare(guess_level, LEVELS[0 if apart < -0.05 else 1 if apart <= 0.05 else 2])
 
 # %% [markdown]
-# For a whole class, wrong is right: the retrained model, too, takes its images for something else. For single samples
-# it is not, because what stays teaches the same as what goes. If a pass or two end near the retrained model, that is
-# chance.
+# For a whole class, wrong is right: the retrained model, too, takes its images for something else. For single
+# samples it is not, because what stays teaches the same as what goes. A pass that ends near the retrained
+# model does so by chance.
 
 # %% [markdown]
 # ## Explore
@@ -213,9 +213,9 @@ two
 # %% [markdown]
 # ## Exercises
 # ### Exercise 1 (easy, about 6 minutes)
-# Write `wrong_label`. It gets the sample's own class, the list of classes that stay (the smallest first), and a whole
-# number, zero or more, of any size, drawn at random. It returns one of the other classes, each as often as the
-# others. When a whole class is to go, it is not in the list.
+# Write `wrong_label`. It gets the sample's own class, the list of classes that stay (the smallest first), and
+# a whole number, zero or more, of any size, drawn at random. It returns one of the other classes, all equally
+# often. A class that is forgotten as a whole is not in the list.
 #
 # <details><summary>Hint</summary>First list the classes that may be drawn. Then let the number choose among them; the
 # remainder of a division brings it into range.</details>
@@ -235,8 +235,8 @@ exercise_1 = checks.exercise("wrong_label", wrong_label, exercises.wrong_label)
 # %% [markdown]
 # ## Does it really forget?
 # ### The attack on the losses
-# An attacker who sees losses asks of each sample: is this one far from what unseen images show? Below are the losses of
-# the forgotten samples, under each model, and those of images that nobody has seen.
+# An attacker who sees a sample's loss asks: is it far from the losses of unseen images? Below are the losses
+# of the forgotten samples under each model, and those of images that no model has seen.
 
 # %%
 answers = {"do nothing": original, "one pass": passes[1], "all passes": passes[-1], "retrained": reference}
@@ -248,8 +248,8 @@ print("AUC of the loss attack:", ", ".join(f"{name} {value:.2f}" for name, value
 tell(findings.attack(auc, attacks["retrained"].auc.error))
 
 # %% [markdown]
-# One half means that the attack cannot tell. Above it, the samples are better known than unseen ones; far below it,
-# they are *worse* known, and that is a trace as well: turn the attack round, and it finds them.
+# One half means that the attack cannot tell. Above it, the model knows the samples better than unseen ones;
+# far below it, *worse*, and that is a trace as well: turn the attack round, and it finds them.
 
 # %% [markdown]
 # ### The scorecard
@@ -273,10 +273,10 @@ card
 # %%
 retain_quiz = checks.quiz(
     "retain",
-    "Why does a share of the retain set go along?",
+    "Why does training include a share of the retain set?",
     {
         "it teaches the wrong labels": "Those come from the forget set alone.",
-        "it holds the other classes together": "Without it every step pulls towards wrong answers only.",
+        "it holds the other classes together": "Without it every step pulls only towards wrong answers.",
         "the method would not run without": "It runs with a share of zero. Try it in the panel.",
     },
     correct="it holds the other classes together",
@@ -288,8 +288,8 @@ over_quiz = checks.quiz(
     "After relabeling, the accuracy on 50 ordinary samples is 10 %; the retrained model has 90 %. Is that good?",
     {
         "yes: they are forgotten": "A model that never saw them would get most of them right.",
-        "no: it is over-forgotten": "Being so wrong about them tells which samples were deleted.",
-        "it depends on the test accuracy": "Even at full test accuracy these samples would stick out.",
+        "no: it is over-forgotten": "Being so wrong about them shows which samples were deleted.",
+        "it depends on the test accuracy": "These samples would stick out even at full test accuracy.",
     },
     correct="no: it is over-forgotten",
 )
@@ -300,18 +300,18 @@ rival_quiz = checks.quiz(
     "A new method brings a class to 0 % and keeps the others. What must its authors show beside it?",
     {
         "nothing more: that is the goal": "A few lines of relabeling may do the same. Then what is new?",
-        "relabeling, at the same cost": "A simple rival at equal cost tells what the idea is worth.",
-        "the accuracy of the original": "It is needed as well, but it is no rival.",
+        "relabeling, at the same cost": "A simple rival at equal cost shows what the idea is worth.",
+        "the accuracy of the original": "That is needed too, but it is not a rival.",
     },
     correct="relabeling, at the same cost",
 )
 
 # %% [markdown]
 # ## Summary
-# - Wrong labels for what is to go, right labels for a share of what stays, one pass: a rival for every method.
+# - Wrong labels for what must go, right labels for a share of what stays, one pass: a rival for every method.
 # - It reads the forget set, stores nothing in advance, and needs no noise, log or chain.
-# - For a class it aims at the right thing. For single samples it aims past it: where it stops is chance, and losses
-#   that are too high give the samples away.
+# - For a class it aims at the right target. For single samples it overshoots: where it stops is chance, and
+#   losses that are too high give the samples away.
 # - What this does not show: large nets, many requests in a row, or any guarantee. It gives none.
 
 # %%

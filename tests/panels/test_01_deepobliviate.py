@@ -58,9 +58,10 @@ SAYS = {
     "residual, no stop": "the rule does not stop; the gap between the models goes from 9 to 6",
     "residual, any stop": "the rule stops after 8 residuals",
     "residual, one": "One residual, 8.5: too few for a trend; the rule does not stop. The gap is 9.",
-    "tradeoff": "from 0.0001 to 1 the speed-up goes 1.5 to 6.0 and test accuracy from 90.0% to 80.0%",
+    "tradeoff": "from 0.0001 to 1 the speed-up goes from 1.5 to 6.0 and test accuracy from 90.0% to 80.0%",
     "reshuffle": f"about {np.mean(WINDOW[-5:]):.3g}; shuffled anew it ends at about {np.mean(GAP[-5:]):.3g}",
-    "distance": "from 0.3 with no block more retrained to 0 at the end of the chain; the original is at 0.25",
+    "distance": "from 0.3 with no further block retrained to 0 at the end of the chain; "
+    "the original is at 0.25",
     "backdoor": "M_5 100%, original 95%, retrained 90%, stitched, t = 0 25%, stitched, t = 1 0%",
     "dfa": "for 30 residuals",
 }

@@ -46,7 +46,7 @@ def test_what_is_told_follows_the_numbers() -> None:
     assert "The class is gone" in findings.class_request(SCORES)
     assert "5.0 points below" in findings.class_request(SCORES)
     kept = {**SCORES, "relabeled": {"class to forget": 0.5, "other classes": 0.95}}
-    assert "50.0% are still called right" in findings.class_request(kept)
+    assert "still gets 50.0% of the class right" in findings.class_request(kept)
     assert "about as good" in findings.class_request(kept)
     assert "25.0% of UNSIR's time" in findings.price(
         {"relabel": 1.0, "UNSIR": 4.0}, {"relabel": 9, "UNSIR": 8}

@@ -140,7 +140,7 @@ CASES: dict[str, Case] = {
     # lesson 01
     "Δ fades": (lambda: deepobliviate.fading([9, 1], [9, 8], 5), "agree up to a small floor"),
     "Δ stays": (lambda: deepobliviate.fading([9, 8], [9, 8], None), "stay different.*never stops"),
-    "flat, not small": (lambda: deepobliviate.fading([9, 8], [9, 8], 5), "a flat trend is no small one"),
+    "flat, not small": (lambda: deepobliviate.fading([9, 8], [9, 8], 5), "flat does not mean small"),
     "G fades too": (lambda: deepobliviate.fading([9, 1], [9, 1], 5), "even come close"),
     "no feeling": (lambda: deepobliviate.epsilon([0.9, 0.905]), "hardly feels"),
     "feeling": (lambda: deepobliviate.epsilon([0.9, 0.95]), "does feel the stop.*5.0 points"),
@@ -174,7 +174,7 @@ CASES: dict[str, Case] = {
     "no movement": (lambda: unsir.noises({"λ = 1": noise((8, 8, 8), (1, 2, 9))}), "hardly moves"),
     "up first": (
         lambda: unsir.stages(Scores(0.9, 0.9), Scores(0, 0.6), Scores(0, 0.9), 1.0),
-        "No straight way",
+        "not straight",
     ),
     "costs, and back": (
         lambda: unsir.stages(Scores(1, 0.9), Scores(0, 0.6), Scores(0, 0.9), 1.0),

@@ -206,8 +206,9 @@ def tradeoff_chart(
         tickformat=".1%", range=accuracy_range([*accuracies, *references.values()]), row=1, col=2
     )
     alt = (
-        f"Over epsilon from {epsilons[0]:.2g} to {epsilons[-1]:.2g} the speed-up goes {speedups[0]:.1f} to "
-        f"{speedups[-1]:.1f} and test accuracy from {accuracies[0]:.1%} to {accuracies[-1]:.1%}."
+        f"Over epsilon from {epsilons[0]:.2g} to {epsilons[-1]:.2g} the speed-up goes from "
+        f"{speedups[0]:.1f} to {speedups[-1]:.1f} and test accuracy from {accuracies[0]:.1%} to "
+        f"{accuracies[-1]:.1%}."
     )
     return View(styled(figure, 320), alt)
 
@@ -241,8 +242,8 @@ def distance_chart(t: Sequence[int], distances: Sequence[float], untouched: floa
     figure.update_xaxes(title="affected blocks retrained, t")
     figure.update_yaxes(title="distance to retrained, L2", range=[0, 1.08 * max([*distances, untouched])])
     alt = (
-        f"The distance to the retrained model goes from {distances[0]:.3g} with no block more retrained to "
-        f"{distances[-1]:.3g} at the end of the chain; the original is at {untouched:.3g}."
+        f"The distance to the retrained model goes from {distances[0]:.3g} with no further block retrained "
+        f"to {distances[-1]:.3g} at the end of the chain; the original is at {untouched:.3g}."
     )
     return View(styled(figure, 310), alt, {"t = 0": distances[0], "original": untouched})
 

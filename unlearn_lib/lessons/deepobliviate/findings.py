@@ -23,26 +23,24 @@ def fading(window: Sequence[float], gap: Sequence[float], stop: int | None) -> s
     told = [
         "Here the two networks even come close to each other again."
         if together
-        else "Two networks that have parted do not come together again: $G$ stays far above zero, and tells "
-        "nothing about *when to stop*."
+        else "Two networks that have parted do not come together again: $G$ stays far above zero, and "
+        "says nothing about *when to stop*."
     ]
     if alike:
         told.append(
             "But they soon learn the same things from the same data: their *increments* agree up to a small "
-            "floor. That is "
-            "what stitching needs, since $M = M'_T + \\sum_{k>T} (P_k - P_{k-1})$ borrows exactly those "
-            "increments."
+            "floor. Stitching needs just that, since $M = M'_T + \\sum_{k>T} (P_k - P_{k-1})$ borrows "
+            "exactly those increments."
         )
     else:
         told.append(
-            "Nor do they come to learn the same things here: their *increments*, which stitching borrows in "
-            "$M = M'_T + "
-            "\\sum_{k>T} (P_k - P_{k-1})$, stay different."
+            "They do not come to learn the same things here either: their *increments*, which stitching "
+            "borrows in $M = M'_T + \\sum_{k>T} (P_k - P_{k-1})$, stay different."
         )
     if stop is None:
         told.append("The rule never stops, and unlearning is retraining.")
     elif not alike:
-        told.append(f"The rule stops all the same, after {stop} residuals: a flat trend is no small one.")
+        told.append(f"The rule stops all the same, after {stop} residuals: flat does not mean small.")
     return " ".join(told)
 
 
@@ -63,10 +61,10 @@ def order(same: float, shuffled: float) -> str:
     """The last residuals with the same order, and when untouched blocks are shuffled anew."""
     if shuffled > 1.5 * same:
         return (
-            f"Shuffled anew the late residual is {shuffled / same:.1f} times as large: it measures the "
+            f"With a new shuffle the late residual is {shuffled / same:.1f} times as large: it measures the "
             "shuffle, and hides what the deletion did."
         )
-    return "In this run the shuffle adds little to the residual: what the deletion did is as large itself."
+    return "In this run the shuffle adds little: what the deletion did is just as large."
 
 
 @check.arguments
@@ -74,7 +72,7 @@ def distance(start: float, end: float, untouched: float) -> str:
     """Distance to the retrained model: stitched at once, stitched at the end of the chain, nothing done."""
     if start > untouched:
         return (
-            "In *parameters* it is not, while $t$ is short: at $t = 0$ the original is even closer. Equal "
+            "In *parameters* it is not, while $t$ is small: at $t = 0$ the original is even closer. Equal "
             "accuracy is not equality, and no proof of deletion."
         )
     return (

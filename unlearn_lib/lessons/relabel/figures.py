@@ -1,4 +1,4 @@
-"""Pictures of lesson 05: the wrong labels, scores beside the references, and the losses that give away."""
+"""Pictures of lesson 05: the wrong labels, scores beside the references, and the telltale losses."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def passes_chart(forgotten: Sequence[float], unseen: Sequence[float], level: flo
 
 @check.arguments
 def losses_chart(losses: Mapping[str, Tensor]) -> View:
-    """The share of samples whose loss is at most so large, for every model.
+    """The share of samples with at most a given loss, for every model.
 
     Args:
         losses: model, or "images never seen" -> losses in nats.

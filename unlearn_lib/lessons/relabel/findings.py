@@ -19,14 +19,14 @@ def class_request(scores: Parts) -> str:
     gap = scores["retrained"][kept] - scores["relabeled"][kept]
     left = scores["relabeled"][forget]
     gone = (
-        f"Of the class {percent(left)} are still called right"
+        f"The model still gets {percent(left)} of the class right"
         if left > scores["retrained"][forget] + 0.05
         else "The class is gone, as it is from the retrained model"
     )
     price = (
         f"and the other classes are {points(gap)} below it."
         if gap > 0.02
-        else "and the other classes are about as good as there."
+        else "and the other classes are about as good."
     )
     return f"{gone}, {price}"
 
@@ -36,7 +36,7 @@ def price(seconds: Mapping[str, float], reads: Mapping[str, float]) -> str:
     """What relabeling and UNSIR took, in seconds and in images shown to the net, noise among them."""
     ratio = seconds["relabel"] / seconds["UNSIR"] if seconds["UNSIR"] else 1.0
     told = (
-        f"In this run relabeling takes {percent(ratio)} of UNSIR's time: there is no noise to be learned."
+        f"In this run relabeling takes {percent(ratio)} of UNSIR's time: it has no noise to learn."
         if ratio < 0.9
         else "In this run relabeling takes as long as UNSIR: its share of the retain set is the reason."
     )
@@ -53,7 +53,7 @@ def samples(forgotten: Sequence[float], level: float) -> str:
     if below is None:
         return (
             f"After pass {len(forgotten) - 1} relabeling is still not below the retrained model: "
-            f"{percent(forgotten[-1])} of these samples are right, beside {percent(level)}."
+            f"{percent(forgotten[-1])} of these samples are right, against {percent(level)}."
         )
     return (
         f"**Over-forgetting.** The retrained model, which never saw these samples, gets {percent(level)} of "

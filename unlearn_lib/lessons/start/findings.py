@@ -19,7 +19,7 @@ def requests(retrained: ByRequest) -> str:
     ordinary, mislabeled = retrained["ordinary"] > 0.5, retrained["mislabeled"] > 0.5
     told = [
         "The retrained model gets ordinary points right **because its other points teach the same**. "
-        "Knowing them is no memory, it is generalization."
+        "Knowing them is not memory but generalization."
         if ordinary
         else "In this run the retrained model gets most of the ordinary points wrong: it was trained too "
         "little, or the points left do not teach them. Try the default learning rate.",
@@ -27,7 +27,7 @@ def requests(retrained: ByRequest) -> str:
         "here."
         if mislabeled
         else "The mislabeled points were known by heart, if at all, and nothing else supports them.",
-        "So the right score on a forget set depends on the samples, and only the retrained model tells it.",
+        "So the right score on a forget set depends on the samples, and only the retrained model knows it.",
     ]
     return " ".join(told)
 
@@ -55,7 +55,7 @@ def over_forgetting(forget: float, test: float, reference: float) -> str:
     return (
         f"**For ordinary points 0 % is over-forgetting.** {harm} gives the deleted points away: no model "
         "that never saw them would be so wrong about them. (For *mislabeled* points and for a *whole class* "
-        "it is another matter: there the retrained model itself is near 0 %.)"
+        "that is different: there the retrained model itself is near 0 %.)"
     )
 
 
@@ -103,7 +103,7 @@ def canary(success: Mapping[str, float], clean: Mapping[str, float]) -> str:
         else ". Here it fades all the same, and the canary is silent."
     )
     if alike:
-        told.append("Test accuracy is as good as that of the retrained model, and tells nothing.")
+        told.append("Test accuracy matches that of the retrained model, and reveals nothing.")
     return " ".join(told)
 
 

@@ -263,7 +263,7 @@ def destination_chart(
     if "retrained" in values:
         like = values["retrained"]
         off = {k: sum(abs(row[c] - like[c]) for c in row) / 2 for k, row in values.items() if row is not like}
-        words += ". Of their images go elsewhere than under retrained: " + ", ".join(
+        words += ". Share of images that go elsewhere than under retrained: " + ", ".join(
             f"{label} {share:.0%}" for label, share in off.items()
         )
     return View(styled(figure, 320), f"Test images of the forgotten class: {words}.")

@@ -74,9 +74,8 @@ def stages(before: Scores, impaired: Scores, repaired: Scores, peak: float) -> s
     told = []
     if peak > before.forget + ALIKE:
         told.append(
-            "No straight way down: on the way forget accuracy rises above that of the original, for in the "
-            "first "
-            'mini-batches "garbage is $c$" can make the network say $c$ *more* often.'
+            "The way down is not straight: forget accuracy rises above that of the original, since in "
+            'the first mini-batches "garbage is $c$" can make the network say $c$ *more* often.'
         )
     cost, back = before.retain - impaired.retain, repaired.retain - impaired.retain
     told.append(
@@ -116,7 +115,7 @@ def grid(cells: Mapping[str, Mapping[float, Scores]]) -> str:
         "Learned noise forgets and retains where no noise does not forget, at "
         f"{listed(f'{r:g}' for r in sorted(learned))}: that is its window."
         if learned
-        else "There is no rate at which learned noise forgets and retains, and no noise does not forget: "
+        else "At no rate does learned noise forget and retain unless the rate alone forgets as well: "
         "here the noise has no window of its own."
     )
     return " ".join(told)
@@ -240,7 +239,7 @@ def summary(
         )
     statistics = anew[1] > anew[0] + 0.05 or normed[1] > normed[0] + 0.05
     norm = (
-        "With batch norm a part of the forgetting was in the statistics, or not for good: fresh statistics "
+        "With batch norm part of the forgetting was in the statistics, or did not last: fresh statistics "
         "or further repair bring the class back."
         if statistics
         else "With batch norm neither fresh statistics nor further repair bring the class back in this run."
