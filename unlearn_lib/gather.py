@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from unlearn_lib import check
+from unlearn_lib import check, pictures
 
 __all__ = ["gathered"]
 
 # Names for an input and its label in data sets whose samples are mappings.
 PAIRS = (("x", "y"), ("image", "label"), ("img", "label"), ("pixel_values", "labels"), ("input", "target"))
+
+GRAY = ("1", "L")  # PIL's modes of one channel that is no number of a color
 
 
 def gathered(source: Any) -> tuple[Tensor, Tensor]:
@@ -82,8 +84,9 @@ def _pair(place: int, sample: Any) -> tuple[Tensor, Tensor]:
 def _input(value: Any) -> Tensor:
     """An input as a tensor; a picture as uint8 [channels, height, width]."""
     if hasattr(value, "getbands"):  # a PIL image
-        pixels = torch.from_numpy(np.array(value.convert("L" if len(value.getbands()) == 1 else "RGB")))
-        return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+        gray = value.mode in GRAY or value.mode.startswith("I;16")
+        pixels = torch.from_numpy(np.array(pictures.rgb(value))).permute(2, 0, 1)
+        return pixels[:1] if gray else pixels
     return check.as_tensor("x", value)
 
 

@@ -316,7 +316,7 @@ def _upright(path: Path) -> tuple[Image.Image, bool]:
             animated = image.format != "MPO" and getattr(image, "is_animated", False)  # phones write MPO
             image.load()
             turn = UPRIGHT.get(image.getexif().get(0x0112, 1))
-            picture = _rgb(image)
+            picture = rgb(image)
             return picture if turn is None else picture.transpose(turn), bool(animated)
     except UnidentifiedImageError as error:
         raise DataError(f"{_name(path)} is not a picture, or of a kind that cannot be read here.") from error
@@ -326,7 +326,12 @@ def _upright(path: Path) -> tuple[Image.Image, bool]:
         ) from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def rgb(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a channel, on white paper where it is transparent.
+
+    Raises:
+        ValueError: its values have 32 bits, and nothing says which of them is white.
+    """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         bits = getattr(image, "tag_v2", {}).get(258, 16)  # a TIFF may have 12
         top = 2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1

@@ -77,6 +77,15 @@ def test_pictures_become_bytes_with_a_scale(mode: str, shape: list[int]) -> None
     assert found.scale == Scale.of(found.x)
 
 
+def test_a_picture_of_sixteen_bits_or_a_palette_keeps_its_grays_and_colors() -> None:
+    deep = Image.fromarray(np.array([[0, 65_535], [32_768, 16_384]], dtype=np.uint16))
+    assert ul.Examples.of_dataset(Mine((deep, 0), (deep, 1))).x[0].tolist() == [[[0, 255], [128, 64]]]
+    red = Image.new("RGB", (2, 2), "red").convert("P")
+    assert ul.Examples.of_dataset(Mine((red, 0), (red, 1))).x[0, :, 0, 0].tolist() == [255, 0, 0]
+    clear = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
+    assert ul.Examples.of_dataset(Mine((clear, 0), (clear, 1))).x[0, :, 0, 0].tolist() == [255, 255, 255]
+
+
 def test_a_scale_of_ones_own_is_kept() -> None:
     scale = Scale((128.0,), (64.0,))
     found = ul.Examples.of_dataset((torch.zeros(2, 1, 3, 3, dtype=torch.uint8), [0, 1]), scale)
@@ -98,6 +107,7 @@ REFUSED = {
     "a vector as label": (Mine((X[0], [0, 1])), ValueError, "one label per sample.*sample 0"),
     "names as labels": (Mine((X[0], "cat")), TypeError, "`label`|labels"),
     "fractions as labels": (Mine((X[0], 0.5)), ValueError, "whole"),
+    "thirty-two bits": (Mine((Image.new("F", (2, 2)), 0)), ValueError, "32 bits and no range"),
     "strange keys": (Mine({"a": X[0], "b": 0}), TypeError, "sample 0 has a, b"),
 }
 
