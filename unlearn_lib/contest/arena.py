@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from statistics import fmean
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -198,9 +198,15 @@ class Arena:
             backdoor=task.backdoor,
             original=outcome.original,
             other=self._next(outcome),
-            teachers=[div.probabilities(logits(twin, task.split.forget)) for twin in self.teachers],
+            teachers=self._taught,
             relearned=partial(self._relearn, outcome.place),
         )
+
+    @cached_property
+    def _taught(self) -> list[div.Probabilities]:
+        """What the teachers say of the samples to forget, which are the same with every seed."""
+        forget = self.tasks[0].split.forget
+        return [div.probabilities(logits(twin, forget)) for twin in self.teachers]
 
     def _prediction_time(self, outcome: Outcome) -> float:
         """For one model of the reference's shape it is 1, without measuring."""

@@ -115,6 +115,11 @@ class Card:
         }
 
 
+def everywhere(m: Outputs) -> tuple[str, ...]:
+    """All parts of the data."""
+    return tuple(m.data)
+
+
 def on(*parts: str) -> Callable[[Outputs], tuple[str, ...]]:
     """These parts of the data, whatever the request."""
     return lambda m: parts
@@ -226,7 +231,7 @@ AUDITS: tuple[Audit, ...] = (
         name="accuracy",
         of_one=lambda m, part, _: m.accuracy(part),
         how="%",
-        parts=lambda m: tuple(m.data),
+        parts=everywhere,
         cards=(
             Card(
                 name="forget accuracy, train",
@@ -297,7 +302,7 @@ AUDITS: tuple[Audit, ...] = (
         name="loss",
         of_one=lambda m, part, _: m.loss(part),
         how=".3f",
-        parts=lambda m: tuple(m.data),
+        parts=everywhere,
         contest=False,
         cards=(
             Card(
@@ -314,7 +319,7 @@ AUDITS: tuple[Audit, ...] = (
         of_two=lambda a, b, part: div.js(a.p(part), b.p(part)),
         closer="less",
         how=".3f",
-        parts=lambda m: tuple(m.data),
+        parts=everywhere,
         cards=(
             Card(
                 name="JS to retrained",
@@ -331,7 +336,7 @@ AUDITS: tuple[Audit, ...] = (
         of_two=lambda a, b, part: div.agreement(a.p(part), b.p(part)),
         closer="more",
         how="%",
-        parts=lambda m: tuple(m.data),
+        parts=everywhere,
         cards=(
             Card(
                 name="agreement",

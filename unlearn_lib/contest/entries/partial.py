@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from unlearn_lib.contest import method
 from unlearn_lib.contest.failures import Trial
@@ -32,21 +34,11 @@ def recipe_of(task: Task, lr: float) -> Recipe:
     return Recipe("sgd", lr, batch_size=64, epochs=100, seed=task.recipe.seed)
 
 
-def flip(task: Task, kit: Kit, settings: Settings) -> Run:
-    """Steps on wrong labels, down to the goal."""
+def step_to_goal(steps: Callable[..., Run], task: Task, kit: Kit, settings: Settings) -> Run:
+    """`label_flip` or `ascent`, until the goal is reached, which is measured on the clock."""
     recipe = recipe_of(task, settings.lr)
     return (
-        yield from label_flip(
-            kit.original, task.split, recipe, keep=settings.share, steps=200, target=task.goal
-        )
-    )
-
-
-def climb(task: Task, kit: Kit, settings: Settings) -> Run:
-    """Steps up the loss, down to the goal."""
-    recipe = recipe_of(task, settings.lr)
-    return (
-        yield from ascent(kit.original, task.split, recipe, keep=settings.share, steps=200, target=task.goal)
+        yield from steps(kit.original, task.split, recipe, keep=settings.share, steps=200, target=task.goal)
     )
 
 
@@ -69,7 +61,7 @@ METHODS = (
         sentence="trains on wrong labels; a step moves only entries with the largest gradients",
         lesson="03_partial",
         settings=Settings(lr=0.001, share=0.2),
-        start=flip,
+        start=partial(step_to_goal, label_flip),
         failure=Failure(
             "asked for 0 % instead of the level of unseen samples, with twenty times the step size",
             "it learns mistakes, and mistakes can generalize",
@@ -82,7 +74,7 @@ METHODS = (
         sentence="raises the loss on the forget set; a step moves only entries with the largest gradients",
         lesson="03_partial",
         settings=Settings(lr=0.02, share=0.05),
-        start=climb,
+        start=partial(step_to_goal, ascent),
         failure=Failure(
             "sixty steps of every entry, five times as large, with no goal",
             "nothing bounds the loss: the more it moves, the more breaks",

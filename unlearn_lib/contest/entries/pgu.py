@@ -9,9 +9,10 @@ from unlearn_lib.contest import method
 from unlearn_lib.contest.failures import Trial
 from unlearn_lib.contest.method import Failure, Kit, Method, Portrait, Rate, Run, Share
 from unlearn_lib.contest.task import Task
-from unlearn_lib.methods.pgu import CLASS, SAMPLES, forgotten, overtaken, pgu
+from unlearn_lib.methods.pgu import CLASS, SAMPLES, GoalRule, forgotten, overtaken, pgu
 from unlearn_lib.methods.pgu.moments import moments
 from unlearn_lib.methods.pgu.projection import spectra
+from unlearn_lib.train import Recipe
 
 __all__ = ["METHODS", "PORTRAITS", "Settings"]
 
@@ -39,26 +40,20 @@ def prepare(task: Task, settings: Settings) -> Kit:
 
 def push_class(task: Task, kit: Kit, settings: Settings) -> Run:
     """Projected steps until forget accuracy is low."""
-    forget = task.split.forget
-    retained = spectra(kit.tools.without(kit.original, forget))
-    recipe = CLASS.but(lr=settings.lr, seed=task.recipe.seed)
-    return (
-        yield from pgu(
-            kit.original, retained, forget, recipe, stop=forgotten(task.target), energy=settings.energy
-        )
-    )
+    return push(task, kit, settings, CLASS, forgotten(task.target))
 
 
 def push_samples(task: Task, kit: Kit, settings: Settings) -> Run:
     """Projected steps until unseen samples do better."""
+    return push(task, kit, settings, SAMPLES, overtaken(task.validation))
+
+
+def push(task: Task, kit: Kit, settings: Settings, recipe: Recipe, stop: GoalRule) -> Run:
+    """Projected steps until `stop`; the forget samples' moments are subtracted on the clock."""
     forget = task.split.forget
     retained = spectra(kit.tools.without(kit.original, forget))
-    recipe = SAMPLES.but(lr=settings.lr, seed=task.recipe.seed)
-    return (
-        yield from pgu(
-            kit.original, retained, forget, recipe, stop=overtaken(task.validation), energy=settings.energy
-        )
-    )
+    recipe = recipe.but(lr=settings.lr, seed=task.recipe.seed)
+    return (yield from pgu(kit.original, retained, forget, recipe, stop=stop, energy=settings.energy))
 
 
 def protect_too_much(trial: Trial[Settings]) -> str:

@@ -12,11 +12,11 @@ from unlearn_lib.classroom.panels.thumbnails import Thumbnails
 from unlearn_lib.data import Dataset
 from unlearn_lib.lessons.unsir.sizes import Sizes
 from unlearn_lib.methods.unsir import UnsirRecipe
+from unlearn_lib.methods.unsir.controls import SOURCES
 
 __all__ = ["NORMS", "net_of", "noise_controls", "replay_controls", "with_choices", "with_defects"]
 
 NORMS = ["off", "on, noise in eval mode", "on, noise in train mode"]  # batch norm
-SOURCES = ["learned", "gaussian", "none"]
 
 
 @check.arguments
@@ -25,7 +25,7 @@ def replay_controls(
 ) -> dict[str, Any]:
     """One run of the grid, at first that of this recipe, and the moment that the bars show."""
     return {
-        "source": choice("Noise", SOURCES),
+        "source": choice("Noise", list(SOURCES)),
         "penalty": choice("λ", penalties, recipe.penalty),
         "rate": choice("Learning rate of impair", rates, recipe.impair_lr),
         "moment": choice("Bars", moments),
@@ -46,7 +46,7 @@ def noise_controls(
     """
     return {
         "classes": Thumbnails.of_classes(data.train, "Forget the classes", data.classes, classes),
-        "source": choice("Noise", SOURCES),
+        "source": choice("Noise", list(SOURCES)),
         "images": whole("Noise images a class", recipe.images, 1, 1024),
         "copies": whole("Copies of each", recipe.copies, 1, 40),
         "penalty": number("λ", recipe.penalty, 0.0, 100.0),

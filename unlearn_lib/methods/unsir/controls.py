@@ -56,7 +56,7 @@ def impair_only(
     model: nn.Module, classes: Classes, retain: Examples, recipe: UnsirRecipe | None = None
 ) -> Unlearning:
     """Noise and impair, but no repair."""
-    recipe = UnsirRecipe.suited_to(model) if recipe is None else check.instance("recipe", recipe, UnsirRecipe)
+    recipe = UnsirRecipe.given(recipe, model)
     return unsir(model, classes, retain, recipe.but(repair_epochs=0))
 
 
@@ -104,7 +104,7 @@ def unsir_but(
     check.choice("source", source, get_args(Source))
     for letter in check.instance("defects", defects, str):
         check.choice("defects", letter, ("A", "B", "C"))
-    recipe = UnsirRecipe.suited_to(model) if recipe is None else check.instance("recipe", recipe, UnsirRecipe)
+    recipe = UnsirRecipe.given(recipe, model)
     classes = check.classes(classes)
     if "C" in defects and recipe.images < 2 and source != "none" and batch_norms(model):
         raise ValueError("`images` must be at least 2 to learn noise in train mode with batch norm; got 1.")

@@ -154,7 +154,7 @@ def unsir(
         FloatingPointError: the loss is not finite.
     """
     begun = time.perf_counter()
-    recipe = UnsirRecipe.suited_to(model) if recipe is None else check.instance("recipe", recipe, UnsirRecipe)
+    recipe = UnsirRecipe.given(recipe, model)
     classes = check.classes(classes)
     retain = check_examples("retain", retain).to(device_of(model), dtype_of(model))
     _check_classes(model, classes, retain)

@@ -66,6 +66,11 @@ class UnsirRecipe:
             changes = suited | changes
         return cls(**changes)
 
+    @classmethod
+    def given(cls, recipe: UnsirRecipe | None, model: nn.Module) -> UnsirRecipe:
+        """This recipe, or our defaults for the model if there is none."""
+        return cls.suited_to(model) if recipe is None else check.instance("recipe", recipe, cls)
+
     def but(self, **changes: Any) -> UnsirRecipe:
         """The same recipe with some fields changed."""
         return replace(self, **changes)
