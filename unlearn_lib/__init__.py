@@ -6,7 +6,7 @@
     result = ul.run(ul.unsir(model, [3], ul.retain_subset(data, [3], per_class=100)))
 
 What a user needs is here; each name is imported when it is first asked for. Imports inside point one way:
-``data, params <- train, store <- methods <- metrics <- contest <- classroom <- lessons``.
+``data, params <- train, store <- methods <- metrics <- contest <- classroom <- lessons <- command``.
 """
 
 from importlib import import_module

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 
 import papermill as pm
 
-from ci.run_notebooks import ROOT, TIMEOUT, check, choose, pair, positive, prepare, run
+from unlearn_lib.command.places import notebooks
+from unlearn_lib.command.runner import TIMEOUT, check, choose, pair, positive, prepare, run
 
 CLASS = ("forget_class", "classes")  # what the lessons call the class to forget
 
@@ -100,7 +101,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--jobs", type=positive, default=1, help="notebooks at a time")
     parser.add_argument("--out", type=Path, help="keep the executed notebooks and pages here")
     args = parser.parse_args(arguments)
-    folder = ROOT / "notebooks" / ("solutions" if args.solutions else ".")
+    folder = notebooks() / ("solutions" if args.solutions else ".")
     try:
         sources = choose([name for name in args.lessons.split(",") if name], folder)
     except ValueError as error:

@@ -11,8 +11,9 @@ from typing import Any
 import nbformat
 import pytest
 
-from ci import build_site, run_notebooks
 from unlearn_lib.classroom.formulas import mathml, render
+from unlearn_lib.command import runner
+from unlearn_lib.command import site as build_site
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 PAGES = ["index", "01_demo", "02_demo"]
@@ -23,7 +24,7 @@ def executed(demo_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo executed as the lessons are, twice in the report, so that there is something to navigate."""
     source, out = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("executed")
     shutil.copy(demo_path, source / "01_demo.ipynb")
-    assert run_notebooks.main(["--preset", "quick", "--notebooks", str(source), "--out", str(out)]) == 0
+    assert runner.main(["--preset", "quick", "--notebooks", str(source), "--out", str(out)]) == 0
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     report["notebooks"].append({**report["notebooks"][0], "name": "02_demo"})
     (out / "report.json").write_text(json.dumps(report), encoding="utf-8")

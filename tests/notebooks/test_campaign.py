@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from ci.campaigns import lessons
-from ci.run_notebooks import ROOT, choose
+from unlearn_lib.command.places import notebooks
+from unlearn_lib.command.runner import choose
 
 
 def cases(names: list[str], classes: list[int], seeds: list[int], **options: Any) -> list[lessons.Case]:
-    sources = choose(names, ROOT / "notebooks")
+    sources = choose(names, notebooks())
     return list(lessons.cases(sources, classes, seeds, options.pop("more", {}), **options))
 
 

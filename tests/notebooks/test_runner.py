@@ -14,9 +14,10 @@ from typing import Any
 import nbformat
 import pytest
 
-from ci import build_site, run_notebooks
 from ci.build_notebooks import KERNEL
-from ci.run_notebooks import RefusedError, choose, flat, main, preflight, value_of
+from unlearn_lib.command import runner, site
+from unlearn_lib.command.places import checkout
+from unlearn_lib.command.runner import RefusedError, choose, flat, main, preflight, value_of
 
 PARAMETERS = """preset: str = "lesson"  # quick | lesson | full
 seed: int = 0  # random seed
@@ -74,7 +75,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Any:
     notebook(root / "05_refused.ipynb", parameters='preset: str = "lesson"  # quick | lesson | full')
     command = [sys.executable, "ci/run_notebooks.py", "--notebooks", str(root), "--out", str(out)]
     command += ["--preset", "quick", "--jobs", "2", "--timeout", "6", "-p", "seed=7", "-p", "ids=[1, 2]"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=run_notebooks.ROOT, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=checkout(), check=False)
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     rows = {row["name"]: row for row in report["notebooks"]}
     return SimpleNamespace(done=done, report=report, rows=rows, out=out, root=root)
@@ -160,7 +161,7 @@ def test_the_page_needs_no_script_and_no_network(finished: Any) -> None:
 def test_the_page_has_the_policy_of_the_site(finished: Any) -> None:
     page = (finished.out / "00_good.html").read_text(encoding="utf-8")
     policy = re.compile(r'<meta [^>]*"(default-src [^"]*)"')
-    (of_runner,), (of_site,) = policy.findall(page), policy.findall(build_site.whole("", "", "", ""))
+    (of_runner,), (of_site,) = policy.findall(page), policy.findall(site.whole("", "", "", ""))
     assert of_runner == of_site == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     assert "Content-Security-Policy" in page[: page.index("<style")], "before anything could be loaded"
 
@@ -206,8 +207,8 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 done.set_exception(error)
             return done
 
-    monkeypatch.setattr(run_notebooks, "execute", execute)
-    monkeypatch.setattr(run_notebooks, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(runner, "execute", execute)
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", Here)
 
     def go(*arguments: str) -> int:
         return main([*arguments, "--preset", "quick", "--notebooks", str(root), "--out", str(out)])
@@ -272,7 +273,7 @@ def test_an_interrupted_run_leaves_nothing(results: Any, monkeypatch: pytest.Mon
         raise KeyboardInterrupt
 
     before = results.held()
-    monkeypatch.setattr(run_notebooks, "judge", stop)
+    monkeypatch.setattr(runner, "judge", stop)
     with pytest.raises(KeyboardInterrupt):
         results.go("-p", "seed=2")
     assert results.held() == before
@@ -286,7 +287,7 @@ def test_a_disk_that_is_full_is_a_failure_and_no_traceback(
         raise OSError(28, "No space left on device")
 
     before = results.held()
-    monkeypatch.setattr(run_notebooks, "write_page", full)
+    monkeypatch.setattr(runner, "write_page", full)
     assert results.go("-p", "seed=2", "00") == 1
     assert "00_good: failed: OSError: [Errno 28] No space left on device" in capsys.readouterr().out
     assert {name: results.held()[name] for name in before} == before
@@ -336,7 +337,7 @@ def test_names_in_a_report_cannot_lead_out_of_the_folder(results: Any, name: Any
     report["notebooks"][0]["name"] = name
     (results.out / "report.json").write_text(json.dumps(report), encoding="utf-8")
     with pytest.raises(ValueError, match="a notebook's name must be like 01_deepobliviate; got"):
-        build_site.build(results.out, tmp_path / "site")
+        site.build(results.out, tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
@@ -345,7 +346,7 @@ def test_one_name_is_one_page(results: Any, tmp_path: Path) -> None:
     report["notebooks"] *= 2
     (results.out / "report.json").write_text(json.dumps(report), encoding="utf-8")
     with pytest.raises(ValueError, match="two notebooks have one name"):
-        build_site.build(results.out, tmp_path / "site")
+        site.build(results.out, tmp_path / "site")
 
 
 @pytest.mark.parametrize(
@@ -354,7 +355,7 @@ def test_one_name_is_one_page(results: Any, tmp_path: Path) -> None:
 )
 def test_what_is_no_report_is_refused(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "report.json").write_text(text, encoding="utf-8")
-    assert build_site.main(["--executed", str(tmp_path), "--out", str(tmp_path / "site")]) == 1
+    assert site.main(["--executed", str(tmp_path), "--out", str(tmp_path / "site")]) == 1
     assert "is not a report of ci/run_notebooks.py" in capsys.readouterr().err
 
 
@@ -405,25 +406,25 @@ def test_values_get_the_declared_type(tmp_path: Path) -> None:
 
 def test_a_kernel_of_another_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = SimpleNamespace(argv=[str(Path("/other/bin/python").absolute())], resource_dir="kernels/python3")
-    monkeypatch.setattr(run_notebooks.KernelSpecManager, "get_kernel_spec", lambda self, name: spec)
+    monkeypatch.setattr(runner.KernelSpecManager, "get_kernel_spec", lambda self, name: spec)
     with pytest.raises(RefusedError, match=r"starts .*other"):
-        run_notebooks.kernel_is_ours()
+        runner.kernel_is_ours()
 
 
 def test_a_missing_kernel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(self: object, name: str) -> None:
-        raise run_notebooks.NoSuchKernel(name)
+        raise runner.NoSuchKernel(name)
 
-    monkeypatch.setattr(run_notebooks.KernelSpecManager, "get_kernel_spec", missing)
+    monkeypatch.setattr(runner.KernelSpecManager, "get_kernel_spec", missing)
     with pytest.raises(RefusedError, match="install ipykernel"):
-        run_notebooks.kernel_is_ours()
+        runner.kernel_is_ours()
 
 
 def executed(*results: tuple[str, dict[str, Any]]) -> Any:
     """An executed notebook with these results."""
     cells = []
     for name, values in results:
-        data = {run_notebooks.RESULT_MIME: {"name": name, "values": values}, "text/plain": name}
+        data = {runner.RESULT_MIME: {"name": name, "values": values}, "text/plain": name}
         output = nbformat.v4.new_output("display_data", data=data)
         cells.append(nbformat.v4.new_code_cell("record()", execution_count=1, outputs=[output]))
     return nbformat.v4.new_notebook(cells=cells)
@@ -431,27 +432,27 @@ def executed(*results: tuple[str, dict[str, Any]]) -> Any:
 
 def test_in_a_solution_notebook_every_exercise_passes() -> None:
     nb = executed(("exercise.one", {"status": "pass"}), ("exercise.two", {"status": "not attempted yet"}))
-    assert run_notebooks.judge(nb, solutions=False)[1] is None
-    complaint = run_notebooks.judge(nb, solutions=True)[1]
+    assert runner.judge(nb, solutions=False)[1] is None
+    complaint = runner.judge(nb, solutions=True)[1]
     assert complaint is not None
     assert "exercise.two.status" in complaint
     assert "exercise.one" not in complaint
 
 
 def test_a_notebook_that_records_nothing_is_a_failure() -> None:
-    assert run_notebooks.judge(executed(), solutions=False)[1] == "it ran, but recorded no result"
+    assert runner.judge(executed(), solutions=False)[1] == "it ran, but recorded no result"
 
 
 def test_two_values_under_one_name_are_a_failure() -> None:
-    complaint = run_notebooks.judge(executed(("a", {"b": 1}), ("a", {"b": 2})), solutions=False)[1]
+    complaint = runner.judge(executed(("a", {"b": 1}), ("a", {"b": 2})), solutions=False)[1]
     assert complaint == "'a.b' is recorded twice, as 1 and 2"
-    assert run_notebooks.judge(executed(("a", {"b": 1}), ("a", {"b": 1})), solutions=False)[1] is None
+    assert runner.judge(executed(("a", {"b": 1}), ("a", {"b": 1})), solutions=False)[1] is None
 
 
 def test_an_error_shown_by_a_cell_that_ran_is_a_failure() -> None:
     nb = executed(("a", {"b": 1}))
     nb.cells[0].outputs.append(nbformat.v4.new_output("error", ename="E", evalue="", traceback=[]))
-    assert run_notebooks.judge(nb, solutions=False)[1] == "code cell 1 shows an error"
+    assert runner.judge(nb, solutions=False)[1] == "code cell 1 shows an error"
 
 
 def test_nested_results_get_dotted_names() -> None:

@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "unlearn_lib"
 HEAVY = {"matplotlib", "plotly", "ipywidgets", "anywidget", "IPython", "kaleido"}
 # check, data (which reads files, pictures), params <- outputs, train, store <- methods <- metrics <- contest
-# <- classroom <- lessons; the rest stands with `train`.
+# <- classroom <- lessons <- command; the rest stands with `train`.
 RANKS = {
     "check": 0,
     "files": 0,
@@ -27,6 +27,7 @@ RANKS = {
     "contest": 4,
     "classroom": 5,
     "lessons": 6,
+    "command": 7,
 }
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path

@@ -43,8 +43,8 @@ from traitlets.config import Config
 
 from unlearn_lib.classroom.formulas import POLICY, render
 from unlearn_lib.classroom.versions import versions
+from unlearn_lib.command import places
 
-ROOT = Path(__file__).resolve().parent.parent
 KERNEL = "python3"
 RESULT_MIME = "application/vnd.unlearn.result+json"
 TIMEOUT = {"quick": 300, "lesson": 1_200, "full": 7_200}  # seconds a cell, with slack; never an assertion
@@ -290,8 +290,10 @@ def prepare(threads: str) -> None:
 
 
 def commit() -> str | None:
-    """The commit of the tree that is run, if git knows one."""
-    git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    """The commit of the checkout that is run, if git knows one."""
+    if not (root := places.checkout()):
+        return None
+    git = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]
     try:
         done = subprocess.run(git, capture_output=True, text=True, check=False)
     except OSError:
@@ -327,13 +329,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="default: build/executed, or build/solutions")
     parser.add_argument("--jobs", type=positive, default=1, help="notebooks at a time")
     parser.add_argument("--timeout", type=positive, help="seconds a cell may take; default: by preset")
-    parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help=argparse.SUPPRESS)
+    parser.add_argument("--notebooks", type=Path, default=places.notebooks(), help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     try:
         sources = choose(args.names, args.notebooks / "solutions" if args.solutions else args.notebooks)
     except ValueError as error:
         parser.error(str(error))
-    out = args.out or ROOT / "build" / ("solutions" if args.solutions else "executed")
+    out = args.out or places.build() / ("solutions" if args.solutions else "executed")
     values, rows = check({**dict(args.given), "preset": args.preset}, sources)
     for row in rows.values():
         print(f"{row['name']}: {row['status']}: {row['error']}", flush=True)
@@ -444,7 +446,3 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
         return os.cpu_count() or 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -25,8 +25,8 @@ from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
 from unlearn_lib.classroom.formulas import POLICY, render
+from unlearn_lib.command import places
 
-ROOT = Path(__file__).resolve().parent.parent
 LIVE = ("application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json")
 RESULT_MIME = "application/vnd.unlearn.result+json"
 SHOWN_RESULTS = 8  # on a card
@@ -239,9 +239,9 @@ def build(executed: Path, site: Path) -> list[Path]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
-        "--executed", type=Path, default=ROOT / "build/executed", help="default: build/executed"
+        "--executed", type=Path, default=places.build() / "executed", help="default: build/executed"
     )
-    parser.add_argument("--out", type=Path, default=ROOT / "build/site", help="default: build/site")
+    parser.add_argument("--out", type=Path, default=places.build() / "site", help="default: build/site")
     args = parser.parse_args(arguments)
     try:
         pages = build(args.executed, args.out)
@@ -250,7 +250,3 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"{len(pages)} pages; open {args.out / 'index.html'}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

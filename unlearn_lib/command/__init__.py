@@ -1,0 +1,1 @@
+"""The commands: running the lessons, making a site of them."""
