@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from unlearn_lib.train import Unlearned as Unlearned
     from unlearn_lib.train import run as run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _WHERE = {
     "data": ("Dataset", "Examples", "Split", "load"),

@@ -20,7 +20,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPPED = {"anywidget"}  # pyproject.toml says why; a chart that loads slowly tests it, in the browser
-PYTHONS = ("3.11.9", "3.12.9", "3.13.9")
+PYTHONS = ("3.11.9", "3.12.9", "3.13.9", "3.14.2")
 SYSTEMS = {
     "linux": {"sys_platform": "linux", "os_name": "posix", "platform_machine": "x86_64"},
     "macOS": {"sys_platform": "darwin", "os_name": "posix", "platform_machine": "arm64"},
@@ -30,7 +30,9 @@ SYSTEMS = {
 
 OURS = {"unlearn_lib", "ci", "campaigns"}
 NAMES = {"PIL": "pillow", "sklearn": "scikit-learn"}  # packages that are imported under another name
-RUN = {"ipykernel", "jupyterlab", "kaleido"}  # needed, but never imported: programs, and what plotly calls
+# Needed, but never imported: programs, and what plotly calls.
+RUN = {"click", "ipykernel", "jupyterlab", "kaleido", "rich"}
+ROOMS = ("classroom", "lessons", "command")  # the rooms that need the extra [lab]; the rest is the core
 
 
 @cache
@@ -47,7 +49,7 @@ def wanted() -> list[Requirement]:
     """Everything that pyproject asks for, extras included, but itself."""
     groups = [project()["dependencies"], *project()["optional-dependencies"].values()]
     found = [Requirement(line) for group in groups for line in group]
-    return [r for r in found if r.name != project()["name"]]
+    return list({r.name: r for r in found if r.name != project()["name"]}.values())
 
 
 def pins(name: str) -> list[Requirement]:
@@ -61,9 +63,25 @@ def pinned(pin: Requirement) -> Version:
     return Version(clause.version)
 
 
+def declared(*extras: str) -> set[str]:
+    """What the core and these extras ask for, as pip names it."""
+    groups = [project()["dependencies"], *(project()["optional-dependencies"][extra] for extra in extras)]
+    return {canonicalize_name(Requirement(line).name) for group in groups for line in group}
+
+
 def imports(folder: str) -> Iterator[tuple[str, str]]:
-    """Every package that is imported below a folder, as pip names it, with the file that imports it."""
-    for path in sorted((ROOT / folder).rglob("*.py")):
+    """Every package that is imported in a part of the tree, as pip names it, with the file that imports it.
+
+    Args:
+        folder: "core" and "lab" are the two parts of the package.
+    """
+    if folder in ("core", "lab"):
+        package = ROOT / "unlearn_lib"
+        inside = {path: path.relative_to(package).parts[0] in ROOMS for path in package.rglob("*.py")}
+        paths = [path for path, lab in inside.items() if lab == (folder == "lab")]
+    else:
+        paths = list((ROOT / folder).rglob("*.py"))
+    for path in sorted(paths):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom):
                 modules = [node.module or ""]
@@ -74,18 +92,19 @@ def imports(folder: str) -> Iterator[tuple[str, str]]:
                     yield canonicalize_name(NAMES.get(name, name)), str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("folder", ["unlearn_lib", "ci"])
-def test_what_is_imported_is_declared(folder: str) -> None:
-    declared = {Requirement(line).name for line in project()["dependencies"]}
-    if folder == "ci":  # some of it serves those who test and develop
-        declared = {requirement.name for requirement in wanted()}
-    missing = {name: path for name, path in imports(folder) if canonicalize_name(name) not in declared}
+@pytest.mark.parametrize(
+    ("part", "extras"),
+    [("core", ()), ("lab", ("lab", "cluster")), ("ci", ("lab", "test", "dev"))],
+)
+def test_what_is_imported_is_declared(part: str, extras: tuple[str, ...]) -> None:
+    missing = {name: path for name, path in imports(part) if name not in declared(*extras)}
     assert not missing, f"imported, but not in pyproject.toml: {missing}"
 
 
-def test_what_is_declared_is_needed() -> None:
-    used = {name for folder in ("unlearn_lib", "ci") for name, _ in imports(folder)}
-    idle = {Requirement(line).name for line in project()["dependencies"]} - used - RUN
+@pytest.mark.parametrize(("part", "extras"), [("core", ()), ("lab", ("lab",))])
+def test_what_is_declared_is_needed(part: str, extras: tuple[str, ...]) -> None:
+    used = {name for name, _ in imports(part)}
+    idle = declared(*extras) - (declared() if extras else set()) - used - RUN
     assert not idle, f"in pyproject.toml, but nothing imports it: {idle}"
 
 

@@ -58,20 +58,20 @@ def test_an_old_python_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment.sys, "version_info", info)
     line = by(check(), "Python")
     assert not line.ok
-    assert "must be 3.11, 3.12 or 3.13" in line.found
-    assert "3.11, 3.12 or 3.13" in line.remedy
+    assert "must be 3.11, 3.12, 3.13 or 3.14" in line.found
+    assert "3.11, 3.12, 3.13 or 3.14" in line.remedy
 
 
 def test_a_package_that_is_old_or_too_new_or_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ["torch>=99.1", "no-such-package>=1.0", "numpy>=1.0", 'pytest>=999 ; extra == "test"']
-    asked += ["plotly<2,>=1"]
+    asked += ['plotly<2,>=1 ; extra == "lab"']
     monkeypatch.setattr(environment, "requires", lambda _: asked)
     line = by(check(), "versions")
     assert not line.ok
     assert line.found.startswith("torch must be >=99.1, is ")
     assert "; no-such-package is missing; plotly must be <2,>=1, is " in line.found
     assert "numpy" not in line.found
-    assert "pytest" not in line.found, "extras are for those who run the tests"
+    assert "pytest" not in line.found, "the extra test is for those who run the tests"
     assert "pip install" in line.remedy
 
 

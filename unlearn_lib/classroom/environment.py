@@ -22,7 +22,11 @@ from unlearn_lib.classroom.versions import versions_in_words
 __all__ = ["Line", "Report", "WidgetCheck", "check"]
 
 DISK = 200e6  # bytes: a lesson stores a few megabytes, a chain of large models more
-INSTALL = 'in the folder of the project run: python -m pip install -c ci/constraints.txt -e "."'
+INSTALL = (
+    'run: python -m pip install --upgrade "unlearn-lessons[lab]"; in the folder of a checkout: '
+    'python -m pip install -c ci/constraints.txt -e ".[lab]"'
+)
+PYTHONS = "3.11, 3.12, 3.13 or 3.14"
 
 
 class Line(NamedTuple):
@@ -72,7 +76,7 @@ def check(dataset: str = "digits", root: str | Path | None = None) -> Report:
     """
     digits = 'put the files where the line above says, or set the parameter dataset = "digits"'
     probes: list[tuple[str, Callable[[], str], str]] = [
-        ("Python", _python, "install Python 3.11, 3.12 or 3.13 and make a fresh environment with it"),
+        ("Python", _python, f"install Python {PYTHONS} and make a fresh environment with it"),
         ("versions", _versions, INSTALL),
         ("torch", _torch, f"torch and torchvision must be a matching pair; {INSTALL}"),
         ("device", _device, 'restart the kernel; if it fails again, pass device="cpu" to begin'),
@@ -94,13 +98,13 @@ def _line(name: str, probe: Callable[[], str], remedy: str) -> Line:
 
 
 def _python() -> str:
-    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        raise RuntimeError(f"{platform.python_version()}; must be 3.11, 3.12 or 3.13")
+    if not (3, 11) <= sys.version_info[:2] <= (3, 14):
+        raise RuntimeError(f"{platform.python_version()}; must be {PYTHONS}")
     return f"{platform.python_version()} on {platform.system()} {platform.machine()}"
 
 
 def _versions() -> str:
-    """Every dependency of the package, against its bounds in pyproject.toml; extras are left out.
+    """Every dependency of the lessons, those of the extra `lab` included, against its bounds.
 
     A release candidate counts as its release.
     """
@@ -108,8 +112,8 @@ def _versions() -> str:
     from packaging.version import Version
 
     wrong = []
-    for asked in map(Requirement, requires("unlearn-lib") or ()):
-        if asked.marker:
+    for asked in map(Requirement, requires("unlearn-lessons") or ()):
+        if asked.marker and not asked.marker.evaluate({"extra": "lab"}):
             continue
         try:
             there = version(asked.name)

@@ -7,9 +7,18 @@ from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["versions", "versions_in_words"]
 
-BRIEF = ("unlearn-lib", "python", "torch", "numpy", "plotly", "ipywidgets", "jupyterlab")
+BRIEF = ("unlearn-lessons", "python", "torch", "numpy", "plotly", "ipywidgets", "jupyterlab")
 PACKAGES = (
-    *("unlearn-lib", "torch", "torchvision", "numpy", "scikit-learn", "matplotlib", "plotly", "ipywidgets"),
+    *(
+        "unlearn-lessons",
+        "torch",
+        "torchvision",
+        "numpy",
+        "scikit-learn",
+        "matplotlib",
+        "plotly",
+        "ipywidgets",
+    ),
     *("anywidget", "ipykernel", "jupyterlab", "papermill", "nbclient", "nbconvert"),
 )
 

@@ -220,7 +220,7 @@ def build(executed: Path, site: Path) -> list[Path]:
     report, rows = read_report(executed / "report.json")
     lessons = [Lesson.read(executed / f"{row['name']}.ipynb", row) for row in rows]
     versions = report.get("versions", {})
-    known = ", ".join(f"{k} {versions[k]}" for k in ("unlearn-lib", "python", "torch") if versions.get(k))
+    known = ", ".join(f"{k} {versions[k]}" for k in ("unlearn-lessons", "python", "torch") if versions.get(k))
     preset = report.get("preset", "")
     stamp = html.escape(f"Every number here was computed by running the lesson, preset {preset}. {known}.")
     site.mkdir(parents=True, exist_ok=True)
