@@ -9,17 +9,8 @@ __all__ = ["versions", "versions_in_words"]
 
 BRIEF = ("unlearn-lessons", "python", "torch", "numpy", "plotly", "ipywidgets", "jupyterlab")
 PACKAGES = (
-    *(
-        "unlearn-lessons",
-        "torch",
-        "torchvision",
-        "numpy",
-        "scikit-learn",
-        "matplotlib",
-        "plotly",
-        "ipywidgets",
-    ),
-    *("anywidget", "ipykernel", "jupyterlab", "papermill", "nbclient", "nbconvert"),
+    *("unlearn-lessons", "torch", "torchvision", "numpy", "scikit-learn", "matplotlib", "plotly"),
+    *("ipywidgets", "anywidget", "ipykernel", "jupyterlab", "papermill", "nbclient", "nbconvert"),
 )
 
 
