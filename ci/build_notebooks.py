@@ -5,7 +5,8 @@
 
 A master is a py:percent script. `# BEGIN SOLUTION` ... `# END SOLUTION` inside a code cell becomes a stub for
 learners; the cell tags `solution` and `learner` mark cells that only one of the two notebooks has. The bar
-that leads to the neighbors is written below the title. The same master always gives the same bytes.
+that leads to the neighbors is written below the title, and a first code cell says what to install where the
+package is missing. The same master always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -21,11 +22,23 @@ from typing import Any
 import jupytext
 import nbformat
 
+from unlearn_lib import __version__
+
 ROOT = Path(__file__).resolve().parent.parent / "notebooks"
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 BLOCK = re.compile(r"^([ \t]*)# BEGIN SOLUTION\n(.*?)^[ \t]*# END SOLUTION\n?", re.M | re.S)
 STUB = 'raise NotImplementedError("your turn")'
 TITLE = re.compile(r"\A# (.+)$", re.M)
+PACKAGE = f"unlearn-lessons[lab]=={__version__}"
+FIRST = f"""\
+# Where the package of these lessons is missing, this cell says how to get it; on Colab it installs it.
+import sys
+from importlib.util import find_spec
+
+if find_spec("unlearn_lib") is None or find_spec("anywidget") is None:
+    if "google.colab" not in sys.modules:
+        raise ImportError('This lesson needs a package. Install it: python -m pip install "{PACKAGE}"')
+    get_ipython().run_line_magic("pip", 'install -q "{PACKAGE}"')"""
 BAR = re.compile(r"\n*<!-- navigation -->.*?<!-- end of navigation -->", re.S)
 
 
@@ -95,12 +108,19 @@ def variant(stem: str, cells: list[Any], bar: str, *, solutions: bool) -> str:
         seen[key] += 1  # an inserted cell renames no neighbor
         name = hashlib.sha256(f"{key}|{seen[key]}".encode()).hexdigest()[:12]
         made.append(make(text, metadata=metadata, id=name))
+    made.insert(1, first_cell())
     nb = nbformat.v4.new_notebook(
         cells=made, metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}}
     )
     nb.nbformat_minor = 5
     nbformat.validate(nb)
     return str(nbformat.writes(nb)).rstrip("\n") + "\n"
+
+
+def first_cell() -> Any:
+    """The first code cell of every notebook: folded in the front end, left out of pages."""
+    metadata = {"tags": ["setup", "remove-cell"], "jupyter": {"source_hidden": True}}
+    return nbformat.v4.new_code_cell(FIRST, metadata=metadata, id="package")
 
 
 def stale(root: Path) -> list[str]:
