@@ -1,8 +1,8 @@
-"""A laptop six times slower than this one: a widget that needs seconds to begin must follow Python all the same.
+"""A laptop six times slower than this one: a widget that needs seconds to begin must follow Python.
 
-From version 0.9.17 on anywidget gives a widget up that is not ready after two seconds (`AbortSignal.timeout(2000)`
-in its `widget.js`), and the chart of the picker carries plotly's five megabytes. Hence the upper bound in
-pyproject.toml; it goes as soon as this test passes with the newest anywidget.
+From version 0.9.17 on anywidget gives up a widget that is not ready after two seconds (see
+`AbortSignal.timeout(2000)` in its `widget.js`), and the chart of the picker carries plotly's five megabytes.
+Hence the upper bound in pyproject.toml; it goes as soon as this test passes with the newest anywidget.
 """
 
 from __future__ import annotations
