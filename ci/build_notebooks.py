@@ -31,7 +31,7 @@ STUB = 'raise NotImplementedError("your turn")'
 TITLE = re.compile(r"\A# (.+)$", re.M)
 PACKAGE = f"unlearn-lessons[lab]=={__version__}"
 FIRST = f"""\
-# Where the package of these lessons is missing, this cell says how to get it; on Colab it installs it.
+# Is the package missing? Then this cell says how to get it; on Colab it installs it.
 import sys
 from importlib.util import find_spec
 
