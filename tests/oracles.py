@@ -58,6 +58,25 @@ def accuracy_slow(model: nn.Module, x: Tensor, y: Tensor) -> float:
     return right / len(x)
 
 
+def jackknife_slow(scores: list[list[float]], inside: list[list[bool]]) -> float:
+    """Error of the AUC of scores[target][example]: every AUC without one row, or one column, counted anew."""
+    variance = 0.0
+    for rows, truth in ((scores, inside), (list(zip(*scores, strict=True)), list(zip(*inside, strict=True)))):
+        left = []
+        for k in range(len(rows)):
+            sides: tuple[list[float], list[float]] = ([], [])
+            for i, (row, seen) in enumerate(zip(rows, truth, strict=True)):
+                for score, member in zip(row, seen, strict=True):
+                    if i != k:
+                        sides[not member].append(score)
+            if all(sides):
+                left.append(pair_counting_auc(*sides))
+        if len(left) > 1:
+            mean = sum(left) / len(left)
+            variance += (len(left) - 1) / len(left) * sum((value - mean) ** 2 for value in left)
+    return math.sqrt(variance)
+
+
 # --- amnesiac and partial unlearning -----------------------------------------------------------------------
 
 

@@ -14,12 +14,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.oracles import jackknife_slow
 from tests.toys import blobs, tiny_net
 from unlearn_lib.data import Examples, Split, mix
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics.lira import (
     FLOOR,
     Margins,
+    _jackknife,
     gaussian_klom,
     in_processes,
     lira,
@@ -236,18 +238,20 @@ def test_balanced_accuracy_weighs_members_and_others_alike() -> None:
     assert found.accuracy == pytest.approx((1 / 2 + 3 / 4) / 2)
 
 
-def test_the_error_of_the_auc_is_the_jackknife_over_examples_and_over_targets() -> None:
-    shadows, targets = synthetic(40, 6, 0.5, 0), synthetic(4, 6, 0.5, 1)
-    found = lira(shadows, targets)
-    variance = 0.0
-    for axis, n in ((0, 4), (1, 6)):
-        left = []
-        for k in range(n):
-            rest = [i for i in range(n) if i != k]
-            score, inside = (t.index_select(axis, torch.tensor(rest)) for t in (found.scores, targets.inside))
-            left.append(auc(score[inside], score[~inside]).value)
-        variance += (n - 1) / n * sum((value - sum(left) / n) ** 2 for value in left)
-    assert found.auc.error == pytest.approx(math.sqrt(variance))
+@pytest.mark.parametrize("shape", [(1, 2), (2, 3), (4, 7), (7, 4), (20, 1), (5, 12)])
+@pytest.mark.parametrize("levels", [1, 2, 5, 10**9])
+def test_the_error_of_the_auc_leaves_out_examples_and_targets(shape: tuple[int, int], levels: int) -> None:
+    for seed in range(10):
+        stream = torch.Generator().manual_seed(seed)
+        scores = torch.randint(levels, shape, generator=stream).double() / 7  # with ties
+        inside = torch.rand(shape, generator=stream) < (0.5, 0.1)[seed % 2]  # at times a row of one side
+        expected = jackknife_slow(scores.tolist(), inside.tolist())
+        assert _jackknife(scores, inside) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+def test_the_error_of_the_auc_belongs_to_its_scores() -> None:
+    found = lira(synthetic(40, 6, 0.5, 0), targets := synthetic(4, 6, 0.5, 1))
+    assert found.auc.error == pytest.approx(jackknife_slow(found.scores.tolist(), targets.inside.tolist()))
 
 
 def test_where_leaving_one_out_leaves_one_side_only_it_is_not_counted() -> None:
