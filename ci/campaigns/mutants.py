@@ -41,10 +41,12 @@ PRIMITIVES = (
     "data",
     "files",
     "gather",
+    "jobs",
     "models",
     "outputs",
     "params",
     "pictures",
+    "results",
     "store",
     "synthetic",
 )
@@ -104,7 +106,11 @@ SKIP: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("(y - y.mean()) / (centered", "- mean", "what is centered is orthogonal to every constant"),
         ("((a * power + b - y) ** 2).sum()", "sum", "the least mean is the least sum"),
     ),
-    "lira": (("daemon=True", "True", "how a helper thread ends"),),
+    "jobs": (
+        ("daemon=True", "True", "how a helper thread ends"),
+        ("ahead: int = 128", "128", "how many jobs an executor holds at one time"),
+        ("stacklevel=", "3 4", "which line a warning shows"),
+    ),
     "moments": (
         ("CHUNK = 2**25", "2 ** 25", "how many patches are in memory at a time"),
         ("batch_size: int = 256", "256", "how many samples are summed at once"),

@@ -8,7 +8,6 @@ import io
 import json
 import math
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ from unlearn_lib.lessons.side_by_side import figures
 from unlearn_lib.methods.deepobliviate import train_chain
 from unlearn_lib.metrics.cost import priced
 from unlearn_lib.metrics.divergence import js
-from unlearn_lib.metrics.lira import in_processes, lira
+from unlearn_lib.metrics.lira import lira
 from unlearn_lib.models import build
 from unlearn_lib.params import state
 from unlearn_lib.store import Folder
@@ -248,11 +247,6 @@ def test_the_population_attack_is_made_on_the_targets_of_ulira() -> None:
     members, others = target.phi[target.inside], target.phi[~target.inside]
     wins = (members[:, None] > others).double() + (members[:, None] == others).double() / 2
     assert found.population.value == pytest.approx(float(wins.mean()))
-
-
-def test_jobs_run_here_or_in_processes_with_one_result(tmp_path: Path) -> None:
-    assert in_processes(pow, [1, 2, 3], [2, 2, 2], workers=0) == [1, 4, 9]
-    assert in_processes(partial(pow, 2), [1, 2, 3], workers=2) == [2, 4, 8]
 
 
 def test_of_the_three_requests_only_the_backdoor_changes_images() -> None:

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,12 +13,12 @@ from tests.oracles import jackknife_slow
 from tests.toys import blobs, tiny_net
 from unlearn_lib.data import Examples, Split, mix
 from unlearn_lib.methods.retrain import retrain
+from unlearn_lib.metrics import lira as metrics_lira
 from unlearn_lib.metrics.lira import (
     FLOOR,
     Margins,
     _jackknife,
     gaussian_klom,
-    in_processes,
     lira,
     lira_scores,
     margins,
@@ -147,6 +142,19 @@ def test_workers_give_the_same_bits() -> None:
     assert torch.equal(here.phi, there.phi)
 
 
+def test_margins_that_were_kept_are_the_same_bits(tmp_path: Path) -> None:
+    first, again = (
+        mini_ulira(exactly_unlearned, CANDIDATES, shadows=4, targets=2, keep=tmp_path)[1] for _ in range(2)
+    )
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 6
+    assert torch.equal(first.phi, again.phi)
+
+
+def test_the_old_name_of_run_jobs_still_works() -> None:
+    with pytest.warns(DeprecationWarning, match=r"lira.in_processes is now run_jobs"):
+        assert metrics_lira.in_processes(abs, [-1], workers=0) == [1]
+
+
 def linear_job(inside: Tensor, seed: int) -> nn.Module:
     net = nn.Linear(5, 3).double()
     with torch.no_grad():
@@ -166,41 +174,6 @@ def test_the_error_of_the_auc_grows_where_targets_are_copies_of_each_other() -> 
     copied = Margins(two.phi.repeat(10, 1), two.inside.repeat(10, 1))
     found = lira(synthetic(200, 60, 0.0, 0), copied).auc
     assert found.error > 2 * auc(torch.zeros(600), torch.zeros(600)).error
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
-def test_a_worker_ends_when_the_process_that_asked_is_killed() -> None:
-    code = (
-        "import time; from unlearn_lib.metrics.lira import in_processes as p; p(time.sleep, [99], workers=1)"
-    )
-    asker = subprocess.Popen([sys.executable, "-c", code])
-
-    def workers() -> list[str]:
-        every = Path(f"/proc/{asker.pid}/task").glob("*/children")
-        return [pid for file in every for pid in file.read_text().split()]
-
-    def until(there: Callable[[], bool]) -> bool:
-        end = time.monotonic() + 60
-        while not there() and time.monotonic() < end:
-            time.sleep(0.1)
-        return there()
-
-    try:
-        assert until(lambda: any(_threads(pid) > 1 for pid in workers())), "no worker began"
-        begun = workers()
-    finally:
-        asker.kill()
-        asker.wait()
-    assert until(lambda: not any(_threads(pid) for pid in begun)), "a worker outlived its asker"
-
-
-def _threads(pid: str) -> int:
-    """0 when the process is gone, or is a zombie that nobody has collected."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return 0
-    return 0 if "State:\tZ" in status else int(status.split("Threads:")[1].split()[0])
 
 
 def test_errors_name_the_thing_the_rule_and_the_value() -> None:
@@ -308,43 +281,3 @@ def test_two_models_on_either_side_are_enough_and_one_is_not() -> None:
         else:
             with pytest.raises(ValueError, match="outside 2 or more"):
                 lira_scores(shadows, phi)
-
-
-def test_who_waits_is_told_after_every_job_how_many_are_done() -> None:
-    told: list[tuple[int, int]] = []
-    found = in_processes(pow, [2, 3, 4], [2, 2, 2], workers=0, watch=lambda *done: told.append(done))
-    assert found == [4, 9, 16]
-    assert told == [(1, 3), (2, 3), (3, 3)]
-    with pytest.raises(ValueError, match="shorter"):
-        in_processes(pow, [2, 3], [2], workers=0)
-
-
-@pytest.mark.parametrize(
-    ("main", "here"),
-    [
-        (SimpleNamespace(__file__="script.py", __spec__=None), True),
-        (SimpleNamespace(__file__="script.py"), True),
-        (SimpleNamespace(__spec__=None), False),  # a notebook
-    ],
-    ids=["script", "script of an old kind", "notebook"],
-)
-def test_a_plain_script_that_asks_is_not_run_again_in_other_processes(
-    monkeypatch: pytest.MonkeyPatch, main: SimpleNamespace, here: bool
-) -> None:
-    asked: list[int] = []
-
-    class Pool:
-        def __init__(self, workers: int, *_: object, **__: object) -> None:
-            asked.append(workers)
-
-        def __enter__(self) -> Pool:
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        map = staticmethod(map)
-
-    monkeypatch.setitem(sys.modules, "__main__", main)
-    monkeypatch.setattr("unlearn_lib.metrics.lira.ProcessPoolExecutor", Pool)
-    assert in_processes(abs, [-1, -2], workers=2) == [1, 2]
-    assert asked == ([] if here else [2])

@@ -64,6 +64,8 @@ def ulira(
     targets: int = 4,
     seed: int = 0,
     workers: int = 0,
+    executor: Any = None,
+    keep: Path | str | None = None,
     watch: Callable[[int, int], Any] = lambda done, total: None,
 ) -> dict[str, Exposure]:
     """`metrics.lira.mini_ulira` for many methods: a shadow model is trained once, and each unlearns it.
@@ -79,11 +81,13 @@ def ulira(
         shadows: number of shadow models, even; each candidate is inside half of them.
         targets: number of models under attack, even.
         seed: of the plan and the models.
-        workers: processes; 0 runs here.
+        workers, executor, keep: where the models are trained, and a folder for what was found, as in
+            `jobs.run_jobs`. They change no bit of the result.
         watch: told after every model how many are done, and of how many.
 
     Raises:
         ValueError: a method does not apply to samples, there are no samples, or a number of models is odd.
+        JobsError: a model failed; the others are done.
     """
     for name, method in check.fit("methods", methods, Mapping[str, Method[Any]]).items():
         if "samples" in method.refuses:
@@ -94,7 +98,15 @@ def ulira(
     check.whole("batches", batches, 1)
     job = partial(shadow, dict(methods), base, candidates, validation, build, recipe, batches)
     models, inside = shadow_models(
-        job, len(candidates), shadows, targets, seed=seed, workers=workers, watch=watch
+        job,
+        len(candidates),
+        shadows,
+        targets,
+        seed=seed,
+        workers=workers,
+        executor=executor,
+        keep=keep,
+        watch=watch,
     )
     found = {}
     for name in models[0]:

@@ -7,14 +7,10 @@ compare the margins of many models that saw it with those of many that did not.
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from statistics import pvariance
 from typing import Any, TypeVar
 
@@ -24,8 +20,10 @@ from torch import Tensor, nn
 
 from unlearn_lib import check
 from unlearn_lib.data import Examples, check_examples, mix
+from unlearn_lib.jobs import run_jobs
 from unlearn_lib.metrics.accuracy import logits
 from unlearn_lib.metrics.membership import Auc, auc
+from unlearn_lib.moved import renamed
 from unlearn_lib.outputs import require_outputs
 
 __all__ = [
@@ -33,7 +31,6 @@ __all__ = [
     "Lira",
     "Margins",
     "gaussian_klom",
-    "in_processes",
     "lira",
     "lira_scores",
     "margins",
@@ -217,6 +214,8 @@ def mini_ulira(
     targets: int = 4,
     seed: int = 0,
     workers: int = 0,
+    executor: Any = None,
+    keep: Path | str | None = None,
 ) -> tuple[Lira, Margins]:
     """A small U-LiRA: is a model that was asked to forget a sample like one that never saw it?
 
@@ -227,13 +226,14 @@ def mini_ulira(
 
     Args:
         unlearned: ``unlearned(inside, seed)`` trains on base data plus ``candidates.where(inside)``, unlearns
-            the latter, and returns the *unlearned* model. With `workers` it must be importable (a function of
-            a module, or a `functools.partial` of one).
+            the latter, and returns the *unlearned* model. To run anywhere but here it must be importable (a
+            function of a module, or a `functools.partial` of one).
         candidates: the samples in question.
         shadows: shadow models, even, 4 or more; at full scale there are hundreds, hence "mini".
         targets: target models, 2 or more, even.
         seed: of the plan and of the models.
-        workers: processes; 0 runs here.
+        workers, executor, keep: where the models are trained, and a folder for what was found, as in
+            `jobs.run_jobs`. They change no bit of the result.
 
     Returns:
         The attack on the targets, and the margins of all models (shadows first) for later exploration.
@@ -247,12 +247,13 @@ def mini_ulira(
     """
     check.function("unlearned", unlearned)
     check_examples("candidates", candidates)
-    check.whole("workers", workers, 0)
     for name, count, least in (("shadows", shadows, 4), ("targets", targets, 2)):
         if check.whole(name, count) < least or count % 2:
             raise ValueError(f"`{name}` must be even and at least {least}; got {count}.")
     job = partial(_margins_of, unlearned, candidates)
-    rows, inside = shadow_models(job, len(candidates), shadows, targets, seed=seed, workers=workers)
+    rows, inside = shadow_models(
+        job, len(candidates), shadows, targets, seed=seed, workers=workers, executor=executor, keep=keep
+    )
     every = Margins(torch.stack(rows), inside)
     return lira(every[:shadows], every[shadows:]), every
 
@@ -265,6 +266,8 @@ def shadow_models(
     *,
     seed: int = 0,
     workers: int = 0,
+    executor: Any = None,
+    keep: Path | str | None = None,
     watch: Callable[[int, int], Any] = lambda done, total: None,
 ) -> tuple[list[T], Bool[Tensor, "models n"]]:
     """The loop of U-LiRA: ``job(inside, seed)`` for every shadow model, and then for every target.
@@ -276,7 +279,7 @@ def shadow_models(
         shadows: number of shadow models, even.
         targets: number of target models, even; they have their own plan.
         seed: of the plans and the models.
-        workers: processes; 0 runs here.
+        workers, executor, keep: as in `jobs.run_jobs`.
         watch: told after every model how many are done, and of how many.
 
     Returns:
@@ -284,40 +287,12 @@ def shadow_models(
 
     Raises:
         ValueError: there are no candidates, or a number of models is not even.
+        JobsError: a model failed; the others are done.
     """
     inside = torch.cat([plan(shadows, n, seed), plan(targets, n, mix(seed, 1))])
     seeds = [mix(seed, 2, t) % 2**31 for t in range(len(inside))]
-    return in_processes(job, inside, seeds, workers=workers, watch=watch), inside
-
-
-def in_processes(
-    job: Callable[..., T],
-    *columns: Iterable[Any],
-    workers: int,
-    watch: Callable[[int, int], Any] = lambda done, total: None,
-) -> list[T]:
-    """``list(map(job, *columns))`` in this many processes of one thread each; 0 runs here.
-
-    If the main program is a plain script, it runs here too, because each new process would run the script
-    again. `watch` is told after every job how many are done, and of how many.
-    """
-    check.function("job", job), check.whole("workers", workers, 0)
-    rows = list(zip(*columns, strict=True))
-    main = sys.modules["__main__"]
-    script = hasattr(main, "__file__") and getattr(main, "__spec__", None) is None
-    if not workers or script:
-        return _watched(map(job, *zip(*rows, strict=True)), len(rows), watch)
-    spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
-    with ProcessPoolExecutor(workers, spawn, initializer=_begin) as pool:
-        return _watched(pool.map(job, *zip(*rows, strict=True)), len(rows), watch)
-
-
-def _watched(results: Iterable[T], total: int, watch: Callable[[int, int], Any]) -> list[T]:
-    found = []
-    for result in results:
-        found.append(result)
-        watch(len(found), total)
-    return found
+    rows = run_jobs(job, inside, seeds, workers=workers, executor=executor, keep=keep, watch=watch)
+    return rows, inside
 
 
 def gaussian_klom(
@@ -365,14 +340,5 @@ def _margins_of(unlearned: UnlearnedOn, candidates: Examples, inside: Tensor, se
     return margins(logits(unlearned(inside, seed), candidates), candidates.y)
 
 
-def _begin() -> None:
-    """One torch thread, and an end when the parent process is gone: a killed kernel gives no notice."""
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def __getattr__(name: str) -> Any:
+    return renamed(__name__, name, {"in_processes": run_jobs})
