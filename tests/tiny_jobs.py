@@ -76,6 +76,18 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
+def shadow(inside: Tensor, seed: int) -> torch.nn.Module:
+    """A shadow model of `blobs(n=12)`, which forgets nothing."""
+    net = tiny_net(seed=seed % 100)
+    run(train(net, blobs(n=12).where(inside), Recipe(epochs=1, batch_size=3, seed=seed % 100)))
+    return net
+
+
+def runs(folder: Path) -> list[int]:
+    """The seeds of the jobs that left a file, repeats included."""
+    return sorted(int(path.name.split()[0]) for path in folder.iterdir())
+
+
 def same_bytes(a: list[Found], b: list[Found]) -> bool:
     """Whether two lists of results are one, byte by byte."""
     return [x.weights.numpy().tobytes() for x in a] == [x.weights.numpy().tobytes() for x in b] and [

@@ -17,18 +17,13 @@ import pytest
 import torch
 
 from tests import tiny_jobs
-from tests.tiny_jobs import same_bytes, told, trained, wrong
+from tests.tiny_jobs import runs, same_bytes, told, trained, wrong
 from unlearn_lib import jobs
 from unlearn_lib.jobs import JobsError, run_jobs
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(5)
 HERE = run_jobs(trained, SEEDS)
-
-
-def runs(folder: Path) -> list[int]:
-    """The seeds of the jobs that were run, repeats included."""
-    return sorted(int(path.name.split()[0]) for path in folder.iterdir())
 
 
 def until(there: Callable[[], bool]) -> bool:

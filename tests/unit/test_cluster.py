@@ -1,0 +1,83 @@
+"""Jobs over a cluster: Dask with two worker processes of this machine, and loky."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests import tiny_jobs
+from tests.tiny_jobs import runs, same_bytes, told, trained, wrong
+from tests.toys import blobs
+from unlearn_lib.jobs import JobsError, run_jobs
+from unlearn_lib.metrics.lira import mini_ulira
+
+distributed = pytest.importorskip("distributed", reason="needs the extra [cluster]")
+
+SEEDS = range(5)
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[Executor]:
+    """The executor of two worker processes, which start again when they are killed."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client.get_executor()
+
+
+def test_workers_of_a_cluster_give_the_bytes_of_a_serial_run(dask: Executor) -> None:
+    assert same_bytes(run_jobs(trained, SEEDS), run_jobs(trained, SEEDS, executor=dask))
+
+
+def test_a_worker_killed_in_the_middle_loses_no_job(dask: Executor, tmp_path: Path) -> None:
+    found = run_jobs(partial(tiny_jobs.fragile, tmp_path), SEEDS, executor=dask)
+    assert (tmp_path / "killed").exists()
+    assert same_bytes(found, run_jobs(trained, SEEDS))
+
+
+def test_a_task_that_fails_is_told_by_name_and_the_others_end(dask: Executor) -> None:
+    with pytest.raises(
+        JobsError, match=r"1 of 3 jobs failed; .* \(in job 1: seed=0, factor=2.0\)"
+    ) as failure:
+        run_jobs(wrong, [1, 0, 2], [1.0, 2.0, 3.0], executor=dask)
+    assert failure.value.results == {0: 1.0, 2: 1.5}
+
+
+def test_a_stopped_or_larger_sweep_computes_only_what_is_missing(dask: Executor, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    job = partial(told, tmp_path / "runs")
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(job, range(4), executor=dask, keep=tmp_path / "kept", ahead=1, watch=stop)
+    for seeds in (range(4), range(4), SEEDS):
+        found = run_jobs(job, seeds, executor=dask, keep=tmp_path / "kept")
+        assert same_bytes(found, run_jobs(trained, seeds))
+        assert runs(tmp_path / "runs") == list(seeds)
+
+
+def test_u_lira_over_a_cluster_is_u_lira_here(dask: Executor) -> None:
+    candidates = blobs(n=12)
+    here, there = (
+        mini_ulira(tiny_jobs.shadow, candidates, shadows=4, targets=2, executor=executor)
+        for executor in (None, dask)
+    )
+    assert here[1].phi.numpy().tobytes() == there[1].phi.numpy().tobytes()
+    assert here[0].auc == there[0].auc
+
+
+def test_loky_gives_the_bytes_of_a_serial_run() -> None:
+    loky = pytest.importorskip("loky", reason="needs loky")
+    with loky.ProcessPoolExecutor(1) as pool:
+        assert same_bytes(run_jobs(trained, range(2)), run_jobs(trained, range(2), executor=pool))
