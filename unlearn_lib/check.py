@@ -11,7 +11,8 @@ import inspect
 import math
 import operator
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+import warnings
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import wraps
 from numbers import Real
@@ -49,6 +50,7 @@ __all__ = [
     "probabilities",
     "tensor",
     "text",
+    "warn",
     "whole",
 ]
 
@@ -56,14 +58,26 @@ Ids = Iterable[int] | Tensor | np.ndarray
 T = TypeVar("T")
 D = TypeVar("D", bound=Any)
 P = ParamSpec("P")
-_REPR = Repr()
-_REPR.maxstring = _REPR.maxother = 60
 _SPOKEN = {"(0, inf)": "be positive and finite", "[0, inf)": "be zero or more, and finite"}
 _SPOKEN |= {"(-inf, inf)": "be finite", "[0, inf]": "be zero or more"}
 _OF_SAMPLES = (
     "With a mask write `data.ids[mask]` for the ids of these samples, or `data.where(mask)` for the samples."
 )
+_INSIDE = (__package__, "jaxtyping", "beartype")  # where shapes are checked, a checker is between two frames
 _OF_CLASSES = "With a mask over the classes write `mask.nonzero().flatten()`."
+
+
+class _Repr(Repr):
+    """Python's own short repr, with `brief` for the tensors in a list or tuple."""
+
+    def repr_Tensor(self, value: Any, level: int) -> str:  # noqa: N802 - Repr looks it up by this name
+        return brief(value)
+
+    repr_ndarray = repr_Tensor
+
+
+_REPR = _Repr()
+_REPR.maxstring = _REPR.maxother = 60
 
 
 def brief(value: Any) -> str:
@@ -74,10 +88,18 @@ def brief(value: Any) -> str:
         return _REPR.repr(value)
     if isinstance(value, type) or (callable(value) and hasattr(value, "__name__")):
         return f"{value.__name__}"
-    if isinstance(value, Tensor | np.generic):
+    if isinstance(value, Tensor | np.generic | Generator):
         return f"{value}"
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
+
+
+def warn(message: str, kind: type[Warning] = UserWarning) -> None:
+    """Warn of the first line outside this package that led here, through however many of its frames."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in _INSIDE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, kind, stacklevel=level)
 
 
 # Single values ------------------------------------------------------------------------------------------
@@ -156,12 +178,19 @@ def choice(name: str, value: T, among: Collection[T], *, remedy: str = "") -> T:
 
 
 def instance(name: str, value: Any, kind: type[T] | tuple[type[T], ...], *, remedy: str = "") -> T:
-    """A value of this class (or one of these)."""
+    """A value of this class (or one of these). A class may say in `made_by` how one is had."""
     if not isinstance(value, kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         names = " or ".join(one.__name__ for one in kinds)
-        raise TypeError(f"`{name}` must be of class {names}; got {brief(value)}.{remedy and f' {remedy}'}")
+        way = f" {remedy}" if remedy else _way(name, kinds)
+        raise TypeError(f"`{name}` must be of class {names}; got {brief(value)}.{way}")
     return value
+
+
+def _way(name: str, kinds: Collection[Any]) -> str:
+    """How the first of these classes that says so is made."""
+    said: list[str] = [one.made_by for one in kinds if hasattr(one, "made_by")]
+    return f" {said[0]}".format(name) if said else ""
 
 
 def function(name: str, value: Any) -> Any:
@@ -206,7 +235,7 @@ def ids(value: Any, name: str = "ids") -> Int[Tensor, " m"]:
             ids 0 and 1, and so are repeated zeros and ones, which only a mask would have.
         ValueError: an id does not fit in int64.
     """
-    found = _integers(name, value, example="[3, 7]")
+    found = _integers(name, value)
     unique: Tensor = found.unique()
     if len(unique) < len(found) and {*unique.tolist()} <= {0, 1}:
         raise TypeError(_no_mask(name, _OF_SAMPLES))
@@ -217,7 +246,7 @@ def classes(value: Any, name: str = "classes") -> tuple[int, ...]:
     """Class labels, whole and >= 0, in the order given, each once; at least one, and not a mask."""
     if isinstance(value, set | frozenset):
         value = sorted(value)
-    named = _integers(name, value, example="[3]", remedy=_OF_CLASSES).tolist()
+    named = _integers(name, value, _OF_CLASSES).tolist()
     found = tuple(dict.fromkeys(named))
     if not found:
         raise ValueError(f"`{name}` must name at least one class; got none.")
@@ -257,7 +286,7 @@ def labels(value: Any, name: str = "y") -> Int[Tensor, " n"]:
 
 def column(name: str, value: Any) -> Int[Tensor, " n"]:
     """Whole numbers [n] as int64, in the order given, repeats allowed; not a mask."""
-    return _integers(name, value, example="[3, 7]")
+    return _integers(name, value)
 
 
 def mask(name: str, value: Any, n: int) -> Bool[Tensor, " n"]:
@@ -308,19 +337,18 @@ def probabilities(name: str, value: Any) -> Float[Tensor, "n k"]:
     return found
 
 
-def _integers(name: str, value: Any, example: str, remedy: str = _OF_SAMPLES) -> Int[Tensor, " m"]:
+def _integers(name: str, value: Any, remedy: str = _OF_SAMPLES) -> Int[Tensor, " m"]:
     """int64 [m] on the CPU; refuses masks, single numbers, strings, fractions and what int64 cannot hold."""
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype.kind == "O":
-            return _integers(name, value.tolist(), example, remedy)
+            return _integers(name, value.tolist(), remedy)
         if value.dtype.kind not in "iub" and value.size:
             raise TypeError(f"`{name}` must be whole numbers; got {brief(value)}.")
         value = torch.as_tensor(np.asarray(value) if value.size else np.zeros(value.shape, np.int64))
     if isinstance(value, Tensor):
         if not value.ndim:
-            raise TypeError(
-                f"`{name}` must be several whole numbers; got the single {value.item()}: write {example}."
-            )
+            one = value.item()
+            raise TypeError(f"`{name}` must be several whole numbers; got the single {one}: write [{one}].")
         if value.dtype == torch.bool:
             raise TypeError(_no_mask(name, remedy))
         if value.ndim != 1:
@@ -333,7 +361,7 @@ def _integers(name: str, value: Any, example: str, remedy: str = _OF_SAMPLES) ->
         return found
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         single = isinstance(value, int) and not isinstance(value, bool)
-        remedy = f": write {example.replace('3, 7', str(value))}" if single else ""
+        remedy = f": write [{value!r}]" if single else ""
         raise TypeError(f"`{name}` must be several whole numbers; got {brief(value)}{remedy}.")
     entries = list(value)
     if any(_is_bool(one) for one in entries):
@@ -435,7 +463,7 @@ def _fit(name: str, value: Any, hint: Any) -> None:
         with jaxtyped("context"):  # the sizes n and k of this shape are its own
             fits = isinstance(value, hint)
         if not fits:
-            raise TypeError(f"`{name}` must be {_spell(hint)}; got {brief(value)}.")
+            raise TypeError(f"`{name}` must be {_spell(hint)}; got {brief(value)}.{_way(name, [hint])}")
     elif issubclass(origin, Mapping):
         for key, one in instance(name, value, Mapping).items():
             _fit(f"{name}[{key!r}]", one, parts[1])

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -126,6 +125,10 @@ class Examples:
     y: Tensor
     ids: Tensor
     scale: Scale | None = None
+
+    made_by: ClassVar[str] = (
+        "`Examples.of_dataset({0})` makes them from a data set, a DataLoader or a pair (x, y)."
+    )
 
     def __post_init__(self) -> None:
         x = check.instance("x", self.x, Tensor, remedy="`Examples.of` also takes arrays and lists.")
@@ -294,13 +297,7 @@ def check_examples(name: str, value: Any, *, least: int = 1) -> Examples:
         TypeError: it is something else.
         ValueError: it has fewer samples.
     """
-    foreign = isinstance(value, torch.utils.data.Dataset | torch.utils.data.DataLoader)
-    remedy = (
-        f"`Examples.of_dataset({name})` makes them from your own data set."
-        if foreign
-        else "`Examples.of(x, y)` makes them from inputs [n, ...] and labels [n]."
-    )
-    found = check.instance(name, value, Examples, remedy=remedy)
+    found = check.instance(name, value, Examples)
     if len(found) < least:
         wanted = "one sample" if least == 1 else f"{least} samples"
         raise ValueError(f"`{name}` must hold at least {wanted}; got {len(found) or 'none'}.")
@@ -345,6 +342,8 @@ class Split:
 
     forget: Examples
     retain: Examples
+
+    made_by: ClassVar[str] = "`Split.by_class(data, 3)` and `Split.by_ids(data, ids)` make one."
 
     def __post_init__(self) -> None:
         for name in ("forget", "retain"):
@@ -541,10 +540,9 @@ def _image_folder(name: str, root: Path, size: int | None) -> Dataset:
     copies = pictures.copies(train, test)
     if copies:
         (one, other), n = copies[0], len(copies)
-        warnings.warn(
+        check.warn(
             f"{n} test picture{'s are' if n > 1 else ' is'} in the training set too, such as {one}, which is "
-            f"{other}: tests of memorization mean little on them.",
-            stacklevel=3,
+            f"{other}: tests of memorization mean little on them."
         )
     scale = Scale.of(train.x)
     return Dataset(

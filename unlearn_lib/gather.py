@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
@@ -95,8 +94,7 @@ def _warn_if_random(source: Any, first: Tensor) -> None:
     if isinstance(source, Sized) and hasattr(source, "__getitem__"):
         again = _pair(0, source[0])[0]
         if again.shape != first.shape or not torch.equal(again, first):
-            warnings.warn(
+            check.warn(
                 "`source` gives a different input each time it is read, as random augmentation does; what "
-                "was read now is kept. Pass the data set without augmentation.",
-                stacklevel=4,
+                "was read now is kept. Pass the data set without augmentation."
             )

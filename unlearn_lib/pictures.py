@@ -153,7 +153,7 @@ class _LeftOut:
     def say(self) -> None:
         parts = [f"{reason}: {_some(paths)}" for reason, paths in self.reasons.items()]
         if parts:
-            warnings.warn("; ".join(parts), stacklevel=5)
+            check.warn("; ".join(parts))
 
 
 Part = dict[str, list[Path]]  # class -> files

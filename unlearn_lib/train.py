@@ -1,16 +1,18 @@
 """The training loop, once, as a generator: ``for step in train(model, data, recipe): ...``.
 
-A notebook cell, a live panel, a recorder and CI all run the same code. Methods are generators too; `run`
-takes one to its end and returns its result.
+A notebook cell, a live panel, a recorder and CI all run the same code. Methods are generators too: calling
+one gives a `Run`, which `run` takes to its end.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import wraps
 from types import MappingProxyType
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +27,10 @@ from unlearn_lib.params import Params, add, assign, copied, subtract, trainable
 __all__ = [
     "Order",
     "Recipe",
+    "Run",
     "Step",
     "Unlearned",
+    "as_run",
     "cross_entropy",
     "device_of",
     "evaluating",
@@ -35,6 +39,7 @@ __all__ = [
     "train",
 ]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 LossFn = Callable[[nn.Module, Batch], Float[Tensor, ""]]
 OnUpdate = Callable[[Batch, Params], Params | None]
@@ -123,12 +128,76 @@ class Unlearned(Generic[T]):
     trace: T = field(repr=False)
 
 
+class Run(Generator[Step, None, T]):
+    """What a method returns: a generator of steps that has not begun. Loop over it, or give it to `run`.
+
+    One that is dropped without a step has done nothing, and says so in a `RuntimeWarning`.
+    """
+
+    _begun = True  # until there is something that can begin
+
+    def __init__(self, name: str, steps: Generator[Step, None, T]) -> None:
+        self._name, self._steps = check.text("name", name), iter(check.instance("steps", steps, Generator))
+        self._begun = False
+
+    def __repr__(self) -> str:
+        return f"<{self._name}(...), {'begun' if self._begun else f'not run yet: run({self._name}(...))'}>"
+
+    def __iter__(self) -> Generator[Step, None, T]:
+        self._begun = True
+        return self._steps
+
+    def __next__(self) -> Step:
+        return next(iter(self))
+
+    def send(self, value: None) -> Step:
+        """As of any generator."""
+        return iter(self).send(value)
+
+    def throw(self, *error: Any) -> Step:
+        """As of any generator."""
+        return iter(self).throw(*error)
+
+    def close(self) -> None:
+        """As of any generator."""
+        iter(self).close()
+
+    def __del__(self) -> None:
+        if not (self._begun or sys.is_finalizing()):
+            check.warn(
+                f"`{self._name}(...)` was called but never run, so it has done nothing: write "
+                f"run({self._name}(...)).",
+                RuntimeWarning,
+            )
+
+    if not TYPE_CHECKING:  # or every attribute would be a known one
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            raise AttributeError(
+                f"`{self._name}(...)` is a run and has no `{name}`; its result may: run({self._name}(...))."
+            )
+
+
+def as_run(method: Callable[P, Generator[Step, None, T]]) -> Callable[P, Run[T]]:
+    """A decorator of generator functions: calling one gives a `Run`."""
+    check.function("method", method)
+
+    @wraps(method)
+    def called(*args: P.args, **kwargs: P.kwargs) -> Run[T]:
+        return Run(method.__name__, method(*args, **kwargs))
+
+    return called
+
+
 def cross_entropy(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
     """Mean cross-entropy of the batch, in nats: the default loss."""
     check.function("model", model), check.instance("batch", batch, Batch)
     return F.cross_entropy(model(batch.x), batch.y)
 
 
+@as_run
 def train(
     model: nn.Module,
     data: Examples,
@@ -225,6 +294,7 @@ def run(steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]] 
         TypeError: `steps` is not a run but, say, a model or a method that was not called.
     """
     check.instance("steps", steps, Generator, remedy="Pass what a method returns: run(train(model, ...)).")
+    steps = iter(steps)
     watchers = tuple(check.function("watch", watcher) for watcher in check.instance("watch", watch, Iterable))
     grad = torch.is_grad_enabled()
     try:

@@ -183,7 +183,7 @@ def test_whole_numbers_of_every_kind_and_size_that_int64_holds_are_taken():
         refused(ValueError, "`c` must fit in int64; got -?9223372036854775", check.column, "c", value)
     refused(ValueError, r"`c` must have shape \[m\]; got \[1, 2\]", check.column, "c", torch.tensor([[1, 2]]))
     refused(TypeError, r"`c\[1\]` must be a whole number; got 'x'", check.column, "c", [1, "x"])
-    refused(TypeError, r"the single 3: write \[3, 7\]", check.column, "c", torch.tensor(3))
+    refused(TypeError, r"the single 3: write \[3\]", check.column, "c", torch.tensor(3))
     refused(TypeError, r"got 9: write \[9\]", check.column, "c", 9)
     refused(TypeError, r"got True\.$", check.column, "c", True)
     refused(TypeError, "got torch.float32", check.column, "c", torch.tensor([1.0]))

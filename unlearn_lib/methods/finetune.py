@@ -27,11 +27,12 @@ from torch import Tensor, nn
 from unlearn_lib import check
 from unlearn_lib.data import Batch, Examples, check_examples
 from unlearn_lib.params import clone
-from unlearn_lib.train import LossFn, Recipe, Step, Unlearned, cross_entropy, train
+from unlearn_lib.train import LossFn, Recipe, Step, Unlearned, as_run, cross_entropy, train
 
 __all__ = ["finetune", "gradient_ascent"]
 
 
+@as_run
 def finetune(
     model: nn.Module, retain: Examples, recipe: Recipe, steps: int | None = None
 ) -> Generator[Step, None, Unlearned[None]]:
@@ -56,6 +57,7 @@ def finetune(
     return (yield from _tuned(model, retain, recipe, steps, cross_entropy, "finetune"))
 
 
+@as_run
 def gradient_ascent(
     model: nn.Module, forget: Examples, recipe: Recipe, steps: int | None = None
 ) -> Generator[Step, None, Unlearned[None]]:

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
@@ -49,7 +48,7 @@ from unlearn_lib.data import Batch, Examples, Split, keyed_order, mix
 from unlearn_lib.methods.layers import Group, Keep, Layers, random_scores
 from unlearn_lib.outputs import accuracy, answer, device_of, dtype_of, evaluating
 from unlearn_lib.params import Params, clone, gradients, snapshot
-from unlearn_lib.train import Recipe, Step, Unlearned, cross_entropy, train
+from unlearn_lib.train import Recipe, Step, Unlearned, as_run, cross_entropy, train
 
 __all__ = ["MaskTrace", "Select", "ascent", "first_reaching", "label_flip", "selected", "wrong_labels"]
 
@@ -74,6 +73,7 @@ class MaskTrace:
     reached: bool
 
 
+@as_run
 def label_flip(
     model: nn.Module,
     split: Split,
@@ -137,6 +137,7 @@ def label_flip(
     return _partial("label flip", model, split, recipe, loss_fn, mask, steps, target)
 
 
+@as_run
 def ascent(
     model: nn.Module,
     split: Split,
@@ -340,10 +341,9 @@ def _warn_if_not_learned(model: nn.Module, split: Split) -> None:
     chance = 1 / len(torch.cat([split.forget.y, split.retain.y]).unique())
     learned = accuracy(model, split.forget)
     if learned <= chance:
-        warnings.warn(
+        check.warn(
             f"the model has not learned what it is to forget: accuracy {learned:.2f} on `split.forget`, "
-            f"chance {chance:.2f}. Whatever follows shows nothing.",
-            stacklevel=3,
+            f"chance {chance:.2f}. Whatever follows shows nothing."
         )
 
 

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from unlearn_lib import check
 from unlearn_lib.data import Split, mix
 from unlearn_lib.params import clone
-from unlearn_lib.train import Recipe, Step, Unlearned, train
+from unlearn_lib.train import Recipe, Step, Unlearned, as_run, train
 
 __all__ = ["RelabelTrace", "other_labels", "relabel"]
 
@@ -54,6 +54,7 @@ class RelabelTrace:
     retained: int
 
 
+@as_run
 def relabel(
     model: nn.Module, split: Split, recipe: Recipe, *, share: float = 0.5
 ) -> Generator[Step, None, Unlearned[RelabelTrace]]:

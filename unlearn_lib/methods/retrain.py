@@ -14,11 +14,12 @@ from torch import nn
 from unlearn_lib import check
 from unlearn_lib.data import Split
 from unlearn_lib.params import clone
-from unlearn_lib.train import Recipe, Step, Unlearned, train
+from unlearn_lib.train import Recipe, Step, Unlearned, as_run, train
 
 __all__ = ["retrain"]
 
 
+@as_run
 def retrain(initial: nn.Module, split: Split, recipe: Recipe) -> Generator[Step, None, Unlearned[None]]:
     """Train a copy of the untrained model on the retain set alone.
 

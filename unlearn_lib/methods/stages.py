@@ -21,7 +21,7 @@ from unlearn_lib.data import Examples, check_examples
 from unlearn_lib.params import Params, assign, clone, digest, snapshot, state, tensors
 from unlearn_lib.store import MANIFEST, Folder, StoreError, require_same
 from unlearn_lib.tombstones import Tombstones
-from unlearn_lib.train import Recipe, Step
+from unlearn_lib.train import Recipe, Step, as_run
 
 __all__ = ["Stages", "forget", "train_stages"]
 
@@ -170,6 +170,7 @@ class Stages(ABC):
         }
 
 
+@as_run
 def train_stages(asked: S, *, pinned: bool = True) -> Generator[Step, None, S]:
     """Train what is not yet stored, stage by stage; go on where an interrupted run ended.
 

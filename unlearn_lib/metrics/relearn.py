@@ -16,7 +16,7 @@ from unlearn_lib import check
 from unlearn_lib.data import Examples, check_examples
 from unlearn_lib.metrics.accuracy import accuracy, logits, loss
 from unlearn_lib.params import clone
-from unlearn_lib.train import Recipe, Step, run, train
+from unlearn_lib.train import Recipe, Step, as_run, run, train
 
 __all__ = [
     "BRISK",
@@ -113,6 +113,7 @@ class AnamnesisIndex:
         return f"≥ {self.value:.2f}" if self.kind == "at least" else f"{self.value:.2f}"
 
 
+@as_run
 def relearn(
     model: nn.Module,
     data: Examples,

@@ -37,10 +37,10 @@ class NoEvidenceError(ValueError, RuntimeError):
 
 def evaluate(
     model: nn.Module | Outputs,
+    split: Split,
     *,
     original: nn.Module | Outputs,
     retrained: nn.Module | Outputs,
-    split: Split,
     test: Examples,
     retrained_seeds: Sequence[nn.Module | Outputs] = (),
     backdoor: tuple[Trigger, int] | None = None,
@@ -53,9 +53,9 @@ def evaluate(
 
     Args:
         model: the unlearned model. For any model, passing `Outputs` made earlier saves running it again.
+        split: the request.
         original: trained on everything.
         retrained: trained from scratch on `split.retain`: the reference, without which nothing is proved.
-        split: the request.
         test: samples that no model has seen.
         retrained_seeds: more retrained models with other seeds, for the range and the noise floor.
         backdoor: trigger and target class, if the forget set carries one.

@@ -36,7 +36,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +51,7 @@ from unlearn_lib.methods.amnesiac.updates import KeepRule, check_rule
 from unlearn_lib.methods.layers import Group, Keep, Layers
 from unlearn_lib.params import assign, snapshot, trainable
 from unlearn_lib.store import Folder
-from unlearn_lib.train import Order, Recipe, Step, Unlearned, train
+from unlearn_lib.train import Order, Recipe, Step, Unlearned, as_run, train
 
 __all__ = ["UndoTrace", "amnesiac", "record"]
 
@@ -73,6 +72,7 @@ class UndoTrace:
     nbytes_after: int
 
 
+@as_run
 def record(
     model: nn.Module,
     data: Examples,
@@ -146,6 +146,7 @@ def record(
     return log
 
 
+@as_run
 def amnesiac(
     model: nn.Module, ids: Ids, log: Log, *, purge: bool = True
 ) -> Generator[Step, None, Unlearned[UndoTrace]]:
@@ -215,9 +216,9 @@ def _still_there(log: Log, ids: Ids) -> set[int]:
     """The samples that are still to be forgotten; says so where there is none."""
     request, done = log.resolve(ids)
     if not done and not request:
-        warnings.warn("`ids` names no sample: nothing to do.", stacklevel=3)
+        check.warn("`ids` names no sample: nothing to do.")
     if done and not request:
-        warnings.warn("`ids` were forgotten already: the model stays as it is.", stacklevel=3)
+        check.warn("`ids` were forgotten already: the model stays as it is.")
     return request
 
 
@@ -227,10 +228,9 @@ def _recorded(log: Log, request: set[int]) -> list[Entry]:
     stored = [entry for entry in touched if entry.file]
     lost = sum(not entry.undone for entry in touched) - len(stored)
     if lost:
-        warnings.warn(
+        check.warn(
             f"{lost} of the {len(touched)} batches that held these samples were not recorded "
-            "(`sensitive`): what they did stays in the model.",
-            stacklevel=3,
+            "(`sensitive`): what they did stays in the model."
         )
     return stored
 
@@ -238,8 +238,7 @@ def _recorded(log: Log, request: set[int]) -> list[Entry]:
 def _warn_of_moved(before: Mapping[str, Tensor], model: nn.Module) -> None:
     moved = [name for name, b in model.named_buffers() if name in before and not torch.equal(b, before[name])]
     if moved:
-        warnings.warn(
+        check.warn(
             f"the log records parameters only, and training moves buffers of this model as well: "
-            f"{check.brief(moved)}. What forgotten samples did to them stays; use a net without batch norm.",
-            stacklevel=3,
+            f"{check.brief(moved)}. What forgotten samples did to them stays; use a net without batch norm."
         )

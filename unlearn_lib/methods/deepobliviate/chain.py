@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from unlearn_lib.methods.deepobliviate.decay import Trend
 from unlearn_lib.methods.stages import Stages, forget, train_stages
 from unlearn_lib.params import Params, add, subtract
 from unlearn_lib.store import Folder
-from unlearn_lib.train import Recipe, Step, train
+from unlearn_lib.train import Recipe, Step, as_run, train
 
 __all__ = ["Chain", "ResidualTrace", "cut_into_blocks", "train_chain"]
 
@@ -106,13 +105,10 @@ class Chain(Stages):
         short = sum(len(block) < size for block in self.members)
         lacking = sum(len(data.y[torch.isin(data.ids, block)].unique()) < classes for block in self.members)
         if short:
-            warnings.warn(
-                f"Blocks smaller than one mini-batch of {size}: {short} of {self.blocks}.", stacklevel=6
-            )
+            check.warn(f"Blocks smaller than one mini-batch of {size}: {short} of {self.blocks}.")
         if lacking:
-            warnings.warn(
-                f"Blocks that lack a class, so that the residual will be noisy: {lacking} of {self.blocks}.",
-                stacklevel=6,
+            check.warn(
+                f"Blocks that lack a class, so that the residual will be noisy: {lacking} of {self.blocks}."
             )
 
     def stitched_state(self, trace: ResidualTrace, T: int, k: int) -> Params:
@@ -174,6 +170,7 @@ def cut_into_blocks(data: Examples, blocks: int, seed: int = 0) -> tuple[Tensor,
     return tuple(data.ids[dealt[k::blocks]].sort().values for k in range(blocks))
 
 
+@as_run
 def train_chain(
     model: nn.Module,
     data: Examples,

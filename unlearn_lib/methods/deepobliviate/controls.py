@@ -11,11 +11,12 @@ from unlearn_lib.check import Ids
 from unlearn_lib.methods.deepobliviate.chain import Chain, ResidualTrace
 from unlearn_lib.methods.deepobliviate.decay import TrendRule
 from unlearn_lib.methods.deepobliviate.method import deepobliviate
-from unlearn_lib.train import Step, Unlearned
+from unlearn_lib.train import Step, Unlearned, as_run
 
 __all__ = ["deepobliviate_but"]
 
 
+@as_run
 def deepobliviate_but(
     chain: Chain, ids: Ids, rule: TrendRule | None = None, *, order_seed: int, **options: Any
 ) -> Generator[Step, None, Unlearned[ResidualTrace]]:

@@ -29,7 +29,6 @@ References:
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Generator, Sequence
 
 import torch
@@ -40,11 +39,12 @@ from unlearn_lib.check import Ids
 from unlearn_lib.methods.deepobliviate.chain import Chain, Reason, ResidualTrace
 from unlearn_lib.methods.deepobliviate.decay import TrendRule
 from unlearn_lib.params import assign, clone, l1, snapshot, state, subtract
-from unlearn_lib.train import Step, Unlearned, train
+from unlearn_lib.train import Step, Unlearned, as_run, train
 
 __all__ = ["deepobliviate", "stitched"]
 
 
+@as_run
 def deepobliviate(
     chain: Chain,
     ids: Ids,
@@ -85,7 +85,7 @@ def deepobliviate(
     _check_range("restart", restart, 1, B)
     request = _resolve(chain, ids)
     if not len(request) and restart is None:
-        warnings.warn("`ids` names no sample that is still in the chain: nothing to do.", stacklevel=2)
+        check.warn("`ids` names no sample that is still in the chain: nothing to do.")
         return Unlearned(chain.model(), time.perf_counter() - begun, _nothing(B))
     d_min, d_max = _touched(chain, request, restart)
     _check_range("stop_block", stop_block, d_max, B)

@@ -16,7 +16,7 @@ from unlearn_lib.methods.pgu.method import ProjectionTrace, pgu
 from unlearn_lib.methods.pgu.moments import weighted_layers
 from unlearn_lib.methods.pgu.projection import Projector, Spectra, Spectrum
 from unlearn_lib.params import batch_norms
-from unlearn_lib.train import Recipe, Step, Unlearned, cross_entropy
+from unlearn_lib.train import Recipe, Step, Unlearned, as_run, cross_entropy
 
 __all__ = ["Directions", "Loose", "ascent_loss", "pgu_but"]
 
@@ -29,6 +29,7 @@ def ascent_loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
     return -cross_entropy(model, batch)
 
 
+@as_run
 @check.arguments
 def pgu_but(
     model: nn.Module,

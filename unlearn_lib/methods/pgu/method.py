@@ -49,7 +49,7 @@ from unlearn_lib.methods.pgu.projection import Projector, RankRule, Spectra, per
 from unlearn_lib.methods.pgu.qualify import eager
 from unlearn_lib.methods.pgu.stopping import GoalRule, Watched
 from unlearn_lib.params import Params, assign, clone, state
-from unlearn_lib.train import LossFn, Recipe, Step, Unlearned, device_of, train
+from unlearn_lib.train import LossFn, Recipe, Step, Unlearned, as_run, device_of, train
 
 __all__ = ["CLASS", "SAMPLES", "ProjectedLayer", "ProjectionTrace", "pgu"]
 
@@ -91,6 +91,7 @@ class ProjectionTrace:
     seconds: dict[str, float]
 
 
+@as_run
 @check.arguments
 def pgu(
     model: nn.Module,

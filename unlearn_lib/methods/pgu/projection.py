@@ -14,7 +14,6 @@ References:
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -118,11 +117,10 @@ def spectrum(M: Any, name: str = "M", rounding: float = 0.0) -> Spectrum:
     values, vectors = (part.flip(-1) for part in torch.linalg.eigh(M))
     largest = values.abs().max()
     if values.min() < -max(SLACK, ROUNDINGS * rounding) * largest:
-        warnings.warn(
+        check.warn(
             f"the moment `{name}` is not positive semi-definite: its most negative eigenvalue is "
             f"{float(values.min() / largest):.2g} of the largest. Full and forget moments must come "
-            "from the same inputs (no augmentation), in the same mode, on the same kind of device. Clamped.",
-            stacklevel=2,
+            "from the same inputs (no augmentation), in the same mode, on the same kind of device. Clamped."
         )
     return Spectrum(values.clamp(min=0), vectors, time.perf_counter() - begun)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -114,14 +113,12 @@ class Ensemble(Stages):
         idle = sum(stage_epochs(r, R, budget) == 0 for r in range(1, R + 1))
         if idle:
             short = f"`recipe.epochs` is {budget}, less than (R + 1) / 2"
-            warnings.warn(f"{idle} of {R} stages have no epoch and learn nothing: {short}.", stacklevel=6)
+            check.warn(f"{idle} of {R} stages have no epoch and learn nothing: {short}.")
         held = (torch.isin(self.data.ids.cpu(), torch.cat(shard)) for shard in self.partition.cells)
         lacking = sum(len(y.cpu()[mask].unique()) < len(y.unique()) for mask in held)
         if lacking:
             shards = len(self.partition.cells)
-            warnings.warn(
-                f"Shards that lack a class, and can never vote for it: {lacking} of {shards}.", stacklevel=6
-            )
+            check.warn(f"Shards that lack a class, and can never vote for it: {lacking} of {shards}.")
 
     def label(self, k: int) -> str:
         """How the file of M_{s,r} begins."""

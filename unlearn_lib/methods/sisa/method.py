@@ -29,7 +29,6 @@ References:
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Generator
 from pathlib import Path
 
@@ -44,11 +43,12 @@ from unlearn_lib.methods.sisa.vote import Votes, Weights, check_votes, check_wei
 from unlearn_lib.methods.stages import train_stages
 from unlearn_lib.params import state
 from unlearn_lib.store import Folder
-from unlearn_lib.train import Recipe, Step, Unlearned
+from unlearn_lib.train import Recipe, Step, Unlearned, as_run
 
 __all__ = ["sisa", "train_sisa"]
 
 
+@as_run
 def train_sisa(
     model: nn.Module, data: Examples, recipe: Recipe, cells: Partition, folder: Folder | Path | str
 ) -> Generator[Step, None, Ensemble]:
@@ -82,6 +82,7 @@ def train_sisa(
     )
 
 
+@as_run
 def sisa(
     ensemble: Ensemble, ids: Ids, votes: Votes = "soft", weights: Weights = "uniform"
 ) -> Generator[Step, None, Unlearned[SisaTrace]]:
@@ -109,7 +110,7 @@ def sisa(
     check_votes(votes)
     check_weights(weights, ensemble.shards, [1] * ensemble.shards)
     if not len(request):
-        warnings.warn("`ids` names no sample that is still in the ensemble: nothing to do.", stacklevel=2)
+        check.warn("`ids` names no sample that is still in the ensemble: nothing to do.")
     if len(request) == len(ensemble.data):
         raise ValueError(f"`ids` must leave a sample; they are all {len(request)} of the ensemble.")
     left, restarts = ensemble.without(request), ensemble.partition.restarts(request)

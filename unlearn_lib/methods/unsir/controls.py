@@ -9,7 +9,6 @@ C.  it learns the noise in train mode, which overwrites batch norm's running sta
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import Literal, get_args
@@ -24,7 +23,7 @@ from unlearn_lib.methods.unsir.noise import Noise, gaussian, norm_matched
 from unlearn_lib.methods.unsir.recipe import UnsirRecipe
 from unlearn_lib.outputs import device_of, dtype_of
 from unlearn_lib.params import Params, assign, batch_norms, state
-from unlearn_lib.train import Step
+from unlearn_lib.train import Step, as_run
 
 __all__ = [
     "SOURCES",
@@ -38,6 +37,7 @@ Source = Literal["learned", "gaussian", "none"]
 PUBLISHED_IMAGES, PUBLISHED_COPIES, PUBLISHED_LABEL = 3, 20, 0  # defects A and B
 
 
+@as_run
 def no_noise(
     model: nn.Module, classes: Classes, retain: Examples, recipe: UnsirRecipe | None = None
 ) -> Unlearning:
@@ -45,6 +45,7 @@ def no_noise(
     return unsir(model, classes, retain, recipe, noise_stage=_make_none)
 
 
+@as_run
 def gaussian_noise(
     model: nn.Module, classes: Classes, retain: Examples, recipe: UnsirRecipe | None = None
 ) -> Unlearning:
@@ -52,6 +53,7 @@ def gaussian_noise(
     return unsir(model, classes, retain, recipe, noise_stage=_make_gaussian)
 
 
+@as_run
 def impair_only(
     model: nn.Module, classes: Classes, retain: Examples, recipe: UnsirRecipe | None = None
 ) -> Unlearning:
@@ -81,6 +83,7 @@ def _make_gaussian(
 SOURCES: dict[Source, NoiseStage] = {"learned": make_noise, "gaussian": _make_gaussian, "none": _make_none}
 
 
+@as_run
 def unsir_but(
     model: nn.Module,
     classes: Classes,
@@ -109,10 +112,9 @@ def unsir_but(
     if "C" in defects and recipe.images < 2 and source != "none" and batch_norms(model):
         raise ValueError("`images` must be at least 2 to learn noise in train mode with batch norm; got 1.")
     if "B" in defects and PUBLISHED_LABEL not in classes:
-        warnings.warn(
+        check.warn(
             f"defect B labels all noise class {PUBLISHED_LABEL}, which is to be retained: "
-            "it will damage that class.",
-            stacklevel=2,
+            "it will damage that class."
         )
     overwritten: Params = {}
 

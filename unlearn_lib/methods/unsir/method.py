@@ -49,7 +49,7 @@ from unlearn_lib.methods.unsir.noise import Noise, gaussian, learn_noise
 from unlearn_lib.methods.unsir.recipe import UnsirRecipe
 from unlearn_lib.outputs import device_of, dtype_of, logits
 from unlearn_lib.params import Params, clone, frozen_copy, state
-from unlearn_lib.train import Recipe, Step, Unlearned, train
+from unlearn_lib.train import Recipe, Step, Unlearned, as_run, train
 
 __all__ = ["NoiseTrace", "impair", "impair_set", "make_noise", "repair", "retain_subset", "unsir"]
 
@@ -86,6 +86,7 @@ class NoiseTrace:
 # The stages ---------------------------------------------------------------------------------------------
 
 
+@as_run
 def make_noise(
     frozen: nn.Module, classes: Classes, retain: Examples, recipe: UnsirRecipe
 ) -> Generator[Step, None, dict[int, Noise]]:
@@ -101,6 +102,7 @@ def make_noise(
     return noise
 
 
+@as_run
 def impair(
     model: nn.Module, noise: Mapping[int, Noise], retain: Examples, recipe: UnsirRecipe
 ) -> Generator[Step, None, None]:
@@ -111,6 +113,7 @@ def impair(
     yield from train(model, S, adam, order=lambda ids, _: shuffled.to(ids.device), phase="impair")
 
 
+@as_run
 def repair(model: nn.Module, retain: Examples, recipe: UnsirRecipe) -> Generator[Step, None, None]:
     """Stage 3, in place: an epoch of cross-entropy on R alone, with a fresh Adam at lr_r."""
     adam = Recipe("adam", recipe.repair_lr, batch_size=recipe.batch_size, seed=recipe.seed)
@@ -120,6 +123,7 @@ def repair(model: nn.Module, retain: Examples, recipe: UnsirRecipe) -> Generator
 # The method ---------------------------------------------------------------------------------------------
 
 
+@as_run
 def unsir(
     model: nn.Module,
     classes: Classes,

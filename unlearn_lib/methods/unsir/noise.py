@@ -15,7 +15,7 @@ from unlearn_lib import check
 from unlearn_lib.data import Batch, Examples, check_examples, mix
 from unlearn_lib.outputs import logits
 from unlearn_lib.params import clone
-from unlearn_lib.train import Recipe, Step, train
+from unlearn_lib.train import Recipe, Step, as_run, train
 
 __all__ = ["Noise", "balanced_penalty", "gaussian", "learn_noise", "norm_matched", "objective"]
 
@@ -89,6 +89,7 @@ class _Images(nn.Module):
         self.N = nn.Parameter(x.clone())
 
 
+@as_run
 def learn_noise(
     frozen: nn.Module, start: Examples, steps: int = 40, lr: float = 0.1, penalty: float = 0.1
 ) -> Generator[Step, None, Noise]:
