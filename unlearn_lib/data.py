@@ -39,6 +39,9 @@ __all__ = [
 ]
 
 
+_TOKENS = (torch.int64, torch.int32)  # what nets look up
+
+
 class Batch(NamedTuple):
     """One mini-batch: inputs [b, ...], labels [b], sample ids [b]."""
 
@@ -110,15 +113,20 @@ class Examples:
     Only labels that training and every metric treat alike are accepted: a class, whole and >= 0.
 
     Args:
-        x: inputs [n, ...]; uint8 with a `scale`, or floating point, finite.
+        x: inputs [n, ...]: floating point, finite; uint8 with a `scale`; or token ids in int64 or int32, for
+            a net that looks them up, which stay whole numbers.
         y: labels [n], whole and >= 0; of any dtype, kept as int64.
         ids: sample ids [n], whole, unique; of any integer dtype, kept as int64. They survive every cut.
-        scale: how stored uint8 values become network inputs; None if `x` is already floating point.
+        scale: how stored uint8 values become network inputs; None if `x` is already what the net takes.
 
     Raises:
-        ValueError: lengths differ, a label is not a class, ids repeat, `x` holds a NaN or an infinity, or
-            uint8 has no scale.
+        ValueError: lengths differ, a label is not a class, ids repeat, `x` holds a NaN or an infinity, uint8
+            has no scale, or `x` is of a type that no net takes.
         TypeError: not tensors.
+
+    Example:
+        >>> ul.Examples.of([[0.5, 1.5], [2.5, 3.5]], [0, 1]).ids
+        tensor([0, 1])
     """
 
     x: Shaped[Tensor, "n ..."]
@@ -145,8 +153,12 @@ class Examples:
             raise ValueError(f"`x`, `y` and `ids` must be equally long; got {len(x)}, {len(y)}, {len(ids)}.")
         if len(ids.unique()) != len(ids):
             raise ValueError("`ids` must be unique; at least one id occurs twice.")
-        if not x.is_floating_point() and (self.scale is None or x.dtype.is_complex):
+        if x.dtype == torch.uint8 and self.scale is None:
             raise ValueError(f"`x` of {x.dtype} needs a `scale`, which turns it into network inputs.")
+        if not (x.is_floating_point() or self.scale or x.dtype in _TOKENS) or x.dtype.is_complex:
+            raise ValueError(
+                f"`x` must be floating point, bytes with a `scale`, or token ids in int64; got {x.dtype}."
+            )
         if x.is_floating_point() and not x.isfinite().all():
             rows = ~x.flatten(1).isfinite().all(1)
             raise ValueError(
@@ -164,18 +176,24 @@ class Examples:
     def of_dataset(cls, source: Any, scale: Scale | None = None) -> Examples:
         """Your own data set, read once from first sample to last and numbered 0, 1, 2, ...
 
-        What its transforms return at that moment is kept. Random augmentation would be frozen into the
-        samples, so it causes a warning: pass the data set without it.
+        Its transforms are applied once: what they return at that moment is kept for good. Random augmentation
+        would be frozen into the samples, so it causes a warning: pass the data set without it.
 
         Args:
             source: a `torch.utils.data.Dataset` of pairs (input, label), or of mappings with such a pair; a
                 `DataLoader`, whose order is ignored; or a pair of tensors, arrays or lists. Inputs are
-                tensors, arrays or PIL images, all of one shape.
+                tensors, arrays or PIL images, all of one shape. Whole numbers other than bytes count as token
+                ids and stay as they are.
             scale: of uint8 inputs; by default the one that gives each channel mean 0 and deviation 1.
 
         Raises:
             TypeError: `source` is not a data set, or its samples are not pairs.
             ValueError: it is empty, its inputs differ in shape, or a label is not a class.
+
+        Example:
+            >>> mine = torch.utils.data.TensorDataset(torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2]))
+            >>> len(ul.Examples.of_dataset(mine))
+            6
         """
         x, y = gathered(source)
         if x.dtype == torch.uint8 and scale is None:
@@ -259,7 +277,7 @@ class Examples:
         Args:
             device: to move to.
             dtype: of the inputs, usually that of the net; None leaves floating point as it is and scales
-                stored integers to float32.
+                stored integers to float32. Token ids stay whole numbers.
 
         Raises:
             ValueError: there is no such device here, or `dtype` is not a floating-point type.
@@ -274,7 +292,7 @@ class Examples:
     def _inputs(self, x: Tensor, dtype: torch.dtype | None) -> Tensor:
         if self.scale:
             return self.scale(x, dtype or torch.float32)
-        return x if dtype is None else x.to(dtype)
+        return x if dtype is None or not x.is_floating_point() else x.to(dtype)
 
     def head(self, n: int, seed: int = 0) -> Examples:
         """`n` samples with the class shares of the whole, chosen by keyed order; all if there are fewer."""
@@ -338,7 +356,13 @@ def _splitmix64(z: np.ndarray | np.uint64) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Split:
-    """An unlearning request as two sets: the samples to forget and those to retain."""
+    """An unlearning request as two sets: the samples to forget and those to retain.
+
+    Example:
+        >>> split = ul.Split.by_class(data, 3)
+        >>> len(split.forget) + len(split.retain) == len(data)
+        True
+    """
 
     forget: Examples
     retain: Examples
@@ -389,6 +413,10 @@ class Dataset:
     Raises:
         ValueError: there is no sample, a label has no name, or samples differ in shape.
         TypeError: a part is not `Examples`, or a name is not a string.
+
+    Example:
+        >>> ul.Dataset("mine", data, test, tuple("0123456789"), "handwriting").shape
+        (1, 8, 8)
     """
 
     name: str
@@ -436,6 +464,10 @@ def load(
         DataError: the name is unknown, or files are missing or damaged; the message says which files, where
             it looked, and how to get them.
         ValueError: both a path and a `root` are given, or `size` is out of range.
+
+    Example:
+        >>> len(ul.load("digits").classes)
+        10
     """
     check.flag("download", download)
     if size is not None:

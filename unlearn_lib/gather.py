@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -48,9 +48,9 @@ def gathered(source: Any) -> tuple[Tensor, Tensor]:
         if one.shape != inputs[0].shape or one.dtype != inputs[0].dtype:
             raise ValueError(
                 f"`source` must give inputs of one shape and dtype; sample 0 is {check.brief(inputs[0])}, "
-                f"sample {place} is {check.brief(one)}. Resize them in the data set's transform."
+                f"sample {place} is {check.brief(one)}. Resize or pad them in the data set's transform."
             )
-    _warn_if_random(source, inputs[0])
+    _warn_if_random(source, inputs[:8])
     return torch.stack(inputs), check.labels(torch.stack(labels))
 
 
@@ -89,12 +89,17 @@ def _input(value: Any) -> Tensor:
     return check.as_tensor("x", value)
 
 
-def _warn_if_random(source: Any, first: Tensor) -> None:
-    """A random transform shows when the first sample is read again."""
+def _warn_if_random(source: Any, first: Sequence[Tensor]) -> None:
+    """A random transform shows when the first samples are read again; of a coin flip eight show most."""
     if isinstance(source, Sized) and hasattr(source, "__getitem__"):
-        again = _pair(0, source[0])[0]
-        if again.shape != first.shape or not torch.equal(again, first):
+        again = [_pair(place, source[place])[0] for place in range(len(first))]
+        if not all(map(_same, first, again)):
             check.warn(
-                "`source` gives a different input each time it is read, as random augmentation does; what "
-                "was read now is kept. Pass the data set without augmentation."
+                "`source` gives a different input each time it is read, as random augmentation does. Its "
+                "transforms are applied once: what was read now is kept for all epochs. Pass the data set "
+                "without augmentation."
             )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a, b)

@@ -115,6 +115,10 @@ def build(
         ValueError: the name is unknown, a size is below 1, torch cannot take the seed, or there is no such
             device here.
         TypeError: a size or the seed is not a whole number.
+
+    Example:
+        >>> ul.build("mlp", (1, 8, 8), classes=10)(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
     """
     if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"`name` must be one of {', '.join(MODELS)}; got {name!r}.")

@@ -128,7 +128,12 @@ def predictions(source: nn.Module | Tensor, examples: Examples) -> Int[Tensor, "
 
 
 def accuracy(source: nn.Module | Tensor, examples: Examples) -> float:
-    """A(S; M) = #{argmax p_M(x) = y} / |S|, in [0, 1], from a model or from its logits on `examples`."""
+    """A(S; M) = #{argmax p_M(x) = y} / |S|, in [0, 1], from a model or from its logits on `examples`.
+
+    Example:
+        >>> ul.accuracy(model, test) > 0.9
+        True
+    """
     return float((predictions(source, examples) == examples.y.cpu()).double().mean())
 
 
@@ -210,8 +215,11 @@ def call(model: nn.Module, x: Tensor) -> Any:
     try:
         return model(x)
     except Exception as error:
+        whole = (
+            "" if x.is_floating_point() else " (Whole numbers are token ids; of measurements pass x.float().)"
+        )
         raise RuntimeError(
-            f"`model` cannot take a batch of shape {list(x.shape)} and {x.dtype}: {error}"
+            f"`model` cannot take a batch of shape {list(x.shape)} and {x.dtype}: {error}{whole}"
         ) from error
 
 

@@ -64,6 +64,10 @@ class Recipe:
     Raises:
         ValueError: a field is outside its range.
         TypeError: a fraction where a whole number belongs, or not a number at all.
+
+    Example:
+        >>> ul.Recipe("adam", lr=1e-3, epochs=5).but(seed=1).to_dict()["epochs"]
+        5
     """
 
     optimizer: Literal["sgd", "adam"] = "sgd"
@@ -107,6 +111,11 @@ class Step(NamedTuple):
 
     `number` counts from 1 to `steps` within the phase; `loss` is the mean over the batch, before the step;
     `info` holds what a method adds, such as the residual of a finished block.
+
+    Example:
+        >>> for step in ul.finetune(model, data, recipe, steps=1):
+        ...     print(step.phase, step.epoch, step.number, step.steps)
+        finetune 1 1 23
     """
 
     phase: str
@@ -121,7 +130,13 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Unlearned(Generic[T]):
-    """The result of a method: the model, the seconds it took, and the method's own typed record."""
+    """The result of a method: the model, the seconds it took, and the method's own typed record.
+
+    Example:
+        >>> result = ul.run(ul.retrain(initial, split, recipe))
+        >>> result.model is initial, result.seconds > 0
+        (False, True)
+    """
 
     model: nn.Module
     seconds: float
@@ -292,6 +307,12 @@ def run(steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]] 
 
     Raises:
         TypeError: `steps` is not a run but, say, a model or a method that was not called.
+
+    Example:
+        >>> phases = set()
+        >>> result = ul.run(ul.retrain(initial, split, recipe), watch=[lambda step: phases.add(step.phase)])
+        >>> phases
+        {'retrain'}
     """
     check.instance("steps", steps, Generator, remedy="Pass what a method returns: run(train(model, ...)).")
     steps = iter(steps)

@@ -78,8 +78,10 @@ def test_what_was_read_before_the_request_is_not_on_its_bill() -> None:
     net = tiny_net()
     _, cost = priced(train(net, split.forget, Recipe(epochs=1)), split, stored=123, seconds_before=4.5)
     assert (cost.forget_reads, cost.retain_reads, cost.stored, cost.seconds_before) == (40, 0, 123, 4.5)
+    steps = train(net, SPLIT.forget, Recipe())
     with pytest.raises(TypeError, match=r"`split` must come from `counted\(split\)`"):
-        priced(train(net, SPLIT.forget, Recipe()), SPLIT)
+        priced(steps, SPLIT)
+    steps.close()
 
 
 class Clock(SimpleNamespace):

@@ -308,9 +308,15 @@ def test_digits_keep_their_labels_and_are_scaled_as_one(digits):
 
 
 @pytest.mark.parametrize(
-    "x", [torch.zeros(3), torch.zeros(3, 2, dtype=torch.complex64), torch.zeros(3, 2).long()]
+    "x",
+    [
+        torch.zeros(3),
+        torch.zeros(3, 2, dtype=torch.complex64),
+        torch.zeros(3, 2).to(torch.uint8),
+        torch.zeros(3, 2).short(),
+    ],
 )
-def test_inputs_are_vectors_or_more_and_real_and_integers_have_a_scale(x):
+def test_inputs_are_vectors_or_more_and_real_and_bytes_have_a_scale(x):
     with pytest.raises((ValueError, TypeError), match="`x`"):
         Examples.of(x, [0, 1, 2])
 

@@ -93,8 +93,18 @@ def test_a_scale_of_ones_own_is_kept() -> None:
 
 
 def test_random_augmentation_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match="gives a different input each time it is read"):
+    with pytest.warns(UserWarning, match="each time it is read.* transforms are applied once") as said:
         ul.Examples.of_dataset(Jittered(1, 2))
+    assert said[0].filename == __file__
+
+
+def test_augmentation_that_leaves_the_first_sample_alone_is_warned_of() -> None:
+    class Rarely(Jittered):
+        def __getitem__(self, place: int) -> Any:
+            return (torch.zeros(4), 0) if place < 7 else super().__getitem__(place)
+
+    with pytest.warns(UserWarning, match="transforms are applied once"):
+        ul.Examples.of_dataset(Rarely(*range(9)))
 
 
 REFUSED = {
@@ -103,7 +113,7 @@ REFUSED = {
     "a word": ("mnist", TypeError, "must be a torch Dataset"),
     "one tensor": (X, TypeError, "must be a torch Dataset"),
     "inputs without labels": (Mine(*X), TypeError, r"pairs \(input, label\); sample 0 is Tensor"),
-    "unequal shapes": (Mine((X[0], 0), (X[0, :2], 1)), ValueError, "sample 1 is .* Resize them"),
+    "unequal shapes": (Mine((X[0], 0), (X[0, :2], 1)), ValueError, "sample 1 is .* Resize or pad them"),
     "a vector as label": (Mine((X[0], [0, 1])), ValueError, "one label per sample.*sample 0"),
     "names as labels": (Mine((X[0], "cat")), TypeError, "`label`|labels"),
     "fractions as labels": (Mine((X[0], 0.5)), ValueError, "whole"),

@@ -26,7 +26,7 @@ def test_an_old_path_gives_the_very_module_and_names_the_new_path(old: str) -> N
 
 
 def test_a_script_of_version_0_1_still_runs() -> None:
-    code = "from unlearn_lib.lesson import charts; import unlearn_lib.moments; from unlearn_lib import chain"
+    code = "from unlearn_lib.lesson import charts; import unlearn_lib.noise; from unlearn_lib import chain"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

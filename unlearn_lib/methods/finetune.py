@@ -52,6 +52,11 @@ def finetune(
 
     Raises:
         ValueError: `steps` is negative, or there is no sample.
+
+    Example:
+        >>> result = ul.run(ul.finetune(model, split.retain, recipe, steps=10))
+        >>> ul.accuracy(result.model, split.retain) > 0.9
+        True
     """
     check_examples("retain", retain)
     return (yield from _tuned(model, retain, recipe, steps, cross_entropy, "finetune"))
@@ -78,6 +83,11 @@ def gradient_ascent(
     Raises:
         ValueError: `steps` is negative, or there is no sample.
         FloatingPointError: it has diverged.
+
+    Example:
+        >>> result = ul.run(ul.gradient_ascent(model, split.forget, recipe, steps=10))
+        >>> ul.accuracy(result.model, split.forget) < ul.accuracy(model, split.forget)
+        True
     """
     check_examples("forget", forget)
     return (yield from _tuned(model, forget, recipe, steps, _negative_cross_entropy, "ascent"))

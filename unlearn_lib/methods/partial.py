@@ -116,6 +116,11 @@ def label_flip(
 
     Raises:
         ValueError: a setting is outside its range, or `keep` names an unknown layer.
+
+    Example:
+        >>> result = ul.run(ul.label_flip(model, split, recipe, keep=0.2, target=0.1))
+        >>> result.trace.reached
+        True
     """
     _check(model, split, recipe, steps, target, lambda_r=lambda_r)
     check.choice("relabel", relabel, ("once", "each_step"))
@@ -170,6 +175,11 @@ def ascent(
 
     Raises:
         ValueError: a setting is outside its range, or `keep` names an unknown layer.
+
+    Example:
+        >>> result = ul.run(ul.ascent(model, split, recipe, keep=0.2, lambda_r=1.0))
+        >>> ul.accuracy(result.model, split.forget) < ul.accuracy(model, split.forget)
+        True
     """
     _check(model, split, recipe, steps, target, lambda_f=lambda_f, lambda_r=lambda_r)
     classes = len(torch.cat([split.forget.y, split.retain.y]).unique())

@@ -75,6 +75,11 @@ def relabel(
     Raises:
         ValueError: `share` is outside its range, or there is no other class.
         FloatingPointError: it has diverged.
+
+    Example:
+        >>> result = ul.run(ul.relabel(model, split, ul.Recipe(lr=0.05), share=0.5))
+        >>> 3 in result.trace.labels
+        False
     """
     begun = time.perf_counter()
     check.instance("recipe", recipe, Recipe), check.number("share", share, "[0, 1]")

@@ -33,6 +33,11 @@ def retrain(initial: nn.Module, split: Split, recipe: Recipe) -> Generator[Step,
 
     Returns:
         The retrained model and the seconds it took.
+
+    Example:
+        >>> result = ul.run(ul.retrain(initial, split, recipe))
+        >>> ul.accuracy(result.model, split.forget)
+        0.0
     """
     begun = time.perf_counter()
     check.instance("split", split, Split)

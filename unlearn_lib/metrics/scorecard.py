@@ -65,6 +65,13 @@ def evaluate(
         ValueError: `test` lacks a side, or `Outputs` come from other data.
         NoEvidenceError: a reference is the model itself, or most of `test` is training data.
         FloatingPointError: a model's outputs are not finite.
+
+    Example:
+        >>> result = ul.run(ul.relabel(model, split, ul.Recipe(lr=0.05)))
+        >>> retrained = ul.run(ul.retrain(initial, split, recipe)).model
+        >>> card = ul.evaluate(result.model, split, test=test, original=model, retrained=retrained)
+        >>> card["accuracy", "forget"].retrained
+        0.0
     """
     check.instance("split", split, Split)
     check_examples("test", test)

@@ -114,6 +114,11 @@ def record(
             holds an id that is not in `data`; no sample is left.
         TypeError: an argument is of the wrong kind.
         StoreError: the folder is in use, cannot be written, or holds a log of another recipe or setting.
+
+    Example:
+        >>> log = ul.run(ul.record(initial, data, recipe, folder, keep=0.1))
+        >>> len(log.entries) == 5 * 23  # epochs, batches
+        True
     """
     layers = Layers.of(model, group)
     check_rule(rule, keep)
@@ -179,6 +184,12 @@ def amnesiac(
         StoreError: the log belongs to another model; an update file is missing or damaged (nothing is
             subtracted then, and the log stays as it is); the folder is in use, or cannot be written.
         TypeError: no ids, no log, no model.
+
+    Example:
+        >>> log = ul.run(ul.record(initial, data, recipe, folder, keep=0.1))
+        >>> result = ul.run(ul.amnesiac(initial, [7, 8], log))
+        >>> result.trace.ids
+        (7, 8)
     """
     begun = time.perf_counter()
     check.flag("purge", purge)

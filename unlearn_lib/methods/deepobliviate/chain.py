@@ -203,6 +203,11 @@ def train_chain(
             written.
         ValueError: more blocks than samples; ids that are not in `data`.
         TypeError: `blocks` is neither a whole number nor some blocks of ids.
+
+    Example:
+        >>> chain = ul.run(ul.train_chain(initial, data, recipe, 3, folder))
+        >>> chain.block_of([7])
+        [2]
     """
     if pinned := isinstance(blocks, list | tuple):
         members = tuple(check.column(f"blocks[{k}]", block) for k, block in enumerate(blocks))

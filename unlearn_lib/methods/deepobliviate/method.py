@@ -78,6 +78,15 @@ def deepobliviate(
             outside its range.
         TypeError: no chain, no ids, no whole number.
         StoreError: a stored model is missing, damaged, or not the one that was stored there.
+
+    Example:
+        >>> chain = ul.run(ul.train_chain(initial, data, recipe, 3, folder))
+        >>> result = ul.run(ul.deepobliviate(chain, [7]))
+        >>> result.trace.exact  # the last block was retrained, so nothing had to be stitched
+        True
+        >>> chain = chain.commit(result.trace)
+        >>> 7 in chain.data.ids
+        False
     """
     begun = time.perf_counter()
     B = check.instance("chain", chain, Chain).blocks

@@ -150,6 +150,12 @@ def pgu(
         TypeError: an argument of another kind.
         UnsupportedModule: a weight does not do what its moment says; names it.
         FloatingPointError: the loss is not finite.
+
+    Example:
+        >>> retained = ul.spectra(ul.moments(model, data).without(model, split.forget))
+        >>> result = ul.run(ul.pgu(model, retained, split.forget, recipe, stop=ul.forgotten(0.1)))
+        >>> ul.accuracy(result.model, split.forget) < ul.accuracy(model, split.forget)
+        True
     """
     begun = time.perf_counter()
     check_examples("forget", forget)

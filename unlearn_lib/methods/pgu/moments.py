@@ -163,6 +163,11 @@ def moments(model: nn.Module, data: Examples, *, batch_size: int = 256) -> Momen
     Raises:
         UnsupportedModule: see `qualify`; or no weight qualifies. A few samples tell, before the pass.
         ValueError: no data, or a moment is not finite.
+
+    Example:
+        >>> found = ul.moments(model, data)
+        >>> {name: list(M.shape) for name, M in found.layers.items()}
+        {'1.weight': [64, 64], '3.weight': [32, 32]}
     """
     model = eager(model)
     check_examples("data", data)

@@ -78,6 +78,11 @@ def spectra(retained: Moments) -> Spectra:
 
     Warns:
         UserWarning: see `spectrum`.
+
+    Example:
+        >>> retained = ul.spectra(ul.moments(model, data).without(model, split.forget))
+        >>> list(retained.layers)
+        ['1.weight', '3.weight']
     """
     check.instance("retained", retained, Moments, remedy="First call `moments(model, data)`.")
     found = {name: spectrum(M, name, retained.rounding) for name, M in retained.layers.items()}
@@ -225,7 +230,8 @@ def require_still(model: nn.Module, retained: Spectra) -> None:
     if not retained.probe:
         return
     twin = clone(model)
-    x = torch.stack(list(retained.probe.values())).to(next(twin.parameters()))
+    x, like = torch.stack(list(retained.probe.values())), next(twin.parameters())
+    x = x.to(like if x.is_floating_point() else like.device)
     own = dict(twin.named_parameters())
     stream = torch.Generator().manual_seed(0)
     free, safe = {}, {}
@@ -250,7 +256,7 @@ def require_still(model: nn.Module, retained: Spectra) -> None:
 
     def moved(names: Sequence[str]) -> bool:
         by_free, by_safe = ((outputs({n: s[n] for n in names}) - still).norm() for s in (free, safe))
-        floor = torch.finfo(x.dtype).eps ** 0.5 * still.norm()
+        floor = torch.finfo(like.dtype).eps ** 0.5 * still.norm()
         return not by_safe <= max(STILL * by_free, floor)
 
     if moved(list(safe)):

@@ -456,8 +456,9 @@ def plainly(model: nn.Module) -> Iterator[None]:
 
 def rounding(x: Tensor) -> float:
     """Relative rounding of what is computed from x: that of its type, or of a GPU's short floats."""
-    short = x.is_cuda and x.dtype == torch.float32 and torch.backends.cudnn.allow_tf32
-    return 2**-10 if short else torch.finfo(x.dtype).eps
+    dtype = x.dtype if x.is_floating_point() else torch.float32  # token ids are looked up
+    short = x.is_cuda and dtype == torch.float32 and torch.backends.cudnn.allow_tf32
+    return 2**-10 if short else torch.finfo(dtype).eps
 
 
 def _alike(a: Tensor, b: Tensor, eps: float) -> bool:

@@ -63,7 +63,12 @@ class GoalRule:
 
 
 def forgotten(accuracy: Any = 0.05) -> GoalRule:
-    """Forget accuracy at most `accuracy`, in [0, 1]: for classes and swapped labels (our decision)."""
+    """Forget accuracy at most `accuracy`, in [0, 1]: for classes and swapped labels (our decision).
+
+    Example:
+        >>> ul.forgotten(0.1).measure(model, split.forget).value > 0.9  # not forgotten yet
+        True
+    """
     check.number("accuracy", accuracy, "[0, 1]")
     return GoalRule(
         lambda model, forget: Watched(outputs.accuracy(model, forget), accuracy),

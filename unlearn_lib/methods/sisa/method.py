@@ -75,6 +75,12 @@ def train_sisa(
             written.
         ValueError: `cells` does not hold every id of `data` exactly once.
         TypeError: `cells` is no partition.
+
+    Example:
+        >>> cells = ul.partition(data, shards=2, slices=2)
+        >>> ensemble = ul.run(ul.train_sisa(initial, data, recipe, cells, folder))
+        >>> ul.accuracy(ensemble.vote(), test) > 0.8
+        True
     """
     check.instance("cells", cells, Partition, remedy="`partition` makes one.")
     return (
@@ -104,6 +110,14 @@ def sisa(
 
     Raises:
         ValueError: an id was never in the ensemble, or no sample would be left.
+
+    Example:
+        >>> cells = ul.partition(data, shards=2, slices=2)
+        >>> ensemble = ul.run(ul.train_sisa(initial, data, recipe, cells, folder))
+        >>> result = ul.run(ul.sisa(ensemble, [7]))
+        >>> result.trace.shards
+        (1,)
+        >>> ensemble = ensemble.commit(result.trace)
     """
     begun = time.perf_counter()
     request = check.instance("ensemble", ensemble, Ensemble).pending(ids)

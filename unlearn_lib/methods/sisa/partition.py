@@ -143,6 +143,11 @@ def partition(
 
     Raises:
         ValueError: unknown mode, more cells than samples, or `likely` where it does not belong.
+
+    Example:
+        >>> cells = ul.partition(data, shards=2, slices=3)
+        >>> cells.restarts([7])  # forgetting it redoes this shard from this slice on
+        {1: 1}
     """
     n = len(check_examples("data", data))
     S, R, seed = check.whole("shards", shards, 1), check.whole("slices", slices, 1), check.whole("seed", seed)

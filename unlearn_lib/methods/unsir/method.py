@@ -156,6 +156,11 @@ def unsir(
     Raises:
         ValueError: a class the model does not have, none, or all; `retain` is empty or holds one of them.
         FloatingPointError: the loss is not finite.
+
+    Example:
+        >>> result = ul.run(ul.unsir(model, [3], ul.retain_subset(data, [3], per_class=100)))
+        >>> ul.accuracy(model, split.forget) > 0.9, ul.accuracy(result.model, split.forget) < 0.3
+        (True, True)
     """
     begun = time.perf_counter()
     recipe = UnsirRecipe.given(recipe, model)
@@ -219,6 +224,10 @@ def retain_subset(data: Examples, classes: Classes, per_class: int, seed: int = 
 
     Raises:
         ValueError: no class is left, or one of those left has fewer than m images.
+
+    Example:
+        >>> len(ul.retain_subset(data, [3], per_class=20))
+        180
     """
     check_examples("data", data)
     check.whole("per_class", per_class, 1)

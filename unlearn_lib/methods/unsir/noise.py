@@ -74,7 +74,11 @@ def gaussian(c: int, B: int, like: Tensor, *key: int) -> Examples:
     check.whole("c", c, 0)
     check.whole("B", B, 1)
     if not check.instance("like", like, Tensor).is_floating_point():
-        raise TypeError(f"`like` must be an image as a network input, in floating point; got {like.dtype}.")
+        raise TypeError(
+            "`like`, a sample of `retain`, must be of floating point, for noise to take its place; got "
+            f"{like.dtype}. No noise can be learned on token ids: `relabel` takes them, or let the net take "
+            "embedded inputs."
+        )
     stream = torch.Generator().manual_seed(mix(*key, c))
     x = torch.randn(B, *like.shape, generator=stream, dtype=like.dtype)
     ids = -1 - torch.arange(c * B, (c + 1) * B)  # negative: never the id of a real sample

@@ -35,6 +35,10 @@ class UnsirRecipe:
     Raises:
         ValueError: a field is outside its range.
         TypeError: a fraction where a whole number belongs, or no number at all.
+
+    Example:
+        >>> ul.UnsirRecipe.suited_to(model, images=64).repair_epochs
+        1
     """
 
     images: int = 256
