@@ -1,10 +1,8 @@
-"""Build the offline site: `unlearn_lib.command.site`, as a script of the checkout."""
+"""Build the offline site from executed notebooks: `unlearn site`, as a script of the checkout."""
 
 from __future__ import annotations
 
-import sys
-
-from unlearn_lib.command.site import main
+from unlearn_lib.command.site import site_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    site_command(prog_name="build_site.py")

@@ -1,10 +1,8 @@
-"""Run lessons headlessly: `unlearn_lib.command.runner`, as a script of the checkout."""
+"""Run lessons without a browser: `unlearn run`, as a script of the checkout."""
 
 from __future__ import annotations
 
-import sys
-
-from unlearn_lib.command.runner import main
+from unlearn_lib.command.runner import run_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(prog_name="run_notebooks.py")

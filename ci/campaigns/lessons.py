@@ -5,7 +5,7 @@
     python ci/campaign.py lessons --diagonal                      each class once, with seed = class mod 3
     python ci/campaign.py lessons -p dataset=mnist                where a lesson has the parameter
 
-A lesson without a class to forget runs once a seed. The runner executes them (see `ci/run_notebooks.py`);
+A lesson without a class to forget runs once a seed. The runner executes them (see `unlearn run`);
 with `--out` its pages stay. All combinations take about two hours on one core.
 """
 
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import papermill as pm
 
 from unlearn_lib.command.places import notebooks
-from unlearn_lib.command.runner import TIMEOUT, check, choose, pair, positive, prepare, run
+from unlearn_lib.command.runner import TIMEOUT, check, choose, pair, prepare, run
 
 CLASS = ("forget_class", "classes")  # what the lessons call the class to forget
 
@@ -96,18 +96,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2], help="default: 0-2")
     parser.add_argument("--diagonal", action="store_true", help="each class once, the seeds in turn")
     parser.add_argument("--preset", choices=list(TIMEOUT), default="quick", help="default: quick")
-    parser.add_argument("-p", dest="more", type=pair, action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("-p", dest="more", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--solutions", action="store_true", help="the solved notebooks, exercises included")
-    parser.add_argument("--jobs", type=positive, default=1, help="notebooks at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="notebooks at a time")
     parser.add_argument("--out", type=Path, help="keep the executed notebooks and pages here")
     args = parser.parse_args(arguments)
     folder = notebooks() / ("solutions" if args.solutions else ".")
     try:
         sources = choose([name for name in args.lessons.split(",") if name], folder)
+        more = dict(map(pair, args.more))
     except ValueError as error:
         parser.error(str(error))
     options = {"preset": args.preset, "diagonal": args.diagonal}
-    todo = list(cases(sources, args.classes, args.seeds, dict(args.more), **options))
+    todo = list(cases(sources, args.classes, args.seeds, more, **options))
     with tempfile.TemporaryDirectory(prefix="unlearn-lessons-") as temporary:
         one = partial(execute, out=args.out or Path(temporary), solutions=args.solutions)
         spawn = multiprocessing.get_context("spawn")

@@ -11,9 +11,10 @@ from typing import Any
 import nbformat
 import pytest
 
+from tests.commands import status
 from unlearn_lib.classroom.formulas import mathml, render
-from unlearn_lib.command import runner
-from unlearn_lib.command import site as build_site
+from unlearn_lib.command.runner import run_command
+from unlearn_lib.command.site import site_command
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 PAGES = ["index", "01_demo", "02_demo"]
@@ -24,7 +25,7 @@ def executed(demo_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo executed as the lessons are, twice in the report, so that there is something to navigate."""
     source, out = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("executed")
     shutil.copy(demo_path, source / "01_demo.ipynb")
-    assert runner.main(["--preset", "quick", "--notebooks", str(source), "--out", str(out)]) == 0
+    assert status(run_command, "--preset", "quick", "--notebooks", str(source), "--out", str(out)) == 0
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     report["notebooks"].append({**report["notebooks"][0], "name": "02_demo"})
     (out / "report.json").write_text(json.dumps(report), encoding="utf-8")
@@ -35,7 +36,7 @@ def executed(demo_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def site(executed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("site")
-    assert build_site.main(["--executed", str(executed), "--out", str(out)]) == 0
+    assert status(site_command, "--executed", str(executed), "--out", str(out)) == 0
     return out
 
 
@@ -120,7 +121,7 @@ def test_a_notebook_that_failed_is_not_published(executed: Path, tmp_path: Path,
     report = json.loads((executed / "report.json").read_text(encoding="utf-8"))
     report["notebooks"][0]["status"] = "failed"
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
-    assert build_site.main(["--executed", str(tmp_path), "--out", str(tmp_path / "site")]) == 1
+    assert status(site_command, "--executed", str(tmp_path), "--out", str(tmp_path / "site")) == 1
     assert "these did not: 01_demo" in capsys.readouterr().err
     assert not (tmp_path / "site").exists()
 

@@ -30,6 +30,7 @@ RANKS = {
     "classroom": 5,
     "lessons": 6,
     "command": 7,
+    "__main__": 7,
 }
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path

@@ -1,1 +1,1 @@
-"""The commands: running the lessons, making a site of them."""
+"""The command `unlearn`, one module a subcommand; `main` lists them."""

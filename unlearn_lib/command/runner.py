@@ -1,23 +1,9 @@
-"""Run lessons headlessly, strictly, and write pages and a report.
-
-    python ci/run_notebooks.py --preset quick             every lesson
-    python ci/run_notebooks.py 01 --preset lesson         the lesson whose name begins with 01
-    python ci/run_notebooks.py 01 -p dataset=mnist        with another value of a parameter
-    python ci/run_notebooks.py --solutions                the solved notebooks: every exercise must pass
-
-Writes DIR/NAME.ipynb (executed), DIR/NAME.html (a page that needs no script and no network) and
-DIR/report.json (times, versions, every recorded result). Whatever papermill only logs is an error here: a
-notebook counts as run when every cell was executed, none failed, and at least one result was recorded. One
-notebook that fails does not stop the others; the exit status is 1 at the end.
-
-Results are written beside DIR's own, and take their place at the end. Those of a run in which a notebook was
-refused or failed take the place of none: where there are any, they go to DIR/failed.
-"""
+"""`unlearn run`: lessons without a browser, strictly. Whatever papermill only logs is an error here."""
 
 from __future__ import annotations
 
-import argparse
 import ast
+import itertools
 import json
 import math
 import multiprocessing
@@ -28,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import nbformat
 import papermill as pm
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
@@ -43,7 +30,7 @@ from traitlets.config import Config
 
 from unlearn_lib.classroom.formulas import POLICY, render
 from unlearn_lib.classroom.versions import versions
-from unlearn_lib.command import places
+from unlearn_lib.command import places, progress
 
 KERNEL = "python3"
 RESULT_MIME = "application/vnd.unlearn.result+json"
@@ -64,6 +51,10 @@ PAGE = "{% extends 'lab/index.html.j2' %}" + "".join(
 
 class RefusedError(Exception):
     """The reason why a notebook is not run at all."""
+
+
+class CannotWriteError(Exception):
+    """The reason why the results of a run could not be put into place."""
 
 
 # ---- parameters: the text of the command line against the line `name: type = default  # a | b | c`
@@ -149,11 +140,30 @@ def row_of(source: Path, status: str, error: str | None) -> dict[str, Any]:
     return {**row, "results": {}}
 
 
-def run(source: Path, values: dict[str, Any], *, out: Path, timeout: int, solutions: bool) -> dict[str, Any]:
-    """Execute one notebook and write its page into an empty folder; the row for the report."""
+def run(
+    source: Path,
+    values: dict[str, Any],
+    *,
+    out: Path,
+    timeout: int,
+    solutions: bool,
+    told: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Execute one notebook and write its page into an empty folder; the row for the report.
+
+    Args:
+        source: the notebook.
+        values: of its parameters, as `preflight` gives them.
+        out: the folder.
+        timeout: seconds that a cell may take.
+        solutions: whether every exercise must pass.
+        told: called with 0 at the start, then with the number of each code cell before it is executed.
+    """
     row, target = row_of(source, "ok", None), out / source.name
     begun = time.perf_counter()
-    error = execute(source, target, values, timeout)
+    if told:
+        told(0)
+    error = execute(source, target, values, timeout, told)
     row["seconds"] = round(time.perf_counter() - begun, 2)
     if target.exists():
         nb = nbformat.read(target, as_version=4)
@@ -168,8 +178,15 @@ def run(source: Path, values: dict[str, Any], *, out: Path, timeout: int, soluti
     return {**row, "status": "failed" if error else "ok", "error": error}
 
 
-def execute(source: Path, target: Path, values: dict[str, Any], timeout: int) -> str | None:
+def execute(
+    source: Path,
+    target: Path,
+    values: dict[str, Any],
+    timeout: int,
+    told: Callable[[int], None] | None = None,
+) -> str | None:
     """Execute with papermill; what went wrong, or None."""
+    count = itertools.count(1)
     try:
         # No store_widget_state=False: nbclient then fails at the first print into an Output widget.
         pm.execute_notebook(
@@ -181,6 +198,7 @@ def execute(source: Path, target: Path, values: dict[str, Any], timeout: int) ->
             progress_bar=False,
             start_timeout=120,
             execution_timeout=timeout,
+            on_cell_execute=(lambda **_: told(next(count))) if told else None,
             extra_arguments=["--log-level=ERROR"],  # or the kernel warns that it speaks over local TCP
         )
     except pm.PapermillExecutionError as error:
@@ -265,7 +283,7 @@ def write_page(nb: Any, target: Path) -> None:
 # ---- all notebooks
 
 
-def choose(names: list[str], folder: Path) -> list[Path]:
+def choose(names: Sequence[str], folder: Path) -> list[Path]:
     """The notebooks whose names are these or begin with these.
 
     Raises:
@@ -301,58 +319,6 @@ def commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def pair(text: str) -> tuple[str, str]:
-    """NAME=VALUE as two strings."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise argparse.ArgumentTypeError(f"needs NAME=VALUE; got {text!r}")
-    if name == "preset":
-        raise argparse.ArgumentTypeError("has an option of its own: --preset")
-    return name, value
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; got {text!r}")
-    return int(text)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="such as 01 or 01_deepobliviate; default: all"
-    )
-    parser.add_argument("--preset", choices=list(TIMEOUT), default="lesson", help="default: lesson")
-    parser.add_argument("-p", dest="given", type=pair, action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--solutions", action="store_true", help="the solved notebooks")
-    parser.add_argument("--out", type=Path, help="default: build/executed, or build/solutions")
-    parser.add_argument("--jobs", type=positive, default=1, help="notebooks at a time")
-    parser.add_argument("--timeout", type=positive, help="seconds a cell may take; default: by preset")
-    parser.add_argument("--notebooks", type=Path, default=places.notebooks(), help=argparse.SUPPRESS)
-    args = parser.parse_args(arguments)
-    try:
-        sources = choose(args.names, args.notebooks / "solutions" if args.solutions else args.notebooks)
-    except ValueError as error:
-        parser.error(str(error))
-    out = args.out or places.build() / ("solutions" if args.solutions else "executed")
-    values, rows = check({**dict(args.given), "preset": args.preset}, sources)
-    for row in rows.values():
-        print(f"{row['name']}: {row['status']}: {row['error']}", flush=True)
-    if not values:
-        print(f"nothing was run; {out} is as it was")
-        return 1
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".running-", dir=out))
-    except (OSError, ValueError) as error:  # ValueError: no path at all
-        parser.error(f"cannot write to {out}: {getattr(error, 'strerror', None) or error}")
-    try:
-        return run_all(args, sources, values, rows, out, beside)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
 def check(
     given: dict[str, str], sources: list[Path]
 ) -> tuple[dict[Path, dict[str, Any]], dict[Path, dict[str, Any]]]:
@@ -367,57 +333,62 @@ def check(
     return values, rows
 
 
-def run_all(
-    args: argparse.Namespace,
-    sources: list[Path],
-    values: dict[Path, dict[str, Any]],
-    rows: dict[Path, dict[str, Any]],
-    out: Path,
-    beside: Path,
+def run_lessons(
+    names: Sequence[str],
+    *,
+    preset: str,
+    given: dict[str, str],
+    solutions: bool = False,
+    out: Path | None = None,
+    jobs: int = 1,
+    timeout: int | None = None,
+    folder: Path | None = None,
 ) -> int:
-    """Run the notebooks that have values into the folder `beside`, then move the results into place."""
-    timeout = args.timeout or TIMEOUT[args.preset]
-    jobs = min(args.jobs, len(values))
-    share = max(1, cores() // jobs) if args.preset == "full" else 1  # small nets lose time to a second thread
-    threads = os.environ.get("OMP_NUM_THREADS") or str(share)
-    print(
-        f"{len(values)} notebooks, preset {args.preset}, {jobs} at a time, {threads} threads each",
-        flush=True,
-    )
-    begun = time.perf_counter()
-    one = partial(run, out=beside, timeout=timeout, solutions=args.solutions)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=prepare, initargs=(threads,)) as pool:
-        waiting: dict[Future[dict[str, Any]], Path] = {
-            pool.submit(one, source, given): source for source, given in values.items()
-        }
-        for done in as_completed(waiting):
-            source = waiting[done]
-            if error := done.exception():  # the disk is full, or the process was killed
-                rows[source] = row_of(source, "failed", f"{type(error).__name__}: {error}"[:500])
-            else:
-                rows[source] = done.result()
-            row = rows[source]
-            print(
-                f"[{len(rows)}/{len(sources)}] {row['seconds']:7.1f} s  {row['name']}: {row['status']}",
-                end="",
-            )
-            print(f": {row['error']}" if row["error"] else f", {len(row['results'])} results", flush=True)
+    """Run notebooks and put what they made into place; the exit status.
 
-    report = {"schema": 1, "preset": args.preset, "parameters": dict(args.given), "solutions": args.solutions}
-    report |= {
-        "versions": {**versions(), "commit": commit()},
-        "notebooks": [rows[source] for source in sources],
-    }
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    good = sum(row["status"] == "ok" for row in rows.values())
-    print(f"{good} of {len(sources)} notebooks ok in {time.perf_counter() - begun:.1f} s")
+    Raises:
+        click.UsageError: there is no such notebook, or the folder cannot be written.
+    """
+    folder = folder or places.notebooks()
     try:
-        (beside / "report.json").write_text(text, encoding="utf-8")
-        where = put_in_place(beside, out, good=good == len(sources))
-    except OSError as error:
-        print(f"cannot write to {error.filename2 or error.filename}: {error.strerror}", file=sys.stderr)
+        sources = choose(names, folder / "solutions" if solutions else folder)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    out = out or places.build() / ("solutions" if solutions else "executed")
+    values, rows = check({**given, "preset": preset}, sources)
+    for row in rows.values():
+        print(f"{row['name']}: {row['status']}: {row['error']}", flush=True)
+    if not values:
+        print(f"nothing was run; {out} is as it was")
         return 1
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".running-", dir=out))
+    except (OSError, ValueError) as error:  # ValueError: no path at all
+        raise click.UsageError(
+            f"cannot write to {out}: {getattr(error, 'strerror', None) or error}"
+        ) from None
+    jobs = min(jobs, len(values))
+    threads = threads_each(preset, jobs)
+    made = {"schema": 1, "preset": preset, "parameters": given, "solutions": solutions}
+    watch = progress.watch(list(values), progress.earlier(out / "report.json", made))
+    one = partial(run, out=beside, timeout=timeout or TIMEOUT[preset], solutions=solutions)
+    begun = time.perf_counter()
+    print(f"{len(values)} notebooks, preset {preset}, {jobs} at a time, {threads} threads each", flush=True)
+    try:
+        for source, row in run_all(one, values, watch, jobs, threads):
+            rows[source] = row
+            watch.say(f"[{len(rows)}/{len(sources)}] {in_words(row)}")
+        made["versions"] = {**versions(), "commit": commit()}
+        made["notebooks"] = [rows[source] for source in sources]
+        good = sum(row["status"] == "ok" for row in rows.values())
+        print(f"{good} of {len(sources)} notebooks ok in {time.perf_counter() - begun:.1f} s")
+        where = put_in_place(made, beside, out, good=good == len(sources))
+    except CannotWriteError as reason:
+        print(reason, file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     for page in sorted(where / f"{source.stem}.html" for source in values):
         if page.exists():
             print(f"look at {page}")
@@ -425,18 +396,62 @@ def run_all(
     return int(good < len(sources))
 
 
-def put_in_place(beside: Path, out: Path, *, good: bool) -> Path:
-    """Move the results of a run to their final place, the report last; returns the folder.
+def run_all(
+    one: Callable[..., dict[str, Any]],
+    values: dict[Path, dict[str, Any]],
+    watch: progress.Lines,
+    jobs: int,
+    threads: str,
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Run every notebook with its values, some at a time; each with its row, as they end."""
+    spawn = multiprocessing.get_context("spawn")
+    with watch, ProcessPoolExecutor(jobs, mp_context=spawn, initializer=prepare, initargs=(threads,)) as pool:
+        waiting: dict[Future[dict[str, Any]], Path] = {
+            pool.submit(one, source, given, told=watch.note(source)): source
+            for source, given in values.items()
+        }
+        for done in watch.ended(waiting):
+            source = waiting[done]
+            if error := done.exception():  # the disk is full, or the process was killed
+                yield source, row_of(source, "failed", f"{type(error).__name__}: {error}"[:500])
+            else:
+                yield source, done.result()
+            watch.end(source)
+
+
+def in_words(row: dict[str, Any]) -> str:
+    """A row in a line."""
+    end = f": {row['error']}" if row["error"] else f", {len(row['results'])} results"
+    return f"{row['seconds']:7.1f} s  {row['name']}: {row['status']}{end}"
+
+
+def threads_each(preset: str, jobs: int) -> str:
+    """Threads of a notebook: as the user has set, or a share of the cores where nets are large enough."""
+    share = max(1, cores() // jobs) if preset == "full" else 1  # small nets lose time to a second thread
+    return os.environ.get("OMP_NUM_THREADS") or str(share)
+
+
+def put_in_place(report: dict[str, Any], beside: Path, out: Path, *, good: bool) -> Path:
+    """Write the report, and move the results of a run to their final place, it last; returns the folder.
 
     Results of a run that is not good never take the place of any that are there.
+
+    Raises:
+        CannotWriteError: the disk is full, or a folder lies where a file must.
     """
-    files = sorted(beside.iterdir(), key=lambda path: (path.name == "report.json", path.name))
-    where = out if good or not any((out / path.name).exists() for path in files) else out / "failed"
-    if where != out:
-        where.mkdir(exist_ok=True)
-        print(f"earlier results are as they were; those of this run are in {where}")
-    for path in files:
-        path.replace(where / path.name)
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        (beside / "report.json").write_text(text, encoding="utf-8")
+        files = sorted(beside.iterdir(), key=lambda path: (path.name == "report.json", path.name))
+        where = out if good or not any((out / path.name).exists() for path in files) else out / "failed"
+        if where != out:
+            where.mkdir(exist_ok=True)
+            print(f"earlier results are as they were; those of this run are in {where}")
+        for path in files:
+            path.replace(where / path.name)
+    except OSError as error:
+        place = error.filename2 or error.filename
+        raise CannotWriteError(f"cannot write to {place}: {error.strerror}") from error
     return where
 
 
@@ -446,3 +461,63 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
         return os.cpu_count() or 1
+
+
+def pair(text: str) -> tuple[str, str]:
+    """NAME=VALUE as two strings.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"a parameter needs NAME=VALUE; got {text!r}")
+    if name == "preset":
+        raise ValueError("the parameter preset has an option of its own: --preset")
+    return name, value
+
+
+def pairs(context: click.Context, option: click.Parameter, texts: Sequence[str]) -> dict[str, str]:
+    """What an option that may be repeated was given."""
+    try:
+        return dict(map(pair, texts))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command("run", short_help="Run lessons without a browser.")
+@click.argument("names", nargs=-1, metavar="[LESSON]...")
+@click.option("--preset", type=click.Choice(list(TIMEOUT)), default="lesson", show_default=True)
+@click.option(
+    "-p", "given", callback=pairs, multiple=True, metavar="NAME=VALUE", help="Another value of a parameter."
+)
+@click.option("--solutions", is_flag=True, help="The solved notebooks: every exercise must pass.")
+@click.option("--out", type=Path, metavar="DIR", help="Default: build/executed, or build/solutions.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, metavar="N", help="Notebooks at a time.")
+@click.option(
+    "--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="For a cell; default by preset."
+)
+@click.option(
+    "--notebooks", "folder", type=Path, metavar="DIR", help="Default: your copy, if you stand in it."
+)
+def run_command(**options: Any) -> None:
+    """Run lessons without a browser, strictly, and write pages and a report.
+
+    LESSON is the name of a notebook or how it begins; without one, every lesson is run.
+
+    \b
+        unlearn run --preset quick           every lesson
+        unlearn run 01 03 --jobs 2           two of them at a time
+        unlearn run 01 -p dataset=mnist      with another value of a parameter
+        unlearn run --solutions              the solved notebooks
+
+    Writes NAME.ipynb (executed), NAME.html (a page that needs no script and no network) and report.json
+    (times, versions, every recorded result) into --out. A notebook counts as run when every cell was
+    executed, none failed, and at least one result was recorded. One that fails does not stop the others;
+    the exit status is 1 at the end.
+
+    Results are written beside those of --out, and take their place at the end. Those of a run in which a
+    notebook was refused or failed take the place of none: where there are any, they go to the folder
+    "failed" in --out.
+    """
+    sys.exit(run_lessons(**options))

@@ -1,7 +1,4 @@
-"""Build the offline site from executed notebooks: an index of cards, and a page a lesson.
-
-    python ci/run_notebooks.py --preset lesson
-    python ci/build_site.py                          reads build/executed, writes build/site
+"""`unlearn site`: an offline site of executed notebooks, an index of cards and a page a lesson.
 
 Plain pages: no script, no request, formulas as MathML; they open from a folder, by file://. Widgets are left
 out, and the static form that every panel carries takes their place.
@@ -9,7 +6,6 @@ out, and the static form that every panel carries takes their place.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import html
 import json
@@ -19,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import nbformat
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
@@ -191,14 +188,14 @@ def read_report(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             the folder), or a notebook did not run.
     """
     if not path.is_file():
-        raise ValueError(f"{path} is missing: run ci/run_notebooks.py first.")
+        raise ValueError(f"{path} is missing: `unlearn run` makes it.")
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         rows = [{**row, "seconds": float(row["seconds"])} for row in report["notebooks"]]
         names = [row["name"] for row in rows]
         broken = [row["name"] for row in rows if row["status"] != "ok"]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a report of ci/run_notebooks.py: {error!r}.") from error
+        raise ValueError(f"{path} is not a report of `unlearn run`: {error!r}.") from error
     for name in names:
         if not isinstance(name, str) or not NAME.fullmatch(name) or name == "index":
             raise ValueError(f"{path}: a notebook's name must be like 01_deepobliviate; got {name!r}.")
@@ -236,17 +233,22 @@ def build(executed: Path, site: Path) -> list[Path]:
     return [site / name for name in pages]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        "--executed", type=Path, default=places.build() / "executed", help="default: build/executed"
-    )
-    parser.add_argument("--out", type=Path, default=places.build() / "site", help="default: build/site")
-    args = parser.parse_args(arguments)
+@click.command("site", short_help="Make an offline site of lessons that were run.")
+@click.option("--executed", type=Path, metavar="DIR", help="What was run. Default: build/executed.")
+@click.option("--out", type=Path, metavar="DIR", help="Default: build/site.")
+def site_command(executed: Path | None, out: Path | None) -> None:
+    """Make an offline site of lessons that were run: an index of cards, and a page a lesson.
+
+    \b
+        unlearn run --preset lesson
+        unlearn site                         reads build/executed, writes build/site
+
+    The pages need no script and no network; they open from a folder.
+    """
+    out = out or places.build() / "site"
     try:
-        pages = build(args.executed, args.out)
+        pages = build(executed or places.build() / "executed", out)
     except ValueError as error:
         print(error, file=sys.stderr)
-        return 1
-    print(f"{len(pages)} pages; open {args.out / 'index.html'}")
-    return 0
+        sys.exit(1)
+    print(f"{len(pages)} pages; open {out / 'index.html'}")
