@@ -1,0 +1,79 @@
+# A net with batch norm, and what each method does about it.
+#
+# Batch norm keeps a mean and a variance of what it has seen, outside of the
+# weights. They remember the forgotten samples, and a method can hide a class in
+# them instead of forgetting it. The audit measures them anew on retained data: what
+# comes back was never gone.
+import copy
+import tempfile
+import warnings
+
+import torch
+from torch import nn
+
+import unlearn_lib as ul
+from unlearn_lib.methods.pgu import CLASS
+from unlearn_lib.methods.pgu.moments import moments
+from unlearn_lib.metrics.inside import bn_recalibration
+from unlearn_lib.train import train
+
+digits = ul.load("digits")
+split = ul.Split.by_class(digits.train, 3)
+
+torch.manual_seed(0)
+initial = nn.Sequential(
+    nn.Flatten(),
+    nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(),
+    nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(),
+    nn.Linear(64, 10),
+)  # fmt: skip
+recipe = ul.Recipe("adam", lr=0.005, epochs=10)
+original = copy.deepcopy(initial)
+ul.run(train(original, digits.train, recipe))
+
+# UNSIR knows such nets: more copies of the noise, a smaller penalty, gentler rates.
+rest = ul.retain_subset(digits.train, [3], per_class=100)
+print(ul.UnsirRecipe.suited_to(original))
+
+# PGU holds statistics, scales and biases still: if they moved, retained inputs
+# would notice.
+stored = moments(original, digits.train)
+spectra = ul.spectra(stored.without(original, split.forget))
+projected = ul.pgu(
+    original, spectra, split.forget, CLASS, stop=ul.forgotten(0.05), energy=0.5
+)
+
+# Relabeling and fine-tuning train as usual, so the statistics move with them.
+models = {
+    "original": original,
+    "retrained": ul.run(ul.retrain(initial, split, recipe)).model,
+    "UNSIR": ul.run(ul.unsir(original, [3], rest)).model,
+    "PGU": ul.run(projected).model,
+    "relabeled": ul.run(
+        ul.relabel(original, split, recipe.but(epochs=1), share=1.0)
+    ).model,
+}
+print("           class 3  recalibrated  other classes")
+for name, net in models.items():
+    found = bn_recalibration(net, split, digits.test)
+    gone, back = (part["forget test"] for part in (found.before, found.after))
+    print(
+        f"{name:9}  {gone:7.0%}  {back:12.0%}  {found.before['retain test']:13.0%}"
+    )
+
+# The amnesiac log records updates of parameters, not of statistics, and says so.
+with (
+    tempfile.TemporaryDirectory() as folder,
+    warnings.catch_warnings(record=True) as caught,
+):
+    warnings.simplefilter("always")
+    ul.run(
+        ul.record(copy.deepcopy(initial), digits.train, recipe, folder, keep=0.1)
+    )
+print(caught[0].message)
+
+still = dict(models["PGU"].named_buffers())
+assert all(torch.equal(b, still[name]) for name, b in original.named_buffers()), (
+    "PGU moved a statistic"
+)
+assert "buffers" in str(caught[0].message)
