@@ -36,12 +36,8 @@ ROOMS = ("classroom", "lessons", "command")  # the rooms that need the extra [la
 
 
 @cache
-def settings() -> Any:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-
-
 def project() -> Any:
-    return settings()["project"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 @cache
@@ -158,20 +154,3 @@ def test_the_documented_commands_of_a_checkout_install_the_lock() -> None:
     assert len(installs) >= 3
     for line in installs:
         assert "-c ci/constraints.txt" in line, line
-
-
-def test_one_home_is_named_everywhere() -> None:
-    home = "https://github.com/unlearn-lessons/unlearn-lessons"
-    assert all(url.startswith(home) for url in project()["urls"].values())
-    for name in ("README.md", "CITATION.cff", "unlearn_lib/command/folder.py"):
-        assert home in (ROOT / name).read_text(encoding="utf-8"), name
-
-
-def test_the_page_of_the_package_index_has_no_relative_link() -> None:
-    fancy = settings()["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
-    for change in fancy["substitutions"]:
-        page = re.sub(change["pattern"], change["replacement"], page)
-    links = re.findall(r"\]\(([^)]*)\)", page)
-    assert len(links) > 5
-    assert all(link.startswith(("https://", "#")) for link in links), links
