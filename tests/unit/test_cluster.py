@@ -13,6 +13,7 @@ import pytest
 from tests import tiny_jobs
 from tests.tiny_jobs import runs, same_bytes, told, trained, wrong
 from tests.toys import blobs
+from unlearn_lib.command.cluster import executor_of
 from unlearn_lib.jobs import JobsError, run_jobs
 from unlearn_lib.metrics.lira import mini_ulira
 
@@ -75,6 +76,13 @@ def test_u_lira_over_a_cluster_is_u_lira_here(dask: Executor) -> None:
     )
     assert here[1].phi.numpy().tobytes() == there[1].phi.numpy().tobytes()
     assert here[0].auc == there[0].auc
+
+
+def test_a_cluster_is_found_by_its_address(dask: Executor) -> None:
+    with executor_of(dask._client.scheduler.address) as executor:
+        assert run_jobs(pow, [2, 3], [2, 2], executor=executor) == [4, 9]
+    with executor_of(None) as executor:
+        assert executor is None
 
 
 def test_loky_gives_the_bytes_of_a_serial_run() -> None:

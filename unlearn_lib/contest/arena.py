@@ -3,6 +3,7 @@
     arena = Arena.of(tasks, test)                                 # one task per seed: originals, references
     outcome = arena.enter(METHODS["amnesiac"], 0)                # prepared, run, priced
     table = Table(tuple(arena.scores(outcome)))                  # every audit of it
+    table = compete([arena], METHODS, workers=8)                 # all at once: methods x seeds x requests
 
 Costs include preparation. Every distance is to the retrained models of all *other* seeds, so the row of
 retraining is the noise floor of its column, and no method gains by sharing first weights with a reference.
@@ -11,20 +12,24 @@ retraining is the noise floor of its column, and no method gains by sharing firs
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain
+from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from torch import nn
 
 from unlearn_lib import check
 from unlearn_lib.contest.method import Method
-from unlearn_lib.contest.table import Measurement
+from unlearn_lib.contest.table import Measurement, Table
 from unlearn_lib.contest.task import Kind, Task
 from unlearn_lib.data import Examples, check_examples
+from unlearn_lib.jobs import run_jobs
 from unlearn_lib.methods.retrain import retrain
 from unlearn_lib.metrics import divergence as div
 from unlearn_lib.metrics.accuracy import logits
@@ -33,9 +38,10 @@ from unlearn_lib.metrics.cost import Cost, prediction_ratio, priced
 from unlearn_lib.metrics.inside import cka
 from unlearn_lib.metrics.parts import Outputs
 from unlearn_lib.metrics.relearn import BRISK, relearn
+from unlearn_lib.params import Params, assign, clone, state
 from unlearn_lib.train import run
 
-__all__ = ["NOTHING", "Arena", "Outcome"]
+__all__ = ["NOTHING", "Arena", "Outcome", "compete"]
 
 NOTHING = "do nothing"  # the original as it is: an impostor that wins some columns
 RELEARN_CAP = 400  # batches
@@ -81,8 +87,22 @@ class Arena:
     )
 
     @classmethod
-    def of(cls, tasks: Sequence[Task], test: Examples) -> Arena:
+    def of(
+        cls,
+        tasks: Sequence[Task],
+        test: Examples,
+        *,
+        workers: int = 0,
+        executor: Any = None,
+        keep: Path | str | None = None,
+    ) -> Arena:
         """Train the originals, and retrain the references.
+
+        Args:
+            tasks: one per seed.
+            test: samples that no model and no stop rule has seen.
+            workers, executor, keep: where the models are trained, and a folder for them, as in
+                `jobs.run_jobs`. They change no bit of the models, but times: compare only those of one place.
 
         Raises:
             ValueError: there is no task, or no test sample.
@@ -90,22 +110,44 @@ class Arena:
         check.fit("tasks", tasks, Sequence[Task]), check_examples("test", test)
         if not tasks:
             raise ValueError("`tasks` must hold at least one; got none.")
+        if not workers and executor is None and keep is None:
+            pairs = [
+                _pair(task) for task in tasks
+            ]  # with as many threads as methods will have that are timed here
+        else:
+            pairs = run_jobs(_pair, tasks, workers=workers, executor=executor, keep=keep)
+        references = [pair.adopted(task) for pair, task in zip(pairs, tasks, strict=True)]
+        return cls._of(tasks, test, references)
+
+    @classmethod
+    def _of(
+        cls, tasks: Sequence[Task], test: Examples, references: Sequence[tuple[nn.Module, Cost]]
+    ) -> Arena:
+        """Of models that are trained already."""
         originals = tuple(Outputs.of(task.original, task.split, test) for task in tasks)
-        references = []
-        for place, (task, original) in enumerate(zip(tasks, originals, strict=True)):
-            result, cost = priced(retrain(task.initial, task.split, task.recipe), task.split)
-            outputs = Outputs.of(result.model, task.split, test)
-            references.append(
-                Outcome(method="retrain", place=place, outputs=outputs, original=original, cost=cost)
+        retrained = tuple(
+            Outcome(
+                method="retrain",
+                place=place,
+                outputs=Outputs.of(model, tasks[place].split, test),
+                original=originals[place],
+                cost=cost,
             )
-        teachers = tuple(div.untrained_twin(tasks[0].initial, seed) for seed in range(3))
-        return cls(
-            tasks=tuple(tasks),
-            test=test,
-            originals=originals,
-            retrained=tuple(references),
-            teachers=teachers,
+            for place, (model, cost) in enumerate(references)
         )
+        teachers = tuple(div.untrained_twin(tasks[0].initial, seed) for seed in range(3))
+        return cls(tasks=tuple(tasks), test=test, originals=originals, retrained=retrained, teachers=teachers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes: the tasks and the models. What follows from them is computed again."""
+        return Arena._of, (self.tasks, self.test, [(one.model, one.cost) for one in self.retrained])
+
+    def __determined_by__(self) -> Any:
+        return self.tasks, self.test
+
+    def apart(self, folder: Path) -> Arena:
+        """The same arena, whose tasks store what they store in a folder of their own."""
+        return replace(self, tasks=tuple(t.again(folder / f"{i}") for i, t in enumerate(self.tasks)))
 
     @property
     def kind(self) -> Kind:
@@ -247,3 +289,67 @@ class Arena:
             "bytes stored": cost.stored,
             "prediction time": self._prediction_time(outcome),
         }
+
+
+class _Pair(NamedTuple):
+    """The original and the retrained model of a task."""
+
+    original: Params
+    seconds: float
+    retrained: Params
+    cost: Cost
+
+    def adopted(self, task: Task) -> tuple[nn.Module, Cost]:
+        """Give the task its original; the retrained model and its price."""
+        original, retrained = clone(task.initial).eval(), clone(task.initial).eval()
+        assign(original, self.original)
+        assign(retrained, self.retrained)
+        task.adopt(original, self.seconds)
+        return retrained, self.cost
+
+
+def _pair(task: Task) -> _Pair:
+    original, seconds = state(task.original), task.seconds
+    result, cost = priced(retrain(task.initial, task.split, task.recipe), task.split)
+    return _Pair(original, seconds, state(result.model), cost)
+
+
+def compete(
+    arenas: Sequence[Arena],
+    methods: Mapping[str, Method[Any]],
+    *,
+    workers: int = 0,
+    executor: Any = None,
+    keep: Path | str | None = None,
+    watch: Callable[[int, int], Any] = lambda done, total: None,
+) -> Table:
+    """Every method on every request that it applies to, with every seed; "do nothing" takes part.
+
+    Args:
+        arenas: one per request.
+        methods: by name.
+        workers, executor, keep: where they run, and a folder for what was found, as in `jobs.run_jobs`. They
+            change no number but times: compare only those of one place.
+        watch: told after every entry how many are done, and of how many.
+
+    Raises:
+        JobsError: an entry failed; the others are done.
+    """
+    check.fit("arenas", arenas, Sequence[Arena]), check.fit("methods", methods, Mapping[str, Method[Any]])
+    entries = [
+        (arena, method, place)
+        for arena in arenas
+        for place in range(len(arena.tasks))
+        for method in (None, *methods.values())
+        if method is None or arena.kind not in method.refuses
+    ]
+    found = run_jobs(
+        _entry, *zip(*entries, strict=True), workers=workers, executor=executor, keep=keep, watch=watch
+    )
+    return Table(tuple(chain.from_iterable(found)))
+
+
+def _entry(arena: Arena, method: Method[Any] | None, place: int) -> list[Measurement]:
+    with tempfile.TemporaryDirectory(prefix="unlearn-") as folder:
+        own = arena.apart(Path(folder))
+        return list(own.scores(own.enter(method, place) if method else own.nothing(place)))

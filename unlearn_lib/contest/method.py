@@ -143,6 +143,9 @@ class Method(Generic[S]):
         for setting in check.instance("grid", self.grid, Mapping):
             check.choice("grid", setting, [one.name for one in fields(self.settings)])
 
+    def __determined_by__(self) -> Any:
+        return self.name, self.settings, self.start, self.prepare
+
     def but(self, **changes: Any) -> Method[S]:
         """The same method with some of its settings changed."""
         return replace(self, settings=check.changed(self.settings, changes))

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -161,6 +161,14 @@ class Task:
         begun, model = time.perf_counter(), clone(self.initial)
         run(train(model, self.data, self.recipe, order=self.order))
         return model.eval(), time.perf_counter() - begun
+
+    def adopt(self, original: nn.Module, seconds: float) -> None:
+        """Take over an original that was trained elsewhere, in this time."""
+        self._trained = (check.instance("original", original, nn.Module), check.number("seconds", seconds))
+
+    def __determined_by__(self) -> Any:
+        data = (self.data, self.ids, self.validation, self.backdoor)
+        return self.kind, data, self.recipe, self.initial, self.batches, self.target
 
     def again(self, folder: Path, batches: int | None = None) -> Task:
         """The same request in another folder, with the same original.

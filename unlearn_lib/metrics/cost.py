@@ -36,6 +36,9 @@ class Counted(Examples):
         check.instance("reads", reads, Counter), check.instance("data", data, Examples)
         return cls(**{f.name: getattr(data, f.name) for f in fields(Examples)}, reads=reads)
 
+    def __determined_by__(self) -> Any:
+        return [getattr(self, f.name) for f in fields(Examples)]
+
     def __add__(self, other: Examples) -> Counted:
         return self.by(self.reads, super().__add__(other))
 
