@@ -18,7 +18,7 @@ from functools import wraps
 from numbers import Real
 from pathlib import Path
 from reprlib import Repr
-from types import NoneType, UnionType
+from types import GeneratorType, NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -88,7 +88,7 @@ def brief(value: Any) -> str:
         return _REPR.repr(value)
     if isinstance(value, type) or (callable(value) and hasattr(value, "__name__")):
         return f"{value.__name__}"
-    if isinstance(value, Tensor | np.generic | Generator):
+    if isinstance(value, Tensor | np.generic | Generator) and not isinstance(value, GeneratorType):
         return f"{value}"
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"

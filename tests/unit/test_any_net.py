@@ -204,7 +204,10 @@ REASONS: dict[str, tuple[Callable[[], Any], str]] = {
     "half a step of noise": (lambda: learn_noise(net(), START, 1.5), "`steps` must be a whole number"),
     "penalty of no shape": (lambda: balanced_penalty((0, 8)), "`shape` must be at least 1"),
     "no noise image": (lambda: gaussian(3, 0, START.x[0]), "`B` must be at least 1"),
-    "noise like integers": (lambda: gaussian(3, 4, X[0]), "`like` must be an image as a network input"),
+    "noise like integers": (
+        lambda: gaussian(3, 4, X[0]),
+        "`like`, a sample of `retain`, must be of floating point",
+    ),
     "matched to fewer": (
         lambda: norm_matched(net(), run(learn_noise(net(), START, 1)), gaussian(3, 3, START.x[0])),
         "`images` must be as many as the noise, 4; got 3",
