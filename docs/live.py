@@ -171,9 +171,10 @@ class Top(Markdown):
 
     def markdown(self) -> Iterable[str]:
         for name in unlearn_lib.__all__:
-            thing, home = getattr(unlearn_lib, name), f"unlearn_lib.{unlearn_lib._HOME[name]}"
+            home, thing = import_module(f"unlearn_lib.{unlearn_lib._HOME[name]}"), getattr(unlearn_lib, name)
+            shelf = face(home) if name in face(home).__all__ else home
             first = re.split(r"(?<=[.:])\s", inspect.getdoc(thing) or "", maxsplit=1)[0].rstrip(":.")
-            yield from (f"{{py:obj}}`{name} <{home}.{name}>`", f": {first}.", "")
+            yield from (f"{{py:obj}}`{name} <{shelf.__name__}.{name}>`", f": {first}.", "")
 
 
 class Told(SphinxDirective):
@@ -194,14 +195,19 @@ class Reference(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         module = import_module(self.arguments[0])
-        face = import_module(module.__name__.rpartition(".")[0])
         names = [name for name in module.__all__ if hasattr(module, "__path__") or defined(module, name)]
-        if face.__name__.count(".") > 1:  # of a method
-            names = [name for name in names if name not in face.__all__]
+        if face(module) is not module:
+            names = [name for name in names if name not in face(module).__all__]
         heading = module.__name__.removeprefix("unlearn_lib.")
         lines = [heading, "-" * len(heading), "", f".. automodule:: {module.__name__}"]
         lines += [f"   :members: {', '.join(names)}", *(f"   :{option}:" for option in self.options)]
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+
+
+def face(module: ModuleType) -> ModuleType:
+    """What a user imports from: the package of a method, for its parts; else the module itself."""
+    shelf = re.match(r"unlearn_lib\.methods\.\w+", module.__name__)
+    return import_module(shelf[0]) if shelf else module
 
 
 def defined(module: ModuleType, name: str) -> bool:

@@ -6,6 +6,7 @@
 # comes back was never gone.
 import copy
 import tempfile
+import textwrap
 import warnings
 
 import torch
@@ -13,7 +14,6 @@ from torch import nn
 
 import unlearn_lib as ul
 from unlearn_lib.methods.pgu import CLASS
-from unlearn_lib.methods.pgu.moments import moments
 from unlearn_lib.metrics.inside import bn_recalibration
 from unlearn_lib.train import train
 
@@ -33,11 +33,11 @@ ul.run(train(original, digits.train, recipe))
 
 # UNSIR knows such nets: more copies of the noise, a smaller penalty, gentler rates.
 rest = ul.retain_subset(digits.train, [3], per_class=100)
-print(ul.UnsirRecipe.suited_to(original))
+print(textwrap.fill(f"UNSIR: {ul.UnsirRecipe.suited_to(original)}", 84))
 
 # PGU holds statistics, scales and biases still: if they moved, retained inputs
 # would notice.
-stored = moments(original, digits.train)
+stored = ul.moments(original, digits.train)
 spectra = ul.spectra(stored.without(original, split.forget))
 projected = ul.pgu(
     original, spectra, split.forget, CLASS, stop=ul.forgotten(0.05), energy=0.5
@@ -70,7 +70,7 @@ with (
     ul.run(
         ul.record(copy.deepcopy(initial), digits.train, recipe, folder, keep=0.1)
     )
-print(caught[0].message)
+print(textwrap.fill(f"The log: {caught[0].message}", 84))
 
 still = dict(models["PGU"].named_buffers())
 assert all(torch.equal(b, still[name]) for name, b in original.named_buffers()), (

@@ -10,8 +10,6 @@ from torch import nn
 
 import unlearn_lib as ul
 from unlearn_lib.methods.pgu import CLASS
-from unlearn_lib.methods.pgu.moments import moments
-from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.train import train
 
 digits = ul.load("digits")
@@ -45,7 +43,7 @@ rest = ul.retain_subset(digits.train, [3], per_class=60)
 settings = ul.UnsirRecipe(penalty=0.1, impair_lr=0.005, batch_size=16)
 
 # PGU stores moments of the layers that can move, here of the head alone.
-stored = moments(original, digits.train)
+stored = ul.moments(original, digits.train)
 print("moments are kept of", *stored.layers)
 spectra = ul.spectra(stored.without(original, split.forget))
 
@@ -68,7 +66,7 @@ models = {
     ).model,
 }
 known = {
-    name: (accuracy(net, tested.forget), accuracy(net, tested.retain))
+    name: (ul.accuracy(net, tested.forget), ul.accuracy(net, tested.retain))
     for name, net in models.items()
 }
 for name, (gone, others) in known.items():

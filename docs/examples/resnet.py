@@ -11,7 +11,6 @@ from PIL import Image
 from torchvision.models import resnet18
 
 import unlearn_lib as ul
-from unlearn_lib.metrics.accuracy import accuracy
 from unlearn_lib.train import train
 
 
@@ -76,7 +75,7 @@ models = {
 
 # What each model makes of test pictures of the class, and of the other classes.
 known = {
-    name: (accuracy(net, tested.forget), accuracy(net, tested.retain))
+    name: (ul.accuracy(net, tested.forget), ul.accuracy(net, tested.retain))
     for name, net in models.items()
 }
 for name, (gone, others) in known.items():
