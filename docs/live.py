@@ -1,7 +1,7 @@
 """What the pages show is computed when they are built, or read from the library: nothing is copied by hand.
 
     {picture} NAME      a figure of `pictures.py`, with its alternative text
-    {printed} FILE      what an example prints
+    {example} FILE      a script, and what it prints
     {facts} ENTRY       what a method forgets, stores, reads and costs, and where it fails
     {methods}           all of them, in a sentence each
     {audits}            every audit, with its card
@@ -22,8 +22,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -31,7 +32,7 @@ from typing import Any, ClassVar
 from docstrings import convert, rest
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
-from offline import asking
+from finish import accessible, asking
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
@@ -82,19 +83,30 @@ class Picture(SphinxDirective):
         return [nodes.image(uri=here, alt=alt, width="100%", classes=["picture"])]
 
 
-class Printed(SphinxDirective):
-    """What an example prints."""
+class Example(Markdown):
+    """A script as a page: its comments are the prose, and what it prints comes last."""
 
     required_arguments = 1
 
-    def run(self) -> list[nodes.Node]:
+    def markdown(self) -> Iterable[str]:
         source = ROOT / "docs" / "examples" / self.arguments[0]
         self.env.note_dependency(str(source))
-        found = kept(
-            f"{source.stem}.txt", source, lambda path: path.write_text(output(source), encoding="utf-8")
-        )
-        text = found.read_text(encoding="utf-8").rstrip()
-        return [nodes.literal_block(text, text, language="text")]
+        for code, lines in paragraphs(source.read_text(encoding="utf-8")):
+            if code:
+                yield from ("```python", *lines, "```", "")
+            else:
+                yield from (*(line.removeprefix("#").strip() for line in lines), "")
+        printed = kept(f"{source.stem}.txt", source, lambda path: path.write_text(output(source), "utf-8"))
+        yield from ("It prints:", "", "```text", printed.read_text(encoding="utf-8").rstrip(), "```")
+
+
+def paragraphs(script: str) -> Iterator[tuple[bool, list[str]]]:
+    """A script in turns, code and the comments at its margin; without the title, its first line."""
+    _, *lines = script.strip().split("\n")
+    for code, found in groupby(lines, lambda line: not re.match("#( |$)(?!fmt)", line)):
+        text = "\n".join(found).strip("\n#")
+        if text.strip():
+            yield code, text.split("\n")
 
 
 def output(script: Path) -> str:
@@ -234,18 +246,25 @@ def mathml(self: Any, node: Any) -> None:
     raise nodes.SkipNode
 
 
-def refuse_requests(app: Any, failed: Exception | None) -> None:
+def alias(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
+    """For the event `autodoc-skip-member`: the fields of a named tuple have no docstrings of their own."""
+    return True if (inspect.getdoc(thing) or "").startswith("Alias for field number") else None
+
+
+def finish(app: Any, failed: Exception | None) -> None:
     """For the event `build-finished`."""
     for path in [] if failed else sorted(Path(app.outdir).rglob("*.html")):
-        if tags := asking(path.read_text(encoding="utf-8")):
+        page = path.read_text(encoding="utf-8")
+        if tags := asking(page):
             raise ExtensionError(f"{path} asks the network: {tags[0]}")
+        path.write_text(accessible(page), encoding="utf-8")
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
     ours: dict[str, type[Directive]] = {
         "picture": Picture,
-        "printed": Printed,
+        "example": Example,
         "facts": Facts,
         "audits": Audits,
         "methods": Methods,
@@ -257,5 +276,6 @@ def setup(app: Any) -> dict[str, bool]:
         app.add_directive(name, directive)
     app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
     app.connect("autodoc-process-docstring", convert, priority=400)
-    app.connect("build-finished", refuse_requests)
+    app.connect("autodoc-skip-member", alias)
+    app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

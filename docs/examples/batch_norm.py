@@ -2,8 +2,8 @@
 #
 # Batch norm keeps a mean and a variance of what it has seen, outside of the
 # weights. They remember the forgotten samples, and a method can hide a class in
-# them instead of forgetting it. The audit measures them anew on retained data: what
-# comes back was never gone.
+# them instead of forgetting it. The audit measures them anew on retained data:
+# what comes back was never gone.
 import copy
 import tempfile
 import textwrap
@@ -31,49 +31,45 @@ recipe = ul.Recipe("adam", lr=0.005, epochs=10)
 original = copy.deepcopy(initial)
 ul.run(train(original, digits.train, recipe))
 
-# UNSIR knows such nets: more copies of the noise, a smaller penalty, gentler rates.
+# UNSIR knows such nets: more copies of the noise, a smaller penalty, gentler
+# rates.
 rest = ul.retain_subset(digits.train, [3], per_class=100)
-print(textwrap.fill(f"UNSIR: {ul.UnsirRecipe.suited_to(original)}", 84))
+print(textwrap.fill(f"UNSIR: {ul.UnsirRecipe.suited_to(original)}", 80))
 
 # PGU holds statistics, scales and biases still: if they moved, retained inputs
 # would notice.
 stored = ul.moments(original, digits.train)
 spectra = ul.spectra(stored.without(original, split.forget))
-projected = ul.pgu(
-    original, spectra, split.forget, CLASS, stop=ul.forgotten(0.05), energy=0.5
-)
+goal = {"stop": ul.forgotten(0.05), "energy": 0.5}
 
-# Relabeling and fine-tuning train as usual, so the statistics move with them.
-models = {
-    "original": original,
-    "retrained": ul.run(ul.retrain(initial, split, recipe)).model,
-    "UNSIR": ul.run(ul.unsir(original, [3], rest)).model,
-    "PGU": ul.run(projected).model,
-    "relabeled": ul.run(
-        ul.relabel(original, split, recipe.but(epochs=1), share=1.0)
-    ).model,
+# Relabeling and retraining train as usual, so the statistics move with them.
+ways = {
+    "retrained": ul.retrain(initial, split, recipe),
+    "UNSIR": ul.unsir(original, [3], rest),
+    "PGU": ul.pgu(original, spectra, split.forget, CLASS, **goal),
+    "relabeled": ul.relabel(original, split, recipe.but(epochs=1), share=1.0),
 }
+models = {"original": original}
+models |= {name: ul.run(steps).model for name, steps in ways.items()}
+
 print("           class 3  recalibrated  other classes")
 for name, net in models.items():
     found = bn_recalibration(net, split, digits.test)
     gone, back = (part["forget test"] for part in (found.before, found.after))
-    print(
-        f"{name:9}  {gone:7.0%}  {back:12.0%}  {found.before['retain test']:13.0%}"
-    )
+    others = found.before["retain test"]
+    print(f"{name:9}  {gone:7.0%}  {back:12.0%}  {others:13.0%}")
 
-# The amnesiac log records updates of parameters, not of statistics, and says so.
+# The amnesiac log records updates of parameters, not of statistics. It says so.
 with (
     tempfile.TemporaryDirectory() as folder,
     warnings.catch_warnings(record=True) as caught,
 ):
     warnings.simplefilter("always")
-    ul.run(
-        ul.record(copy.deepcopy(initial), digits.train, recipe, folder, keep=0.1)
-    )
-print(textwrap.fill(f"The log: {caught[0].message}", 84))
+    net = copy.deepcopy(initial)
+    ul.run(ul.record(net, digits.train, recipe, folder, keep=0.1))
+print(textwrap.fill(f"The log: {caught[0].message}", 80))
 
 still = dict(models["PGU"].named_buffers())
-assert all(torch.equal(b, still[name]) for name, b in original.named_buffers()), (
-    "PGU moved a statistic"
-)
+for name, statistic in original.named_buffers():
+    assert torch.equal(statistic, still[name]), f"PGU moved {name}"
 assert "buffers" in str(caught[0].message)

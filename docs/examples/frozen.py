@@ -1,8 +1,9 @@
 # A frozen backbone with a new head.
 #
 # Transfer learning as usual: a net that was trained on something else keeps its
-# features, and only a new last layer is fitted. Weights with `requires_grad=False`
-# stay still in every method, so unlearning touches the head alone.
+# features, and only a new last layer is fitted. Weights with
+# `requires_grad=False` stay still in every method, so unlearning touches the
+# head alone.
 import copy
 
 import torch
@@ -35,10 +36,8 @@ recipe = ul.Recipe("adam", lr=0.005, epochs=15)
 original = copy.deepcopy(initial)
 ul.run(train(original, digits.train, recipe))
 
-split, tested = (
-    ul.Split.by_class(digits.train, 3),
-    ul.Split.by_class(digits.test, 3),
-)
+split = ul.Split.by_class(digits.train, 3)
+tested = ul.Split.by_class(digits.test, 3)
 rest = ul.retain_subset(digits.train, [3], per_class=60)
 settings = ul.UnsirRecipe(penalty=0.1, impair_lr=0.005, batch_size=16)
 
@@ -47,36 +46,27 @@ stored = ul.moments(original, digits.train)
 print("moments are kept of", *stored.layers)
 spectra = ul.spectra(stored.without(original, split.forget))
 
-models = {
-    "original": original,
-    "retrained": ul.run(ul.retrain(initial, split, recipe)).model,
-    "UNSIR": ul.run(ul.unsir(original, [3], rest, settings)).model,
-    "PGU": ul.run(
-        ul.pgu(
-            original,
-            spectra,
-            split.forget,
-            CLASS,
-            stop=ul.forgotten(0.05),
-            energy=0.5,
-        )
-    ).model,
-    "relabeled": ul.run(
-        ul.relabel(original, split, recipe.but(epochs=1), share=1.0)
-    ).model,
+goal = {"stop": ul.forgotten(0.05), "energy": 0.5}
+once = recipe.but(epochs=1)
+
+ways = {
+    "retrained": ul.retrain(initial, split, recipe),
+    "UNSIR": ul.unsir(original, [3], rest, settings),
+    "PGU": ul.pgu(original, spectra, split.forget, CLASS, **goal),
+    "relabeled": ul.relabel(original, split, once, share=1.0),
 }
-known = {
-    name: (ul.accuracy(net, tested.forget), ul.accuracy(net, tested.retain))
-    for name, net in models.items()
-}
-for name, (gone, others) in known.items():
+models = {"original": original}
+models |= {name: ul.run(steps).model for name, steps in ways.items()}
+
+for name, net in models.items():
+    gone = ul.accuracy(net, tested.forget)
+    others = ul.accuracy(net, tested.retain)
     print(f"{name:9}  class 3: {gone:4.0%}   other classes: {others:4.0%}")
 
-# The features still tell the class from the others: a new head on them has it back
-# at once. Who must forget what the backbone knows has to unfreeze it.
+# The features still tell the class from the others: a new head on them has it
+# back at once. Who must forget what the backbone knows has to unfreeze it.
 for name, net in models.items():
-    kept = all(
-        torch.equal(a, b)
-        for a, b in zip(net[0].parameters(), backbone.parameters(), strict=True)
+    pairs = zip(net[0].parameters(), backbone.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs), (
+        f"{name} moved the backbone"
     )
-    assert kept, f"{name} moved the backbone"

@@ -1,8 +1,8 @@
 # A text classifier with an embedding.
 #
 # Toy sentences on four topics, each from words of its topic and words that all
-# share. Token ids go in as whole numbers: `Examples` keeps them, and the net looks
-# them up.
+# share. Token ids go in as whole numbers: `Examples` keeps them, and the net
+# looks them up.
 import copy
 import random
 import tempfile
@@ -33,10 +33,8 @@ def sentences(n, seed):
     texts, labels = [], []
     for i in range(n):
         topic = i % len(TOPICS)
-        text = [
-            *draw.sample(OF_TOPIC[topic], 3),
-            *draw.choices(SHARED.split(), k=5),
-        ]
+        text = draw.sample(OF_TOPIC[topic], 3)
+        text += draw.choices(SHARED.split(), k=5)
         draw.shuffle(text)
         texts.append([WORDS.index(word) for word in text])
         labels.append(topic)
@@ -45,7 +43,8 @@ def sentences(n, seed):
 
 data = ul.Examples.of_dataset(sentences(400, seed=0))
 test = ul.Examples.of_dataset(sentences(200, seed=1))
-print(" ".join(WORDS[token] for token in data.x[0]), "->", list(TOPICS)[data.y[0]])
+sentence = " ".join(WORDS[token] for token in data.x[0])
+print(sentence, "->", list(TOPICS)[data.y[0]])
 
 torch.manual_seed(0)
 initial = nn.Sequential(
@@ -58,12 +57,11 @@ ul.run(train(original, data, recipe))
 music = list(TOPICS).index("music")
 split, tested = ul.Split.by_class(data, music), ul.Split.by_class(test, music)
 # Relabeling trains on, with wrong topics for the sentences to forget.
+once = recipe.but(lr=0.05, epochs=1)
 models = {
     "original": original,
     "retrained": ul.run(ul.retrain(initial, split, recipe)).model,
-    "relabeled": ul.run(
-        ul.relabel(original, split, recipe.but(lr=0.05, epochs=1), share=1.0)
-    ).model,
+    "relabeled": ul.run(ul.relabel(original, split, once, share=1.0)).model,
 }
 
 # PGU projects whatever multiplies data. A table that is looked up multiplies
@@ -72,11 +70,9 @@ stored = ul.moments(original, data)
 print("moments are kept of", *stored.layers)
 spectra = ul.spectra(stored.without(original, split.forget))
 steps = CLASS.but(lr=0.3)
-models["PGU"] = ul.run(
-    ul.pgu(
-        original, spectra, split.forget, steps, stop=ul.forgotten(0.05), energy=0.5
-    )
-).model
+goal = {"stop": ul.forgotten(0.05), "energy": 0.5}
+projected = ul.pgu(original, spectra, split.forget, steps, **goal)
+models["PGU"] = ul.run(projected).model
 
 # Amnesiac unlearning needs its log from the beginning. Sentences that may be
 # withdrawn together stand in the same few batches.
@@ -88,16 +84,15 @@ with tempfile.TemporaryDirectory() as folder:
     models["amnesiac"] = ul.run(ul.amnesiac(net, split.forget.ids, log)).model
 
 for name, net in models.items():
-    gone, others = ul.accuracy(net, tested.forget), ul.accuracy(net, tested.retain)
+    gone = ul.accuracy(net, tested.forget)
+    others = ul.accuracy(net, tested.retain)
     print(f"{name:9}  music: {gone:4.0%}   other topics: {others:4.0%}")
     if name != "original":
-        assert gone < 0.2 < 0.8 < others, (
-            f"{name} should forget music, and nothing else"
-        )
+        assert gone < 0.2 < 0.8 < others, f"{name} should forget music alone"
 
 # UNSIR learns noise in the place of an input. A word cannot be learned by small
 # steps, so it says what to do instead.
 try:
     ul.run(ul.unsir(original, [music], split.retain))
 except TypeError as error:
-    print(textwrap.fill(f"UNSIR: {error}", 84))
+    print(textwrap.fill(f"UNSIR: {error}", 80))

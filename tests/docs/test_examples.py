@@ -30,8 +30,8 @@ def test_an_example_runs_and_keeps_its_promise(example: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_has_a_page_that_shows_what_it_prints(example: Path) -> None:
+def test_an_example_has_a_page_of_the_same_title(example: Path) -> None:
     page = example.with_suffix(".md").read_text(encoding="utf-8")
-    assert f"{{literalinclude}} {example.name}" in page
-    assert f"{{printed}} {example.name}" in page
+    title, *_ = example.read_text(encoding="utf-8").split("\n")
+    assert page == f"{title.rstrip('.')}\n\n```{{example}} {example.name}\n```\n"
     assert example.stem in (example.parent / "index.md").read_text(encoding="utf-8").split()

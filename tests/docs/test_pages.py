@@ -107,4 +107,15 @@ def test_a_docstring_becomes_rest_that_shows_the_same() -> None:
     ],
 )
 def test_a_page_that_asks_the_network_is_found_out(tag: str, asks: bool) -> None:
-    assert bool(loaded("offline").asking(f"<p>{tag}</p>")) == asks
+    assert bool(loaded("finish").asking(f"<p>{tag}</p>")) == asks
+
+
+def test_a_page_is_given_what_its_theme_leaves_out() -> None:
+    page = '<aside class="sidebar-drawer"><pre>x</pre><dl>\n<dd>x: int,</dd>\n</dl><dl>\n<dt>a</dt>\n</dl>'
+    finish = loaded("finish")
+    done = finish.accessible(page)
+    assert 'aria-label="All pages"' in done
+    assert '<pre tabindex="0">x' in done
+    assert '<span class="parameter">x: int,</span>' in done
+    assert "<dl>\n<dt>a</dt>\n</dl>" in done
+    assert finish.accessible(done) == done
