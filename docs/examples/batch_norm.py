@@ -1,4 +1,4 @@
-# A net with batch norm, and what each method does about it.
+# A net with batch norm.
 #
 # Batch norm keeps a mean and a variance of what it has seen, outside of the
 # weights. They remember the forgotten samples, and a method can hide a class in

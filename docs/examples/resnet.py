@@ -1,4 +1,4 @@
-# A torchvision ResNet and a data set of your own.
+# A ResNet and a data set of your own.
 #
 # Ten kinds of pictures, drawn on the spot, stand for yours: anything that has a
 # length and gives pairs of a picture and a label will do. The pictures are
