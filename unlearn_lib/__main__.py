@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-__all__: list[str] = []
-
 
 def main() -> None:
     """Run the command, or say what to install where it cannot run."""

@@ -150,10 +150,10 @@ def test_an_installed_package_finds_the_lessons_that_it_holds(
 @pytest.mark.parametrize(
     ("given", "opened", "passed_on"),
     [
-        ([], f"unlearn-lessons/{FIRST}", []),
-        (["here"], f"here/{FIRST}", []),
-        (["--no-browser"], f"unlearn-lessons/{FIRST}", ["--no-browser"]),
-        (["here", "--", "--port", "9000"], f"here/{FIRST}", ["--port", "9000"]),
+        ([], "unlearn-lessons", []),
+        (["here"], "here", []),
+        (["--no-browser"], "unlearn-lessons", ["--no-browser"]),
+        (["here", "--", "--port", "9000"], "here", ["--port", "9000"]),
     ],
 )
 def test_the_lab_opens_the_first_lesson_and_passes_options_on(
@@ -163,10 +163,10 @@ def test_the_lab_opens_the_first_lesson_and_passes_options_on(
     monkeypatch.setattr(lab.LabApp, "launch_instance", started.append)
     monkeypatch.chdir(tmp_path)
     assert status(unlearn, "lab", *given) == 0
-    assert started == [[str(Path(opened)), *passed_on]]
-    assert (tmp_path / opened).is_file()
+    assert started == [[opened, f"--LabApp.default_url=/lab/tree/{FIRST}", *passed_on]]
+    assert (tmp_path / opened / FIRST).is_file()
     status(unlearn, "lab", *given)
-    assert started[1][0] == str(Path(opened).parent), "later, the folder"
+    assert started[1] == [opened, *passed_on], "later, the folder as it was left"
 
 
 @pytest.mark.parametrize("ok", [True, False])

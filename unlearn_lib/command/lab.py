@@ -27,5 +27,6 @@ def lab_command(arguments: tuple[str, ...]) -> None:
     folder = Path(name)
     done = copy(folder)
     tell(folder, done)
-    first = folder / min(done.new, default="")  # the first lesson that is new; without one, the folder
-    LabApp.launch_instance([str(first), *options])
+    if done.new:
+        options.insert(0, f"--LabApp.default_url=/lab/tree/{min(done.new)}")
+    LabApp.launch_instance([str(folder), *options])

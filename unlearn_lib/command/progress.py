@@ -84,7 +84,7 @@ class Bars(Lines):
         self.folder = tempfile.TemporaryDirectory(prefix="unlearn-run-")
         self.bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24, complete_style="green"),
             TextColumn("{task.fields[cell]}"),
             _Clock(),
             TextColumn("{task.fields[section]}", style="dim", markup=False),
