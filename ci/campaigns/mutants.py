@@ -112,7 +112,8 @@ SKIP: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("stacklevel=", "3 4", "which line a warning shows"),
     ),
     "moments": (
-        ("CHUNK = 2**25", "2 ** 25", "how many patches are in memory at a time"),
+        ("CHUNK = 2**21", "2 ** 21", "how many patches are in memory at a time"),
+        ("size: int = 128", "128", "how large the blocks are that are written at once"),
         ("batch_size: int = 256", "256", "how many samples are summed at once"),
         ("device.type == ", '== "cuda"', "needs the device"),
         ("elif M.is_cuda", "M", "needs the device"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from fractions import Fraction
 from functools import partial
 
 import pytest
@@ -214,6 +215,46 @@ def test_moments_are_float64_and_float32_would_move_the_fractions_little(digits)
         gap = cumulative(single, rule) - cumulative(spectrum_of(found["2.weight"]), rule)
         assert gap.abs().max() < 1e-3
     assert {M.dtype for M in found.values()} == {torch.float64}
+
+
+@pytest.mark.parametrize("blocks", [1, 4000], ids=["256 samples", "a million samples"])
+@pytest.mark.parametrize(
+    ("mean", "spread"),
+    [(0, 1), (1e6, 1), (1, 1e-6), (0, 1e-20), ([1e12, 1, 1e-12], [1, 1e-3, 1e-12])],
+    ids=str,
+)
+def test_the_error_of_a_moment_keeps_its_bound_however_the_inputs_lie(mean, spread, blocks):
+    p = torch.tensor(mean) + torch.tensor(spread) * random_matrix(256, 3)
+    p = p.float().double().T.contiguous()  # what a float32 net has
+    M = torch.zeros(3, 3, dtype=torch.float64)
+    for _ in range(blocks):
+        moments._rank_update(M, p, 1.0)
+    moments._mirror(M)
+    exact = [[Fraction(v) for v in row] for row in p.tolist()]
+    for i, a in enumerate(exact):
+        for j, b in enumerate(exact):
+            terms = [x * y for x, y in zip(a, b, strict=True)]
+            error = abs(Fraction(M[i, j].item()) - blocks * sum(terms))
+            bound = (blocks * 256 - 1) * Fraction(1, 2**53) * blocks * sum(map(abs, terms))
+            assert error <= bound, float(error / bound)
+
+
+def test_fewer_samples_than_inputs_have_as_many_directions_as_samples(digits):
+    data = digits.train.head(60)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 80), nn.Tanh(), nn.Linear(80, 10))
+    left = spectra(moments.moments(net, data).without(net, data.select(data.ids[:20])))
+    assert rank(left.layers["3.weight"].values, 1) == 40
+    h = outputs(net[:3], data)
+    single = (h.T @ h - h[:20].T @ h[:20]).double()
+    assert rank(spectrum_of(single), 1) > 40, "sums in float32 would have filled the rest"
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (128, 128), (300, 300), (2, 130, 130)])
+def test_the_lower_triangle_is_written_over_the_upper(shape):
+    M = random_matrix(*shape)
+    wanted = M.tril() + M.tril(-1).mT
+    moments._mirror(M)
+    assert torch.equal(M, wanted)
 
 
 def spectrum_of(M):

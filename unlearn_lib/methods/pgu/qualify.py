@@ -153,17 +153,29 @@ class Products(TorchDispatchMode):
         for name, W in weights.items():
             self._at.setdefault(_memory(W), []).append(name)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: nothing compiles in here (see `plainly`), so that the compiler need not be imported for it."""
+        return False
+
     def product(self, name: str, product: Product) -> None:
         """What to do with a product W p."""
         raise NotImplementedError
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        read, made = _tensors((args, kwargs)), _tensors(result)
+        read = _tensors((args, kwargs))
+        if not self.heeds(read):
+            return result
+        made = _tensors(result)
         shared = {_memory(t) for t in read}
         if func._schema.is_mutable or not made or any(_memory(t) not in shared for t in made):
             self.hear(func, args, read, made)  # a mere view reads nothing
         return result
+
+    def heeds(self, read: list[Tensor]) -> bool:
+        """Can an operation that reads these matter?"""
+        return any(_memory(t) in self._at for t in read)
 
     def hear(self, func: Any, args: tuple[Any, ...], read: list[Tensor], made: list[Tensor]) -> None:
         """An operation that reads `read` and makes `made`."""
@@ -196,6 +208,9 @@ class _Trace(Products):
         self.computed: dict[str, str] = {}  # a matrix computed from it multiplies the data
         self._data, self._derived = {_memory(x)}, dict[int, set[str]]()
         self._alive = [x]  # or another tensor could come to lie where one was
+
+    def heeds(self, read: list[Tensor]) -> bool:
+        return True
 
     def hear(self, func: Any, args: tuple[Any, ...], read: list[Tensor], made: list[Tensor]) -> None:
         self._alive += made
