@@ -22,7 +22,7 @@ import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
@@ -31,7 +31,7 @@ from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -39,10 +39,9 @@ from unlearn_lib import check
 from unlearn_lib.results import Results, key
 from unlearn_lib.store import StoreError
 
-__all__ = ["JobsError", "run_jobs"]
+__all__ = ["Done", "JobsError", "each_job", "run_jobs"]
 
 T = TypeVar("T")
-Watch = Callable[[int, int], Any]
 Tasks = dict[int, Callable[[], Any]]  # by the place of the job
 Finishing = Generator[tuple[int, Callable[[], Any]], None, None]
 _ALONE = threading.RLock()  # torch's threads and its random stream belong to the process
@@ -65,6 +64,22 @@ class JobsError(ExceptionGroup[Exception]):
         return error
 
 
+class Done(NamedTuple):
+    """A job that has ended: its place among all, and its result, or else its error.
+
+    Args:
+        place: of the job, from 0.
+        result: what it returned.
+        error: why it failed, with a note of its arguments.
+        kept: whether the result was found on disk.
+    """
+
+    place: int
+    result: Any = None
+    error: Exception | None = None
+    kept: bool = False
+
+
 def run_jobs(
     job: Callable[..., T],
     *columns: Iterable[Any],
@@ -72,7 +87,7 @@ def run_jobs(
     workers: int = 0,
     keep: Path | str | None = None,
     ahead: int = 128,
-    watch: Watch = lambda done, total: None,
+    watch: Callable[[int, int], Any] = lambda done, total: None,
 ) -> list[T]:
     """``list(map(job, *columns))``, wherever there is somebody to work.
 
@@ -92,6 +107,38 @@ def run_jobs(
         TypeError: the job cannot be sent to a process, or its result cannot be kept.
         ValueError: the columns differ in length, or both `executor` and `workers` are given.
     """
+    rows = list(zip(*columns, strict=True))
+    found: dict[int, T] = {}
+    failed: list[Exception] = []
+    every = each_job(job, rows, executor=executor, workers=workers, keep=keep, ahead=ahead)
+    with closing(every):
+        for done in every:
+            if done.error is None:
+                found[done.place] = done.result
+            else:
+                failed.append(done.error)
+            watch(len(found) + len(failed), len(rows))
+    if failed:
+        raise JobsError.of(failed, found, len(rows))
+    return [found[place] for place in range(len(rows))]
+
+
+def each_job(
+    job: Callable[..., Any],
+    rows: Sequence[tuple[Any, ...]],
+    *,
+    executor: Any = None,
+    workers: int = 0,
+    keep: Path | str | None = None,
+    ahead: int = 128,
+) -> Generator[Done, None, None]:
+    """The same, a job at a time as they end, which may be in any order; a failure is told and raises nothing.
+
+    Args:
+        job: a pure function.
+        rows: the arguments of each job.
+        executor, workers, keep, ahead: as in `run_jobs`.
+    """
     check.function("job", job), check.whole("workers", workers, 0), check.whole("ahead", ahead, 1)
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise TypeError(
@@ -99,28 +146,23 @@ def run_jobs(
         )
     if executor is not None and workers:
         raise ValueError(f"`workers` must be 0 where an `executor` is given; got {workers}.")
-    rows = list(zip(*columns, strict=True))
     kept = None if keep is None else Results(check.path("keep", keep))
     names = [] if kept is None else _names(job, rows)
-    found: dict[int, T] = {} if kept is None else dict(_kept(kept, names))
-    if found:
-        watch(len(found), len(rows))
-    tasks: Tasks = {place: partial(_alone, job, row) for place, row in enumerate(rows) if place not in found}
-    failed: list[Exception] = []
+    tasks: Tasks = {place: partial(_alone, job, row) for place, row in enumerate(rows)}
+    for place, result in _found(kept, names) if kept else ():
+        del tasks[place]
+        yield Done(place, result, kept=True)
     with closing(_finishing(tasks, executor, workers, ahead)) as finishing:
         for place, finish in finishing:
             try:
-                found[place] = finish()
+                result = finish()
             except Exception as error:
                 error.add_note(f"in job {place}: {_described(job, rows[place])}")
-                failed.append(error)
+                yield Done(place, error=error)
             else:
                 if kept is not None:
-                    kept.save(names[place], found[place])
-            watch(len(found) + len(failed), len(rows))
-    if failed:
-        raise JobsError.of(failed, found, len(rows))
-    return [found[place] for place in range(len(rows))]
+                    kept.save(names[place], result)
+                yield Done(place, result)
 
 
 def _finishing(tasks: Tasks, executor: Any, workers: int, ahead: int) -> Finishing:
@@ -148,13 +190,13 @@ def _alone(job: Callable[..., T], arguments: tuple[Any, ...]) -> T:
             torch.set_num_threads(threads)
 
 
-def _names(job: Callable[..., Any], rows: list[tuple[Any, ...]]) -> list[str]:
+def _names(job: Callable[..., Any], rows: Iterable[tuple[Any, ...]]) -> list[str]:
     """The keys of all jobs; what they have in common is read once."""
     common = key(job)
     return [key(common, *row) for row in rows]
 
 
-def _kept(kept: Results, names: list[str]) -> Iterator[tuple[int, Any]]:
+def _found(kept: Results, names: list[str]) -> Iterator[tuple[int, Any]]:
     """The results that are there already, by the places of their jobs."""
     for place, name in enumerate(names):
         try:
@@ -162,7 +204,7 @@ def _kept(kept: Results, names: list[str]) -> Iterator[tuple[int, Any]]:
         except KeyError:
             continue
         except StoreError as error:
-            warnings.warn(f"{error} It is computed again.", stacklevel=3)
+            warnings.warn(f"{error} It is computed again.", stacklevel=4)
 
 
 def _described(job: Callable[..., Any], row: tuple[Any, ...]) -> str:

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests import tiny_jobs
+from tests.commands import status
+from tests.notebooks.test_runner import notebook
 from tests.tiny_jobs import runs, same_bytes, told, trained, wrong
 from tests.toys import blobs
 from unlearn_lib.command.cluster import executor_of
+from unlearn_lib.command.sweep import sweep_command
 from unlearn_lib.jobs import JobsError, run_jobs
 from unlearn_lib.metrics.lira import mini_ulira
 
@@ -83,6 +86,18 @@ def test_a_cluster_is_found_by_its_address(dask: Executor) -> None:
         assert run_jobs(pow, [2, 3], [2, 2], executor=executor) == [4, 9]
     with executor_of(None) as executor:
         assert executor is None
+
+
+def test_a_lesson_runs_on_a_cluster_that_has_none_of_its_files(
+    dask: Executor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lessons").mkdir()
+    notebook(tmp_path / "lessons" / "01_small.ipynb", "record('a', third=seed / 3)")
+    given = ["01", "--grid", "seed=1..2", "--notebooks", str(tmp_path / "lessons"), "--out", str(tmp_path)]
+    assert status(sweep_command, *given, "--scheduler", dask._client.scheduler.address) == 0
+    assert "2 of 2 runs ok" in capsys.readouterr().out
+    lines = (tmp_path / "table.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[-2] for line in lines] == ["a.third", repr(1 / 3), repr(2 / 3)]
 
 
 def test_loky_gives_the_bytes_of_a_serial_run() -> None:

@@ -10,6 +10,8 @@ from unlearn_lib import check
 
 __all__ = ["executor_of"]
 
+PATIENCE = 10.0  # seconds until a scheduler must have answered
+
 
 @contextmanager
 def executor_of(scheduler: str | None) -> Iterator[Any]:
@@ -29,5 +31,5 @@ def executor_of(scheduler: str | None) -> Iterator[Any]:
             'a scheduler needs Dask: python -m pip install "unlearn-lessons[cluster]"'
         ) from error
     client: Any = Client  # untyped
-    with client(check.text("scheduler", scheduler), timeout=10) as found:
+    with client(check.text("scheduler", scheduler), timeout=PATIENCE) as found:
         yield found.get_executor()

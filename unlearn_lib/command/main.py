@@ -29,6 +29,7 @@ COMMANDS = {
     "lab": Entry("lab", "Open the lessons in JupyterLab."),
     "check": Entry("environment", "Is everything here that the lessons need?"),
     "run": Entry("runner", "Run lessons without a browser."),
+    "sweep": Entry("sweep", "Run lessons over a grid of parameters."),
     "site": Entry("site", "Make an offline site of lessons that were run."),
 }
 
