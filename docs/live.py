@@ -20,11 +20,8 @@ import inspect
 import json
 import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from importlib import import_module
-from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -33,6 +30,7 @@ from docstrings import convert, rest
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from finish import accessible, asking
+from scripts import output, paragraphs
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
@@ -95,29 +93,9 @@ class Example(Markdown):
             if code:
                 yield from ("```python", *lines, "```", "")
             else:
-                yield from (*(line.removeprefix("#").strip() for line in lines), "")
+                yield from (*lines, "")
         printed = kept(f"{source.stem}.txt", source, lambda path: path.write_text(output(source), "utf-8"))
         yield from ("It prints:", "", "```text", printed.read_text(encoding="utf-8").rstrip(), "```")
-
-
-def paragraphs(script: str) -> Iterator[tuple[bool, list[str]]]:
-    """A script in turns, code and the comments at its margin; without the title, its first line."""
-    _, *lines = script.strip().split("\n")
-    for code, found in groupby(lines, lambda line: not re.match("#( |$)(?!fmt)", line)):
-        text = "\n".join(found).strip("\n#")
-        if text.strip():
-            yield code, text.split("\n")
-
-
-def output(script: Path) -> str:
-    """What a script prints; its own error, if it fails."""
-    here = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, check=False, env=here
-    )
-    if done.returncode:
-        raise ExtensionError(f"{script.name} failed:\n{done.stderr}")
-    return done.stdout
 
 
 class Facts(Markdown):
@@ -185,8 +163,8 @@ class Top(Markdown):
         for name in unlearn_lib.__all__:
             home, thing = import_module(f"unlearn_lib.{unlearn_lib._HOME[name]}"), getattr(unlearn_lib, name)
             shelf = face(home) if name in face(home).__all__ else home
-            first = re.split(r"(?<=[.:])\s", inspect.getdoc(thing) or "", maxsplit=1)[0].rstrip(":.")
-            yield from (f"{{py:obj}}`{name} <{shelf.__name__}.{name}>`", f": {first}.", "")
+            first = re.split(r"(?<=\.)\s", inspect.getdoc(thing) or "", maxsplit=1)[0].replace("\n", " ")
+            yield from (f"{{py:obj}}`{name} <{shelf.__name__}.{name}>`", f": {first}", "")
 
 
 class Told(SphinxDirective):

@@ -20,13 +20,13 @@ from unlearn_lib.train import train
 digits = ul.load("digits")
 split = ul.Split.by_class(digits.train, 3)
 
+
+def layer():
+    return nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU()
+
+
 torch.manual_seed(0)
-initial = nn.Sequential(
-    nn.Flatten(),
-    nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(),
-    nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(),
-    nn.Linear(64, 10),
-)  # fmt: skip
+initial = nn.Sequential(nn.Flatten(), *layer(), *layer(), nn.Linear(64, 10))
 recipe = ul.Recipe("adam", lr=0.005, epochs=10)
 original = copy.deepcopy(initial)
 ul.run(train(original, digits.train, recipe))

@@ -14,7 +14,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 METHODS = sorted(path for path in (DOCS / "methods").glob("*.md") if path.stem != "index")
-PAGES = {"own model": [], "top pages": [DOCS / "index.md", ROOT / "README.md"], "methods": METHODS}
+PAGES = {
+    "own model": [],
+    "others": [DOCS / "index.md", DOCS / "metrics.md", ROOT / "README.md"],
+    "methods": METHODS,
+}
 
 
 @pytest.mark.parametrize("others", PAGES.values(), ids=PAGES)
@@ -93,6 +97,24 @@ Args:
 
 def test_a_docstring_becomes_rest_that_shows_the_same() -> None:
     assert "\n".join(loaded("docstrings").rest(DOCSTRING.split("\n"))) == REST
+
+
+def test_a_script_becomes_prose_and_code_in_turns() -> None:
+    script = "# A title.\n#\n# Some\n# prose.\nimport x\n\n\n# More.\n"
+    script += "f(  # a remark\n    # inside\n)  # fmt: skip\n"
+    assert list(loaded("scripts").paragraphs(script)) == [
+        (False, ["Some", "prose."]),
+        (True, ["import x"]),
+        (False, ["More."]),
+        (True, ["f(  # a remark", "    # inside", ")  # fmt: skip"]),
+    ]
+
+
+def test_a_script_that_fails_is_named_with_its_error(tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("print(1)\n1 / 0\n", encoding="utf-8")
+    with pytest.raises(RuntimeError, match=r"broken.py failed:[\s\S]*ZeroDivisionError"):
+        loaded("scripts").output(path)
 
 
 @pytest.mark.parametrize(
