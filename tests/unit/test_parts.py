@@ -53,7 +53,7 @@ def missing(entry: ModuleType) -> Iterator[str]:
         yield f"{path}: a `grid` for ci/tune_contest.py"
     for method in entry.METHODS:
         for one in fields(method.settings):
-            if not re.search(rf"^        {one.name}: \S", type(method.settings).__doc__ or "", re.M):
+            if not re.search(rf"^ +{one.name}: \S", type(method.settings).__doc__ or "", re.M):
                 yield f"{path}: what the setting `{one.name}` means, under Args"
         if not all((method.failure.changed, method.failure.why)):
             yield f"{path}: the failure of {method.name!r} in words"

@@ -51,7 +51,7 @@ def unexplained(made: Any) -> list[str]:
     """Fields of a dataclass of which no docstring speaks, neither its own nor that of what it extends."""
     said = "\n".join(kind.__doc__ or "" for kind in type(made).__mro__)
     names = [one.name for one in fields(made)] if made is not None else []
-    return [one for one in names if not re.search(rf"^        {one}: \S", said, re.M)]
+    return [one for one in names if not re.search(rf"^ +{one}: \S", said, re.M)]
 
 
 @pytest.mark.parametrize("name", LESSONS)
