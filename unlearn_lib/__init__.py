@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from unlearn_lib.data import Examples as Examples
     from unlearn_lib.data import Split as Split
     from unlearn_lib.data import load as load
+    from unlearn_lib.gather import numbered as numbered
     from unlearn_lib.methods.amnesiac import amnesiac as amnesiac
     from unlearn_lib.methods.amnesiac import record as record
+    from unlearn_lib.methods.amnesiac import recording as recording
+    from unlearn_lib.methods.deepobliviate import chaining as chaining
     from unlearn_lib.methods.deepobliviate import deepobliviate as deepobliviate
     from unlearn_lib.methods.deepobliviate import train_chain as train_chain
     from unlearn_lib.methods.finetune import finetune as finetune
@@ -56,8 +59,9 @@ __version__ = "0.2.0"
 
 _WHERE = {
     "data": ("Dataset", "Examples", "Split", "load"),
-    "methods.amnesiac": ("amnesiac", "record"),
-    "methods.deepobliviate": ("deepobliviate", "train_chain"),
+    "gather": ("numbered",),
+    "methods.amnesiac": ("amnesiac", "record", "recording"),
+    "methods.deepobliviate": ("chaining", "deepobliviate", "train_chain"),
     "methods.finetune": ("finetune", "gradient_ascent"),
     "methods.partial": ("ascent", "label_flip"),
     "methods.pgu": ("forgotten", "pgu"),

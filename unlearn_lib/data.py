@@ -43,7 +43,7 @@ _TOKENS = (torch.int64, torch.int32)  # what nets look up
 
 
 class Batch(NamedTuple):
-    """One mini-batch: inputs [b, ...], labels [b], sample ids [b]."""
+    """One mini-batch: inputs [b, ...], labels [b], sample ids [b]; or one sample, without the b."""
 
     x: Tensor
     y: Tensor
@@ -107,10 +107,11 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Examples:
+class Examples(torch.utils.data.Dataset[Batch]):
     """Labeled samples, frozen.
 
-    Only labels that training and every metric treat alike are accepted: a class, whole and >= 0.
+    Only labels that training and every metric treat alike are accepted: a class, whole and >= 0. A
+    `DataLoader` over them gives batches of (x, y, ids).
 
     Args:
         x: inputs [n, ...]: floating point, finite; uint8 with a `scale`; or token ids in int64 or int32, for
@@ -195,6 +196,8 @@ class Examples:
             >>> len(ul.Examples.of_dataset(mine))
             6
         """
+        if isinstance(source, cls):
+            return source
         x, y = gathered(source)
         if x.dtype == torch.uint8 and scale is None:
             scale = Scale.of(x)
@@ -203,7 +206,13 @@ class Examples:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __add__(self, other: Examples) -> Examples:
+    def __getitem__(self, row: int) -> Batch:
+        """One sample: its network input, its label, its id."""
+        if not 0 <= check.whole("row", row) < len(self):
+            raise IndexError(f"`row` must be in 0 ... {len(self) - 1}; got {row}.")
+        return Batch(*(column[0] for column in self.batch(slice(row, row + 1))))
+
+    def __add__(self, other: Examples) -> Examples:  # type: ignore[override]  # torch joins data sets loosely
         check_examples("other", other, least=0)
         if self.x.shape[1:] != other.x.shape[1:]:
             raise ValueError(

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from unlearn_lib import check, pictures
+from unlearn_lib.check import Ids
 
-__all__ = ["gathered"]
+__all__ = ["gathered", "numbered"]
 
 # Names for an input and its label in data sets whose samples are mappings.
 PAIRS = (("x", "y"), ("image", "label"), ("img", "label"), ("pixel_values", "labels"), ("input", "target"))
@@ -52,6 +53,45 @@ def gathered(source: Any) -> tuple[Tensor, Tensor]:
             )
     _warn_if_random(source, inputs[:8])
     return torch.stack(inputs), check.labels(torch.stack(labels))
+
+
+def numbered(source: Any, ids: Ids | None = None) -> Dataset[tuple[Tensor, Tensor, int]]:
+    """Your own data set with the number of every sample: (input, label, id), as a loop of your own needs it.
+
+    Its transforms run anew each time, random augmentation included. The numbers are those that
+    `Examples.of_dataset` gives.
+
+    Args:
+        source: a data set with a length, of pairs or mappings as `Examples.of_dataset` takes them.
+        ids: only these samples, such as ``log.data.ids``; by default all.
+
+    Raises:
+        TypeError: `source` has no length, or `ids` are no ids.
+        ValueError: there is no sample of that number.
+
+    Example:
+        >>> mine = torch.utils.data.TensorDataset(torch.zeros(6, 4), torch.tensor([0, 1, 2, 0, 1, 2]))
+        >>> [id for x, y, id in ul.numbered(mine, [1, 3])]
+        [1, 3]
+    """
+    if not hasattr(source, "__getitem__") or not isinstance(source, Sized) or isinstance(source, str):
+        raise TypeError(f"`source` must be a data set with a length; got {check.brief(source)}.")
+    places = range(len(source)) if ids is None else check.ids(ids).tolist()
+    for place in places if ids is not None else ():
+        check.whole("ids", place, 0, len(source) - 1)
+    return _Numbered(source, places)
+
+
+class _Numbered(Dataset[tuple[Tensor, Tensor, int]]):
+    def __init__(self, source: Any, places: Sequence[int]) -> None:
+        self.source, self.places = source, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor, int]:
+        place = self.places[row]
+        return *_pair(place, self.source[place]), place
 
 
 def _samples(source: Any) -> Iterator[Any]:

@@ -18,7 +18,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -307,6 +307,14 @@ class Folder:
         with self._writing():
             _write(self / MANIFEST, _manifest_bytes({**manifest, "files": named}))
             self._delete_all_but(named)
+
+    def withdraw(self, files: Iterable[str]) -> None:
+        """Delete files that were saved for a commit which will not come."""
+        with self._writing():
+            counting = (self.manifest() or {"files": {}})["files"]
+            for name in set(files) - set(counting):
+                with suppress(OSError):  # litter, then
+                    (self / name).unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Delete every tensor file that the manifest does not name, and whatever a killed run half wrote.

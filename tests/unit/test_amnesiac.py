@@ -22,8 +22,7 @@ from tests.oracles import amnesiac_slow, keep_slow
 from tests.toys import blobs, tiny_net
 from unlearn_lib import models
 from unlearn_lib.data import Scale, keyed_order
-from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, undo, undo_scaled
-from unlearn_lib.methods.amnesiac import log as update_log
+from unlearn_lib.methods.amnesiac import Log, amnesiac, packed, record, recorder, undo, undo_scaled
 from unlearn_lib.methods.amnesiac.updates import check_rule, update_nbytes
 from unlearn_lib.methods.layers import Layers, top
 from unlearn_lib.params import add, assign, clone, snapshot, subtract
@@ -637,8 +636,8 @@ def test_undoing_is_of_everything_by_magnitude_unless_told_otherwise(full):
 
 
 def test_a_log_in_many_small_files_is_the_same_log(tmp_path, full, monkeypatch):
-    monkeypatch.setattr(update_log, "_PRUNE_BYTES", 1)
-    monkeypatch.setattr(update_log, "_FILE_BYTES", 1)
+    monkeypatch.setattr(recorder, "_PRUNE_BYTES", 1)
+    monkeypatch.setattr(recorder, "_FILE_BYTES", 1)
     net, log = recorded(tmp_path)
     assert (len(log.files), len(full[1].files)) == (36, 3), "one an update; one an epoch"
     one, many = full[1].updates(), log.updates()

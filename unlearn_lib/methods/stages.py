@@ -1,31 +1,36 @@
 """Training in stages, one model stored after each: resumed after a kill, replaced in one move, purged.
 
 Each kind says what a stage trains on, and from which model: DeepObliviate's `Chain`, whose stages are blocks
-one after the other, and SISA's `Ensemble`, whose stages are slices of shards.
+one after the other, and SISA's `Ensemble`, whose stages are slices of shards. A stage is trained by a recipe,
+or by a loop of one's own: ``fit(model, examples, k)``, which is called again when samples are forgotten.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from unlearn_lib import check
 from unlearn_lib.check import Ids
-from unlearn_lib.data import Examples, check_examples
+from unlearn_lib.data import Batch, Examples, check_examples
 from unlearn_lib.params import Params, assign, clone, digest, snapshot, state, tensors
 from unlearn_lib.store import MANIFEST, Folder, StoreError, require_same
 from unlearn_lib.tombstones import Tombstones
 from unlearn_lib.train import Recipe, Step, as_run
 
-__all__ = ["Stages", "forget", "train_stages"]
+__all__ = ["Building", "Fit", "Stages", "building", "forget", "train_stages"]
 
 S = TypeVar("S", bound="Stages")
+Fit = Callable[[nn.Module, Examples, int], Any]
+_OWN = {"loop": "of one's own"}  # in place of a recipe
 
 
 @dataclass(frozen=True)
@@ -36,19 +41,22 @@ class Stages(ABC):
     gone. `generation` counts how often each model was replaced, `digests` are those of the files stored so
     far; `forgotten` are the samples of the data set that are gone, and `gone` is what the folder knows of
     them. `memory` names the fields that requests change: they are read from the folder, the others compared.
+    Where `recipe` is None, the stages were trained by a loop of one's own: `fit`, if it is at hand.
     """
 
     folder: Folder
     template: nn.Module = field(repr=False)
     data: Examples = field(repr=False)
-    recipe: Recipe
+    recipe: Recipe | None
     members: tuple[Tensor, ...] = field(repr=False)
     generation: tuple[int, ...] = field(repr=False)
     digests: tuple[str, ...] = field(default=(), repr=False)
     forgotten: tuple[int, ...] = ()
     gone: Tombstones = field(default_factory=Tombstones, repr=False)
+    fit: Fit | None = field(default=None, repr=False, compare=False)
 
     kind: ClassVar[str]
+    opened_by: ClassVar[str]
     memory: ClassVar[tuple[str, ...]] = ("generation",)
 
     @classmethod
@@ -56,7 +64,7 @@ class Stages(ABC):
         cls: type[S],
         model: nn.Module,
         data: Examples,
-        recipe: Recipe,
+        recipe: Recipe | Fit | None,
         members: Iterable[Tensor],
         folder: Folder | Path | str,
         **of: Any,
@@ -64,17 +72,58 @@ class Stages(ABC):
         """As asked for: nothing is trained or stored yet. `of` are the fields of the kind."""
         check.instance("model", model, nn.Module)
         check_examples("data", data)
-        check.instance("recipe", recipe, Recipe)
+        known = recipe if isinstance(recipe, Recipe) else None
+        fit = None if recipe is None or isinstance(recipe, Recipe) else recipe
         blocks = tuple(members)
-        return cls(Folder(folder), clone(model), data, recipe, blocks, (0,) * (len(blocks) + 1), **of)
+        return cls(Folder(folder), clone(model), data, known, blocks, (0,) * (len(blocks) + 1), fit=fit, **of)
 
     @abstractmethod
     def start(self, k: int) -> int:
         """The model that stage k continues from: below k."""
 
     @abstractmethod
+    def examples(self, k: int) -> Examples:
+        """What stage k trains on; of an ensemble perhaps nothing."""
+
+    @abstractmethod
+    def info(self, k: int) -> dict[str, int]:
+        """Which stage that is, out of how many, for watchers."""
+
+    @abstractmethod
+    def phase(self, k: int) -> str:
+        """The same in words."""
+
+    @abstractmethod
+    def by_recipe(self, recipe: Recipe, k: int, model: nn.Module, examples: Examples) -> Iterable[Step]:
+        """Train `model` in place on the examples of stage k."""
+
     def learn(self, k: int, model: nn.Module) -> Iterator[Step]:
-        """Stage k: train `model` in place."""
+        """Stage k: train `model` in place. A loop of one's own is one step, unless it yields its own.
+
+        Raises:
+            ValueError: there is neither a recipe nor a loop.
+        """
+        examples, info = self.examples(k), self.info(k)
+        if not len(examples):
+            return
+        if self.recipe is not None:
+            steps = self.by_recipe(self.recipe, k, model, examples)
+        else:
+            steps = self._by_fit(k, model, examples)
+        for step in steps:
+            yield step._replace(phase=self.phase(k), info=info)
+
+    def _by_fit(self, k: int, model: nn.Module, examples: Examples) -> Iterator[Step]:
+        if self.fit is None:
+            raise ValueError(
+                f"this {self.kind} was trained by a loop of your own, and only that can train it again: open "
+                f"it with {self.opened_by}(model, data, fit, ...); fit(model, examples, k) trains stage k."
+            )
+        steps = self.fit(model.train(), examples, k)
+        if isinstance(steps, Generator):
+            yield from steps
+        else:
+            yield Step(self.phase(k), 1, 1, 1, math.nan, Batch(examples.x, examples.y, examples.ids), model)
 
     @abstractmethod
     def check(self) -> None:
@@ -162,12 +211,62 @@ class Stages(ABC):
         memory = {name: getattr(self, name) for name in self.memory}
         return {
             "kind": self.kind,
-            "recipe": self.recipe.to_dict(),
+            "recipe": self.recipe.to_dict() if self.recipe else _OWN,
             "blocks": self.blocks,
             "members": [block.tolist() for block in self.members],
             "data": _fingerprint(self.data),
             **{name: list(value) if isinstance(value, tuple) else value for name, value in memory.items()},
         }
+
+
+class Building(Generic[S]):
+    """What `building` gives: one stage after the other is trained inside, and stored."""
+
+    def __init__(self, stored: S, store: Folder) -> None:
+        check.instance("stored", stored, Stages)
+        self.stored = stored  # what the folder holds so far
+        self._store, self._truth = store, stored.manifest() | stored.gone.to_json()
+
+    @property
+    def missing(self) -> range:
+        """The numbers of the stages that are not stored yet, in order; none if all are."""
+        return range(len(self.stored.digests), self.stored.blocks + 1)
+
+    @contextmanager
+    def block(self, k: int) -> Iterator[tuple[nn.Module, Examples]]:
+        """Around the training of stage k: the model to train in place, and its samples.
+
+        Stored when the block ends. After an error it is not, and whatever was stored before stays.
+
+        Raises:
+            ValueError: another stage comes next, or none.
+        """
+        with self.stage(k) as model:
+            yield model.train(), self.stored.examples(k)
+
+    @contextmanager
+    def stage(self, k: int) -> Iterator[nn.Module]:
+        """`block`, but the model alone, as it was stored."""
+        if k not in self.missing[:1]:
+            first = f"{self.missing[0]}, which comes next" if self.missing else "left out: all are stored"
+            raise ValueError(f"`k` must be {first}; got {check.brief(k)}.")
+        own = self.stored
+        model = own.model(own.start(k))
+        yield model
+        own = replace(own, digests=(*own.digests, _save(self._store, own, k, state(model))))
+        self._store.commit(self._truth, own.files)
+        self.stored = own
+
+
+@contextmanager
+def building(asked: S, *, pinned: bool = True) -> Iterator[Building[S]]:
+    """Open what is stored, and hold the folder while the rest is trained; see `train_stages`."""
+    with check.instance("asked", asked, Stages).folder.locked() as store:
+        own = _open(asked, pinned, store)
+        own.state(len(own.digests) - 1)  # a damaged file is named now, not at the first request
+        if len(own.digests) <= own.blocks:
+            store.require_writable()
+        yield Building(own, store)
 
 
 @as_run
@@ -185,20 +284,11 @@ def train_stages(asked: S, *, pinned: bool = True) -> Generator[Step, None, S]:
         StoreError: the folder holds something else (which fields differ), is damaged, in use or cannot be
             written.
     """
-    with check.instance("asked", asked, Stages).folder.locked() as store:
-        own = _open(asked, pinned, store)
-        own.state(len(own.digests) - 1)  # a damaged file is named now, not at the first request
-        missing = range(len(own.digests), own.blocks + 1)
-        if not missing:
-            return own
-        store.require_writable()
-        truth = own.manifest() | own.gone.to_json()
-        for k in missing:
-            model = own.model(own.start(k))
-            yield from own.learn(k, model)
-            own = replace(own, digests=(*own.digests, _save(store, own, k, state(model))))
-            store.commit(truth, own.files)
-        return own
+    with building(asked, pinned=pinned) as made:
+        for k in made.missing:
+            with made.stage(k) as model:
+                yield from made.stored.learn(k, model)
+        return made.stored
 
 
 def forget(
@@ -269,7 +359,7 @@ def _open(asked: S, pinned: bool, store: Folder) -> S:
     wanted = own.manifest() | {"blocks": asked.blocks}
     if pinned:
         wanted["members"] = [block[~torch.isin(block, forgotten)].tolist() for block in asked.members]
-    require_same("recipe", found.get("recipe", {}), wanted.pop("recipe"), store.root)
+    _require_same_recipe(found.get("recipe", {}), wanted.pop("recipe"), asked, store)
     require_same(asked.kind, {name: found.get(name) for name in wanted}, wanted, store.root)
     if not own.covers():
         raise StoreError(f"the blocks in {store / MANIFEST} do not hold every id of the data exactly once.")
@@ -281,6 +371,25 @@ def _open(asked: S, pinned: bool, store: Folder) -> S:
         raise StoreError(f"{store.root} began from another initial model. Use another folder.")
     store.sweep()
     return own
+
+
+def _require_same_recipe(stored: dict[str, Any], now: dict[str, Any], asked: Stages, store: Folder) -> None:
+    """A function cannot be compared, so a loop of one's own is taken to be the one that it was."""
+    if (stored == _OWN) != (now == _OWN):
+        by, other = ("a loop of your own", "that function") if stored == _OWN else ("a recipe", "that recipe")
+        raise StoreError(
+            f"{store.root} was trained by {by}: pass {other} to {asked.opened_by}(model, data, ...), or use "
+            "another folder."
+        )
+    require_same("recipe", stored, now, store.root)
+
+
+def check_fit(recipe: Any) -> Recipe | Fit:
+    """A recipe, or a function that trains a stage."""
+    if not callable(recipe) or isinstance(recipe, type | nn.Module):
+        check.instance("recipe", recipe, Recipe, remedy="Or pass a function fit(model, examples, k).")
+    found: Recipe | Fit = recipe
+    return found
 
 
 def _value(stored: Any) -> Any:
@@ -295,4 +404,4 @@ def _fingerprint(data: Examples) -> str:
 
 
 def _save(store: Folder, stages: Stages, k: int, tensors: Params) -> str:
-    return store.save(stages.file(k), tensors, {"block": k, "recipe": stages.recipe.to_dict()})
+    return store.save(stages.file(k), tensors, {"block": k})

@@ -39,7 +39,7 @@ class Counted(Examples):
     def __determined_by__(self) -> Any:
         return [getattr(self, f.name) for f in fields(Examples)]
 
-    def __add__(self, other: Examples) -> Counted:
+    def __add__(self, other: Examples) -> Counted:  # type: ignore[override]  # as in Examples
         return self.by(self.reads, super().__add__(other))
 
     def __radd__(self, other: Examples) -> Counted:

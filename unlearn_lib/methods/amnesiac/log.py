@@ -15,12 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from unlearn_lib import check
 from unlearn_lib.check import Ids
-from unlearn_lib.data import Examples
 from unlearn_lib.methods.amnesiac.updates import KeepRule, Updates, kept_entries, update_nbytes
 from unlearn_lib.methods.layers import Keep, Layers
 from unlearn_lib.params import Params, assign, clone, digest, snapshot
@@ -30,11 +28,7 @@ from unlearn_lib.train import Recipe
 
 __all__ = ["Entry", "Log"]
 
-_KIND = "log of updates"
-_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # integers of the size of a floating point number
-_PRUNE_BYTES = 1 << 20  # full updates held before they are pruned
-_FILE_BYTES = 16 << 20  # pruned updates held before they are written, at the latest
-_Line = tuple[tuple[int, int], list[int]]  # (e, b) and the samples of the batch
+KIND = "log of updates"
 
 
 class Entry(NamedTuple):
@@ -64,14 +58,12 @@ class Log:
     the unlearned model are exchanged in one commit.
 
     Args:
-        folder: where `record` wrote.
+        folder: where `record` or `recording` wrote.
         recipe: if given, the log must have been recorded with it.
 
     Raises:
         StoreError: there is no log, it is damaged, or it was recorded with another recipe.
     """
-
-    _store: Folder  # while it is recorded: the folder to write with
 
     def __init__(self, folder: Folder | Path | str, recipe: Recipe | None = None) -> None:
         self.folder = Folder(folder)
@@ -79,19 +71,19 @@ class Log:
         self.read()
         if recipe is not None:
             check.instance("recipe", recipe, Recipe)
-            require_same("recipe", self.recipe.to_dict(), recipe.to_dict(), self.folder.root)
+            require_same("recipe", self._settings["recipe"], recipe.to_dict(), self.folder.root)
 
     def read(self) -> None:
         """Read the ledger anew: another process may have carried out a request."""
         found = self.folder.manifest()
         if found is None:
             raise StoreError(f"{self.folder.root} holds no log of updates; `record` makes one.")
-        if found.get("kind") != _KIND:
+        if found.get("kind") != KIND:
             raise StoreError(f"{self.folder.root} holds no log of updates; it holds a {found.get('kind')}.")
         self._set(found)
 
     def _set(self, manifest: dict[str, Any]) -> None:
-        """What the manifest says, for a log that is to be read or, with no entries yet, to be recorded."""
+        """What the manifest says, of a log that is to be read or, with no entries yet, to be recorded."""
         self._settings = {
             name: manifest[name] for name in ("kind", "keep", "rule", "group", "shapes", "dtype", "recipe")
         }
@@ -99,117 +91,14 @@ class Log:
         self.rule: KeepRule = manifest["rule"]
         self.layers = Layers({t: tuple(shape) for t, shape in manifest["shapes"].items()}, manifest["group"])
         self.dtype: torch.dtype = getattr(torch, manifest["dtype"])
-        self.recipe = Recipe(**manifest["recipe"])
+        own = manifest["recipe"].keys() == {"seed"}  # recorded in a loop of one's own
+        self.recipe: Recipe | None = None if own else Recipe(**manifest["recipe"])
+        self.seed: int = manifest["recipe"]["seed"]
         self.entries = [Entry(*entry) for entry in manifest["entries"]]
         self._forgotten = Tombstones.of(manifest)
         self._models: list[str] = list(manifest["models"])
         self._generation: int = manifest["generation"]
         self._digests: dict[str, str] = dict(manifest["files"])
-        self._lines: list[_Line] = []
-        self._rows = torch.empty(0, self.layers.n, dtype=self.dtype)  # of `_lines`; reused, for speed
-        self._pruned: list[tuple[list[_Line], Params]] = []
-
-    @classmethod
-    def start(
-        cls,
-        store: Folder,
-        layers: Layers,
-        dtype: torch.dtype,
-        recipe: Recipe,
-        keep: Keep,
-        rule: KeepRule,
-    ) -> Log:
-        """An empty log; it counts from its first `commit`, which replaces an earlier log of equal settings.
-
-        What that one has forgotten stays forgotten: see `left`.
-
-        Args:
-            store: the folder, locked by the caller for as long as it records; what a killed run left in it
-                is swept.
-            layers: of the model.
-            dtype: of its parameters.
-            recipe: of the training run.
-            keep: see `record`.
-            rule: see `record`.
-
-        Raises:
-            StoreError: the folder holds something else, or a log of other settings.
-        """
-        shares = {name: float(p) for name, p in keep.items()} if isinstance(keep, Mapping) else float(keep)
-        log = cls.__new__(cls)
-        log.folder, log._store = Folder(store), store
-        store.require_writable()
-        old = store.manifest()
-        if old is not None and old.get("kind") != _KIND:
-            raise StoreError(f"{store.root} holds a {old.get('kind')}. Use another folder.")
-        gone = Tombstones() if old is None else Tombstones.of(old)
-        log._set(
-            {
-                "kind": _KIND,
-                "keep": shares,
-                "rule": rule,
-                "group": layers.group,
-                "shapes": {tensor: list(shape) for tensor, shape in layers.shapes.items()},
-                "dtype": str(dtype).removeprefix("torch."),
-                "recipe": recipe.to_dict(),
-                "entries": [],
-                "models": [],
-                "generation": 1 if old is None else old["generation"] + 1,
-                "files": {},
-                **gone.to_json(),
-            }
-        )
-        if old is not None:
-            now = {**log._settings, **log._settings["recipe"]}
-            stored = {**{name: old[name] for name in log._settings}, **old["recipe"]}
-            now.pop("recipe"), stored.pop("recipe")
-            require_same("recipe or setting", stored, now, store.root)
-            store.sweep()
-        log._rows = torch.empty(max(1, _PRUNE_BYTES // (layers.n * dtype.itemsize)), layers.n, dtype=dtype)
-        return log
-
-    def left(self, data: Examples) -> Examples:
-        """The samples of a training set that this log has not forgotten."""
-        return data.where(~self._forgotten.has(data.ids.cpu()))
-
-    def append(self, key: tuple[int, int], ids: list[int], U: Float[Tensor, " n"]) -> None:
-        """Record the update that batch `key` = (e, b) with these samples made."""
-        self._rows[len(self._lines)] = U
-        self._lines.append((key, ids))
-        if len(self._lines) == len(self._rows):
-            self._prune()
-        if sum(value.nbytes for _, part in self._pruned for value in part.values()) >= _FILE_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write a file of what was recorded since the last one."""
-        self._prune()
-        if self._pruned:
-            lines = [line for lines, _ in self._pruned for line in lines]
-            parts = [part for _, part in self._pruned]
-            file = f"epoch-{lines[0][0][0]:04}-{len(self.entries):06}.g{self._generation}.safetensors"
-            tensors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-            self._digests[file] = self._store.save(file, tensors)
-            self.entries += [
-                Entry(epoch=e, step=b, ids=ids, file=file, row=row) for row, ((e, b), ids) in enumerate(lines)
-            ]
-            self._pruned = []
-
-    def _prune(self) -> None:
-        """Many small updates are pruned at once, which is quick; the full ones are then dropped."""
-        if self._lines:
-            keys, rows = tuple(key for key, _ in self._lines), self._rows[: len(self._lines)]
-            self._pruned.append((self._lines, self._pack(Updates(self.layers, keys, rows, self.recipe.seed))))
-            self._lines = []
-
-    def skip(self, key: tuple[int, int], ids: list[int]) -> None:
-        """Note a batch whose update is not recorded."""
-        self.entries.append(Entry(epoch=key[0], step=key[1], ids=ids, file=None, row=0))
-
-    def finish(self, model: nn.Module) -> None:
-        """The recording is complete: from now on it counts, and `model` is the log's current model."""
-        self._commit(self._store, model, self.entries, self._digests)
-        del self._store
 
     def commit(self, model: nn.Module) -> None:
         """Make `model` the log's current model.
@@ -332,7 +221,7 @@ class Log:
         rows = torch.zeros(len(stored), self.layers.n, dtype=self.dtype)
         for row, (_, positions, values) in zip(rows, self.stream(stored), strict=True):
             row[positions] = values
-        return Updates(self.layers, tuple(e.key for e in stored), rows, self.recipe.seed)
+        return Updates(self.layers, tuple(e.key for e in stored), rows, self.seed)
 
     def forget(self, store: Folder, model: nn.Module, ids: set[int], undone: Sequence[Entry]) -> None:
         """Purge: delete the values of `undone`, take `ids` off the ledger, make `model` the current one.
@@ -392,19 +281,6 @@ class Log:
 
     def _load_rows(self, file: str, rows: list[int]) -> Params:
         return {name: value[torch.tensor(rows)] for name, value in self._load(file).items()}
-
-    def _pack(self, updates: Updates) -> Params:
-        mask = updates.kept(self.keep, self.rule).numpy()
-        flat = np.flatnonzero(mask)
-        shape = (len(mask), len(flat) // len(mask))
-        # taken as bytes by NumPy, which is quicker, and does not know bfloat16
-        bits = updates.rows.contiguous().view(_BITS[self.dtype.itemsize]).numpy().ravel()
-        packed = {"values": torch.from_numpy(bits[flat].reshape(shape)).view(self.dtype)}
-        if self._by_position:
-            packed["positions"] = torch.from_numpy((flat % self.layers.n).astype(np.int32).reshape(shape))
-        else:
-            packed["mask"] = torch.from_numpy(np.packbits(mask, axis=1))
-        return packed
 
     @property
     def _by_position(self) -> bool:

@@ -36,24 +36,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unlearn_lib import check
 from unlearn_lib.check import Ids
-from unlearn_lib.data import Batch, Examples, check_examples
+from unlearn_lib.data import Batch
 from unlearn_lib.methods.amnesiac.log import Entry, Log
-from unlearn_lib.methods.amnesiac.updates import KeepRule, check_rule
-from unlearn_lib.methods.layers import Group, Keep, Layers
-from unlearn_lib.params import assign, snapshot, trainable
-from unlearn_lib.store import Folder
-from unlearn_lib.train import Order, Recipe, Step, Unlearned, as_run, train
+from unlearn_lib.params import assign, snapshot
+from unlearn_lib.train import Step, Unlearned, as_run
 
-__all__ = ["UndoTrace", "amnesiac", "record"]
+__all__ = ["UndoTrace", "amnesiac"]
 
 
 @dataclass(frozen=True)
@@ -70,85 +66,6 @@ class UndoTrace:
     changed: int
     nbytes_before: int
     nbytes_after: int
-
-
-@as_run
-def record(
-    model: nn.Module,
-    data: Examples,
-    recipe: Recipe,
-    folder: Folder | Path | str,
-    *,
-    keep: Keep,
-    rule: KeepRule = "magnitude",
-    group: Group = "tensor",
-    sensitive: Ids | None = None,
-    order: Order | None = None,
-) -> Generator[Step, None, Log]:
-    """Train `model` in place, as `train` does to the last bit, and record every update.
-
-    A folder that holds a log of the same settings gets a new one in its place, as soon as that is complete.
-
-    Args:
-        model: changed in place. With batch norm a warning says that its statistics are not recorded.
-        data: the training set. Samples that this folder has forgotten are left out.
-        recipe: as for `train`.
-        folder: where the log is written: a file of pruned updates per epoch (more, if it exceeds 16 MiB), a
-            ledger, and the trained model.
-        keep: share p in [0, 1] of each layer that is kept; a number, or by layer, where a layer not named is
-            off. 1 is plain amnesiac unlearning. There is no default: we do not know the authors' value.
-        rule: which entries: "magnitude", "random" or "global" (see `Updates.kept`).
-        group: a layer is one parameter "tensor", or all of one "module".
-        sensitive: record only batches that hold one of these samples. Other samples cannot be forgotten then:
-            a request for them undoes only what was recorded, with a warning.
-        order: see `train`; `packed` makes one.
-
-    Yields:
-        One `Step` per mini-batch.
-
-    Returns:
-        The log.
-
-    Raises:
-        ValueError: `keep` is outside [0, 1] or names an unknown layer; unknown `rule` or `group`; `sensitive`
-            holds an id that is not in `data`; no sample is left.
-        TypeError: an argument is of the wrong kind.
-        StoreError: the folder is in use, cannot be written, or holds a log of another recipe or setting.
-
-    Example:
-        >>> log = ul.run(ul.record(initial, data, recipe, folder, keep=0.1))
-        >>> len(log.entries) == 5 * 23  # epochs, batches
-        True
-    """
-    layers = Layers.of(model, group)
-    check_rule(rule, keep)
-    layers.shares(keep)
-    check_examples("data", data)
-    check.instance("recipe", recipe, Recipe)
-    if isinstance(keep, Mapping):
-        layers = layers.only(keep)
-    wanted = set(
-        (data.ids if sensitive is None else data.select(check.ids(sensitive, "sensitive")).ids).tolist()
-    )
-    own, buffers = trainable(model), {name: b.clone() for name, b in model.named_buffers()}
-    before = layers.flatten(own)
-    with Folder(folder).locked() as store:
-        log = Log.start(store, layers, before.dtype, recipe, keep, rule)
-        for step in train(model, log.left(data), recipe, order=order):
-            if (step.epoch, step.number) == (1, 1):
-                _warn_of_moved(buffers, model)
-            after = layers.flatten(own)
-            key, ids = (step.epoch, step.number), step.batch.ids.tolist()
-            if wanted.isdisjoint(ids):
-                log.skip(key, ids)
-            else:
-                log.append(key, ids, after - before)  # U_{e,b}
-            before = after
-            if step.number == step.steps:
-                log.flush()
-            yield step
-        log.finish(model)
-    return log
 
 
 @as_run
@@ -244,12 +161,3 @@ def _recorded(log: Log, request: set[int]) -> list[Entry]:
             "(`sensitive`): what they did stays in the model."
         )
     return stored
-
-
-def _warn_of_moved(before: Mapping[str, Tensor], model: nn.Module) -> None:
-    moved = [name for name, b in model.named_buffers() if name in before and not torch.equal(b, before[name])]
-    if moved:
-        check.warn(
-            f"the log records parameters only, and training moves buffers of this model as well: "
-            f"{check.brief(moved)}. What forgotten samples did to them stays; use a net without batch norm."
-        )

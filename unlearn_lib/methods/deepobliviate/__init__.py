@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from unlearn_lib.methods.deepobliviate.chain import Chain, ResidualTrace, train_chain
+from unlearn_lib.methods.deepobliviate.chain import Chain, ResidualTrace, chaining, train_chain
 from unlearn_lib.methods.deepobliviate.controls import deepobliviate_but
 from unlearn_lib.methods.deepobliviate.decay import TrendRule
 from unlearn_lib.methods.deepobliviate.method import deepobliviate, stitched
@@ -12,6 +12,7 @@ __all__ = [
     "Chain",
     "ResidualTrace",
     "TrendRule",
+    "chaining",
     "deepobliviate",
     "deepobliviate_but",
     "stitched",

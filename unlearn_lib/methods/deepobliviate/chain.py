@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -13,12 +14,12 @@ from torch import Tensor, nn
 from unlearn_lib import check
 from unlearn_lib.data import Examples, check_examples, keyed_order
 from unlearn_lib.methods.deepobliviate.decay import Trend
-from unlearn_lib.methods.stages import Stages, forget, train_stages
+from unlearn_lib.methods.stages import Building, Fit, Stages, building, check_fit, forget, train_stages
 from unlearn_lib.params import Params, add, subtract
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Recipe, Step, as_run, train
 
-__all__ = ["Chain", "ResidualTrace", "cut_into_blocks", "train_chain"]
+__all__ = ["Chain", "ResidualTrace", "chaining", "cut_into_blocks", "train_chain"]
 
 Reason = Literal["trend", "identical", "end of chain", "asked to stop", "nothing to forget"]
 
@@ -71,6 +72,7 @@ class Chain(Stages):
     stitched_from: int | None = None
 
     kind: ClassVar[str] = "chain"
+    opened_by: ClassVar[str] = "train_chain"
     memory: ClassVar[tuple[str, ...]] = (*Stages.memory, "stitched_from")
 
     def model(self, k: int | None = None) -> nn.Module:
@@ -86,11 +88,21 @@ class Chain(Stages):
         """k - 1: block follows block."""
         return check.whole("k", k, 1, self.blocks) - 1
 
-    def learn(self, k: int, model: nn.Module) -> Iterator[Step]:
-        """Train M_{k-1} on block k alone."""
-        examples, phase = self.data.select(self.members[k - 1]), f"block {k} of {self.blocks}"
-        for step in train(model, examples, self.recipe, phase=phase, block=k):
-            yield step._replace(info={"block": k, "blocks": self.blocks})
+    def examples(self, k: int) -> Examples:
+        """D_k: block k alone."""
+        return self.data.select(self.members[check.whole("k", k, 1, self.blocks) - 1])
+
+    def info(self, k: int) -> dict[str, int]:
+        """`block` and `blocks`."""
+        return {"block": k, "blocks": self.blocks}
+
+    def phase(self, k: int) -> str:
+        """Block k of B."""
+        return f"block {k} of {self.blocks}"
+
+    def by_recipe(self, recipe: Recipe, k: int, model: nn.Module, examples: Examples) -> Iterable[Step]:
+        """Go on from M_{k-1}, with a fresh optimizer."""
+        return train(model, examples, recipe, phase=self.phase(k), block=k)
 
     def check(self) -> None:
         """Refuse blocks that are empty or do not cover the data; warn of small ones."""
@@ -100,7 +112,7 @@ class Chain(Stages):
             raise ValueError("`blocks` must hold every id of `data` exactly once.")
         if not all(len(block) for block in self.members):
             raise ValueError("`blocks` must each hold at least one sample.")
-        data, size = self.data, self.recipe.batch_size
+        data, size = self.data, self.recipe.batch_size if self.recipe else 1
         classes = len(data.y.unique())
         short = sum(len(block) < size for block in self.members)
         lacking = sum(len(data.y[torch.isin(data.ids, block)].unique()) < classes for block in self.members)
@@ -170,11 +182,55 @@ def cut_into_blocks(data: Examples, blocks: int, seed: int = 0) -> tuple[Tensor,
     return tuple(data.ids[dealt[k::blocks]].sort().values for k in range(blocks))
 
 
+@contextmanager
+def chaining(
+    model: nn.Module, data: Examples, blocks: int | Sequence[Tensor], folder: Folder | Path | str
+) -> Iterator[Building[Chain]]:
+    """Train a chain by a loop that stands in line, in a notebook say, rather than in a function.
+
+        with chaining(model, data, 10, folder) as chain:
+            for k in chain.missing:                         # all, or what a killed run has left
+                with chain.block(k) as (net, examples):
+                    ...                                     # train `net` in place on `examples`, block k
+
+    Each model is stored when its block ends. To forget, the loop must be called again: give it to
+    `train_chain` as a function, which then opens this chain.
+
+    Args:
+        model: M_0, untrained; left unchanged.
+        data: the training set. Samples that this folder has forgotten are left out.
+        blocks: B, or the ids of each block.
+        folder: where the models live. One chain a folder.
+
+    Yields:
+        What is `missing`, `block(k)` around the training of one, and what is `stored`: a `Chain`.
+
+    Raises:
+        ValueError, TypeError, StoreError: see `train_chain`.
+
+    Example:
+        >>> with ul.chaining(initial, data, 3, folder) as chain:
+        ...     for k in chain.missing:
+        ...         with chain.block(k) as (net, examples):
+        ...             sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+        ...             for x, y, ids in torch.utils.data.DataLoader(examples, batch_size=64):
+        ...                 loss = torch.nn.functional.cross_entropy(net(x), y)
+        ...                 sgd.zero_grad()
+        ...                 loss.backward()
+        ...                 _ = sgd.step()
+        >>> chain.stored.blocks
+        3
+    """
+    members, pinned = _members(data, blocks, 0)
+    with building(Chain.new(model, data, None, members, folder), pinned=pinned) as made:
+        yield made
+
+
 @as_run
 def train_chain(
     model: nn.Module,
     data: Examples,
-    recipe: Recipe,
+    recipe: Recipe | Fit,
     blocks: int | Sequence[Tensor],
     folder: Folder | Path | str,
 ) -> Generator[Step, None, Chain]:
@@ -188,7 +244,10 @@ def train_chain(
     Args:
         model: M_0, untrained; left unchanged.
         data: the training set. Samples that this folder has forgotten are left out.
-        recipe: `epochs` is E, the passes over each block.
+        recipe: `epochs` is E, the passes over each block. Or a loop of your own: a function
+            ``fit(model, examples, k)`` that trains `model` in place on block k. It is called again when
+            samples are forgotten, so let it repeat itself: seed what is random by k. The folder knows only
+            that it was a loop of your own.
         blocks: B, or the ids of each block.
         folder: where the models live. One chain a folder.
 
@@ -209,9 +268,15 @@ def train_chain(
         >>> chain.block_of([7])
         [2]
     """
-    if pinned := isinstance(blocks, list | tuple):
-        members = tuple(check.column(f"blocks[{k}]", block) for k, block in enumerate(blocks))
-    else:
-        seed = check.instance("recipe", recipe, Recipe).seed
-        members = cut_into_blocks(data, check.whole("blocks", blocks), seed)
-    return (yield from train_stages(Chain.new(model, data, recipe, members, folder), pinned=pinned))
+    seed = recipe.seed if isinstance(recipe, Recipe) else 0
+    members, pinned = _members(data, blocks, seed)
+    return (
+        yield from train_stages(Chain.new(model, data, check_fit(recipe), members, folder), pinned=pinned)
+    )
+
+
+def _members(data: Examples, blocks: int | Sequence[Tensor], seed: int) -> tuple[tuple[Tensor, ...], bool]:
+    """The ids of every block, and whether they were given."""
+    if isinstance(blocks, list | tuple):
+        return tuple(check.column(f"blocks[{k}]", block) for k, block in enumerate(blocks)), True
+    return cut_into_blocks(data, check.whole("blocks", blocks), seed), False

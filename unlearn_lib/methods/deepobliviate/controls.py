@@ -29,6 +29,8 @@ def deepobliviate_but(
         order_seed: of the order; the chain's own seed changes nothing.
         options: the other arguments of `deepobliviate`.
     """
-    seed = check.whole("order_seed", order_seed)
-    shuffled = replace(chain, recipe=check.instance("chain", chain, Chain).recipe.but(seed=seed))
+    seed, recipe = check.whole("order_seed", order_seed), check.instance("chain", chain, Chain).recipe
+    if recipe is None:
+        raise ValueError("`chain` must be trained by a recipe, which orders samples; got a loop of your own.")
+    shuffled = replace(chain, recipe=recipe.but(seed=seed))
     return deepobliviate(shuffled, ids, rule, **options)

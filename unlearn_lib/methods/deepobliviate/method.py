@@ -39,7 +39,7 @@ from unlearn_lib.check import Ids
 from unlearn_lib.methods.deepobliviate.chain import Chain, Reason, ResidualTrace
 from unlearn_lib.methods.deepobliviate.decay import TrendRule
 from unlearn_lib.params import assign, clone, l1, snapshot, state, subtract
-from unlearn_lib.train import Step, Unlearned, as_run, train
+from unlearn_lib.train import Step, Unlearned, as_run
 
 __all__ = ["deepobliviate", "stitched"]
 
@@ -99,15 +99,14 @@ def deepobliviate(
     d_min, d_max = _touched(chain, request, restart)
     _check_range("stop_block", stop_block, d_max, B)
 
+    left = chain.without(request)
     model = chain.model(d_min - 1)  # M'_{d_min-1}: the last model that cannot have seen them
     P, P_new = snapshot(model), snapshot(model)
     residual, gap, retrained = [], [], []
     reason: Reason = "end of chain"
     for k in range(d_min, B + 1):
-        ids_k, phase = chain.members[k - 1], f"retrain block {k} of {B}"
-        D_k = chain.data.select(ids_k[~torch.isin(ids_k, request)])
-        for step in train(model, D_k, chain.recipe, phase=phase, block=k):
-            yield step._replace(info={"block": k, "blocks": B})
+        for step in left.learn(k, model):
+            yield step._replace(phase=f"retrain {step.phase}")
         P_old, P_new_old = P, P_new
         P, P_new = chain.params(k), snapshot(model)
         residual.append(l1(subtract(subtract(P, P_old), subtract(P_new, P_new_old))))  # Delta_k

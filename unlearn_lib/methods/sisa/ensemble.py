@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from unlearn_lib import check
+from unlearn_lib.data import Examples
 from unlearn_lib.methods.sisa.partition import Partition, stage_epochs
 from unlearn_lib.methods.sisa.vote import SisaModel, Votes, Weights, check_votes, check_weights
 from unlearn_lib.methods.stages import Stages, forget
 from unlearn_lib.params import Params, assign, clone
-from unlearn_lib.train import Step, train
+from unlearn_lib.train import Recipe, Step, train
 
 __all__ = ["Ensemble", "SisaTrace"]
 
@@ -64,6 +65,7 @@ class Ensemble(Stages):
     slices: int = 1
 
     kind: ClassVar[str] = "SISA ensemble"
+    opened_by: ClassVar[str] = "train_sisa"
 
     @property
     def shards(self) -> int:
@@ -74,6 +76,11 @@ class Ensemble(Stages):
     def partition(self) -> Partition:
         """Who is where, now."""
         return Partition.of(self.members, self.slices)
+
+    @property
+    def budget(self) -> float:
+        """e', of the recipe; a loop of one's own counts as an epoch in every stage."""
+        return self.recipe.epochs if self.recipe else (self.slices + 1) / 2
 
     def index(self, s: int, r: int) -> int:
         """Where M_{s,r} is among the stored models.
@@ -93,23 +100,30 @@ class Ensemble(Stages):
         k = check.whole("k", k, 1, self.blocks)
         return 0 if self._place(k)[1] == 1 else k - 1
 
-    def learn(self, k: int, model: nn.Module) -> Iterator[Step]:
-        """Train M_{s,r-1} on slices 1 ... r of its shard for e_r epochs, perhaps none."""
-        (s, r), S, R = self._place(k), self.shards, self.slices
-        examples = self.data.select(torch.cat(self.members[k - r : k]))
-        recipe = self.recipe.but(epochs=stage_epochs(r, R, self.recipe.epochs))
-        phase, info = (
-            f"shard {s} of {S}, stage {r} of {R}",
-            {"shard": s, "stage": r, "shards": S, "slices": R},
-        )
-        for step in train(model, examples, recipe, phase=phase, block=k - 1) if len(examples) else ():
-            yield step._replace(info=info)
+    def examples(self, k: int) -> Examples:
+        """D_{s,1} ... D_{s,r}: slices 1 ... r of its shard, perhaps empty by now."""
+        _, r = self._place(check.whole("k", k, 1, self.blocks))
+        return self.data.select(torch.cat(self.members[k - r : k]))
+
+    def info(self, k: int) -> dict[str, int]:
+        """`shard`, `stage`, `shards` and `slices`."""
+        s, r = self._place(k)
+        return {"shard": s, "stage": r, "shards": self.shards, "slices": self.slices}
+
+    def phase(self, k: int) -> str:
+        """Shard s of S, stage r of R."""
+        return "shard {shard} of {shards}, stage {stage} of {slices}".format(**self.info(k))
+
+    def by_recipe(self, recipe: Recipe, k: int, model: nn.Module, examples: Examples) -> Iterable[Step]:
+        """Go on from M_{s,r-1} for e_r epochs, perhaps none."""
+        once = recipe.but(epochs=stage_epochs(self._place(k)[1], self.slices, recipe.epochs))
+        return train(model, examples, once, phase=self.phase(k), block=k - 1)
 
     def check(self) -> None:
         """Refuse a partition of other data; warn of idle stages and of shards that lack a class."""
         if not self.covers():
             raise ValueError("`cells` must hold every id of `data` exactly once.")
-        R, y, budget = self.slices, self.data.y, self.recipe.epochs
+        R, y, budget = self.slices, self.data.y, self.recipe.epochs if self.recipe else self.slices
         idle = sum(stage_epochs(r, R, budget) == 0 for r in range(1, R + 1))
         if idle:
             short = f"`recipe.epochs` is {budget}, less than (R + 1) / 2"

@@ -40,7 +40,7 @@ from unlearn_lib.data import Examples
 from unlearn_lib.methods.sisa.ensemble import Ensemble, SisaTrace
 from unlearn_lib.methods.sisa.partition import Partition
 from unlearn_lib.methods.sisa.vote import Votes, Weights, check_votes, check_weights
-from unlearn_lib.methods.stages import train_stages
+from unlearn_lib.methods.stages import Fit, check_fit, train_stages
 from unlearn_lib.params import state
 from unlearn_lib.store import Folder
 from unlearn_lib.train import Recipe, Step, Unlearned, as_run
@@ -50,7 +50,7 @@ __all__ = ["sisa", "train_sisa"]
 
 @as_run
 def train_sisa(
-    model: nn.Module, data: Examples, recipe: Recipe, cells: Partition, folder: Folder | Path | str
+    model: nn.Module, data: Examples, recipe: Recipe | Fit, cells: Partition, folder: Folder | Path | str
 ) -> Generator[Step, None, Ensemble]:
     """TRAIN: stage after stage, shard after shard, storing every checkpoint; go on where a killed run ended.
 
@@ -60,7 +60,9 @@ def train_sisa(
     Args:
         model: M_0, untrained, of every shard; left unchanged.
         data: the training set, as `cells` was made from. Samples that this folder has forgotten are left out.
-        recipe: `epochs` is e', per shard without slicing; best with 2 e' divisible by R + 1.
+        recipe: `epochs` is e', per shard without slicing; best with 2 e' divisible by R + 1. Or a loop of
+            your own: ``fit(model, examples, k)`` trains `model` in place in stage k = 1 ... S R, shard after
+            shard. It is called again when samples are forgotten, and one call counts as one epoch.
         cells: see `partition`.
         folder: where the checkpoints live. One ensemble a folder.
 
@@ -84,7 +86,9 @@ def train_sisa(
     """
     check.instance("cells", cells, Partition, remedy="`partition` makes one.")
     return (
-        yield from train_stages(Ensemble.new(model, data, recipe, cells.flat, folder, slices=cells.slices))
+        yield from train_stages(
+            Ensemble.new(model, data, check_fit(recipe), cells.flat, folder, slices=cells.slices)
+        )
     )
 
 
@@ -141,7 +145,7 @@ def sisa(
         restarts=tuple(restarts.items()),
         slices=ensemble.slices,
         visits=visits,
-        full=ensemble.recipe.epochs * len(left.data),
+        full=round(ensemble.budget * len(left.data)),
         retrained=tuple(retrained),
     )
     return Unlearned(ensemble.vote(votes, weights, after=trace), time.perf_counter() - begun, trace)
