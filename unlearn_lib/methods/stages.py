@@ -144,6 +144,11 @@ class Stages(ABC):
         return {self.file(k): found for k, found in enumerate(self.digests)}
 
     @property
+    def described(self) -> dict[str, Any]:
+        """The recipe, for JSON, or that there was a loop of one's own."""
+        return self.recipe.to_dict() if self.recipe else _OWN
+
+    @property
     def blocks(self) -> int:
         """B."""
         return len(self.members)
@@ -211,7 +216,7 @@ class Stages(ABC):
         memory = {name: getattr(self, name) for name in self.memory}
         return {
             "kind": self.kind,
-            "recipe": self.recipe.to_dict() if self.recipe else _OWN,
+            "recipe": self.described,
             "blocks": self.blocks,
             "members": [block.tolist() for block in self.members],
             "data": _fingerprint(self.data),
@@ -404,4 +409,4 @@ def _fingerprint(data: Examples) -> str:
 
 
 def _save(store: Folder, stages: Stages, k: int, tensors: Params) -> str:
-    return store.save(stages.file(k), tensors, {"block": k})
+    return store.save(stages.file(k), tensors, {"block": k, "recipe": stages.described})
