@@ -65,8 +65,9 @@ def written(folder: Path) -> dict[str, bytes]:
 
 
 def told(folder: Path) -> dict[str, Any]:
-    """The manifest, but for its recipe, its own digest, and the key of what it forgets, which is drawn."""
+    """The manifest, but for its recipe, all digests, and the key of what it forgets, which is drawn."""
     found = json.loads((folder / "manifest.json").read_text())
+    found["files"] = list(found["files"])
     return {name: value for name, value in found.items() if name not in ("recipe", "digest", "key")}
 
 
