@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 from plotly.subplots import make_subplots
 
 from unlearn_lib import check
 from unlearn_lib.classroom.look import ROLES
 from unlearn_lib.classroom.words import amount
+
+if TYPE_CHECKING:  # matplotlib takes half a second to import, and a live lesson may do without
+    from matplotlib.figure import Figure
 
 __all__ = [
     "View",
@@ -245,7 +246,6 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
     )
 
 
-@check.arguments
 def still(figure: go.Figure) -> Figure:
     """The same chart drawn by matplotlib, for a page without a front end.
 
@@ -255,7 +255,9 @@ def still(figure: go.Figure) -> Figure:
     Raises:
         ValueError: a trace of another type.
     """
-    for trace in figure.data:
+    from matplotlib.figure import Figure
+
+    for trace in check.instance("figure", figure, go.Figure).data:
         if trace.type not in _DRAW:
             raise ValueError(f"`still` draws {', '.join(_DRAW)}; got a trace of type {trace.type!r}.")
     layout = figure.layout
@@ -293,6 +295,8 @@ def _axis(layout: Any, name: str) -> Any:
 
 
 def _frame(ax: Any, layout: Any, spot: tuple[str, str], title: str) -> None:
+    from matplotlib.ticker import NullLocator
+
     for letter, key in zip("xy", spot, strict=True):
         axis = _axis(layout, key)
         ax.set(**{f"{letter}label": _drawn(axis.title.text)})

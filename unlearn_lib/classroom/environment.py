@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import requires, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ INSTALL = (
     'run: python -m pip install --upgrade "unlearn-lessons[lab]"; in the folder of a checkout: '
     'python -m pip install -c ci/constraints.txt -e ".[lab]"'
 )
+COMPILED = (".so", ".pyd", ".dll", ".dylib")
 PYTHONS = "3.11, 3.12, 3.13 or 3.14"
 
 
@@ -128,8 +130,15 @@ def _versions() -> str:
 
 
 def _torch() -> str:
-    torch, torchvision = import_module("torch"), import_module("torchvision")  # a wrong pair fails here
-    return f"{torch.__version__} with torchvision {torchvision.__version__}"
+    """Whether the compiled part of torchvision fits torch; the rest of it takes seconds to import."""
+    torch, vision = import_module("torch"), find_spec("torchvision")
+    folders = vision.submodule_search_locations or [] if vision else []
+    compiled = [part for folder in folders for part in Path(folder).glob("_C*") if part.suffix in COMPILED]
+    if not compiled:
+        raise RuntimeError("torchvision is missing, or its compiled part is")
+    for part in compiled:
+        torch.ops.load_library(part)
+    return f"{torch.__version__} with torchvision {version('torchvision')}"
 
 
 def _device() -> str:

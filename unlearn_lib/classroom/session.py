@@ -21,11 +21,10 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, TypeGuard
 
 import torch
 from IPython.display import display
-from matplotlib.figure import Figure
 from plotly.basedatatypes import BaseFigure
 from torch import nn
 
@@ -37,6 +36,9 @@ from unlearn_lib.data import Dataset
 from unlearn_lib.metrics.table import escaped
 from unlearn_lib.store import Folder, StoreError
 from unlearn_lib.train import Recipe, pick_device
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["HEADLESS", "RESULT_MIME", "Counter", "Session", "begin", "picture", "record", "show", "tell"]
 
@@ -281,7 +283,7 @@ def show(fig: View | Figure | BaseFigure, *, alt: str | None = None) -> None:
         fig = fig.figure
     bundle = live(fig, alt) if isinstance(fig, BaseFigure) and not HEADLESS else picture(fig, alt)
     display(bundle, raw=True)  # type: ignore[no-untyped-call]
-    if "matplotlib.pyplot" in sys.modules and isinstance(fig, Figure):
+    if "matplotlib.pyplot" in sys.modules and _of_matplotlib(fig):
         sys.modules["matplotlib.pyplot"].close(fig)  # or the cell's end would show it again, without alt
 
 
@@ -305,6 +307,11 @@ class Counter:
         words = f"{done} of {total}" + (f": {what}" if what and done < total else " done" * (done == total))
         if self.line is not None:  # there is a front end
             self.line.update({"text/plain": words}, raw=True)
+
+
+def _of_matplotlib(fig: Any) -> TypeGuard[Figure]:
+    """Whether matplotlib made this figure; where it was never imported, it did not."""
+    return "matplotlib.figure" in sys.modules and isinstance(fig, sys.modules["matplotlib.figure"].Figure)
 
 
 def live(fig: BaseFigure, alt: str | None) -> dict[str, Any]:
@@ -331,7 +338,7 @@ def picture(fig: Figure | BaseFigure, alt: str | None) -> dict[str, str]:
     text = html.escape(alt, quote=True)
     if isinstance(fig, BaseFigure) and {trace.type for trace in fig.data} <= STILL_TYPES:
         fig = still(fig)
-    if isinstance(fig, Figure):
+    if _of_matplotlib(fig):
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=100, facecolor="white")
         png = buffer.getvalue()

@@ -1,11 +1,13 @@
 """Choosing samples with box, lasso and mouse in a two-dimensional embedding.
 
-A module of its own, because importing plotly's `FigureWidget` takes a second.
+A module of its own, imported by those who need it, because plotly's `FigureWidget` takes long to import.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import anywidget
@@ -13,7 +15,6 @@ import ipywidgets as w
 import numpy as np
 import plotly.graph_objects as go
 import traitlets
-from matplotlib.figure import Figure
 
 from unlearn_lib import check
 from unlearn_lib.check import Ids
@@ -33,7 +34,22 @@ TOOLS = ["select2d", "lasso2d", "zoom2d", "pan2d", "resetScale2d"]
 __all__ = ["EmbeddingPicker"]
 
 
-class Chart(go.FigureWidget):
+@contextmanager
+def without(name: str) -> Iterator[None]:
+    """As if this module could not be imported, unless it already is."""
+    hidden = sys.modules.setdefault(name, None) is None  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[name]
+
+
+with without("rfc3987_syntax"):  # or a grammar is compiled for a second, for jsonschema's test of addresses
+    from plotly.graph_objects import FigureWidget
+
+
+class Chart(FigureWidget):
     """A live figure that reaches the page in one piece.
 
     plotly sends the traces after the figure, and a busy page that draws in between stays empty.
@@ -208,6 +224,8 @@ class EmbeddingPicker(w.VBox):
 
     def view(self) -> View:
         """The embedding as a picture, for a page without a front end."""
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=(9, 3.8), layout="constrained")
         ax, wanted = figure.subplots(), set(self.value)
         for name, trace, rows in zip(self.classes, self.figure.data, self.traces, strict=True):

@@ -12,7 +12,6 @@ import anywidget
 import numpy as np
 import torch
 import traitlets
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
@@ -141,6 +140,8 @@ class Thumbnails(anywidget.AnyWidget):
 
     def view(self) -> View:
         """The grid as a picture, for a page without a front end."""
+        from matplotlib.figure import Figure
+
         shown, columns, top = min(len(self.ids), 60), 20, top_of(self.examples)
         rows = math.ceil(shown / columns)
         figure = Figure(figsize=(9, 0.72 * rows), layout="constrained")

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from unlearn_lib import check
 from unlearn_lib.classroom.panels.controls import choice, number, whole
-from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
 from unlearn_lib.data import Dataset, Examples, Split
 from unlearn_lib.methods.deepobliviate.decay import TrendRule
 
@@ -60,6 +59,8 @@ def layout_controls(
         ids: of its samples those that are chosen at first.
         rule: the controls of the stop rule.
     """
+    from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
+
     return {
         "layout": choice("Forget", UNUSED),
         "block": whole("Block (the first, if spread)", block, 1, len(members)),

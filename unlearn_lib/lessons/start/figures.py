@@ -9,7 +9,6 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 from jaxtyping import Float
-from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 from torch import Tensor, nn
 
@@ -60,6 +59,8 @@ class Plane(NamedTuple):
 
     def boundary(self) -> tuple[list[float | None], list[float | None]]:
         """The curve p = 1/2, its pieces parted by None."""
+        from matplotlib.figure import Figure
+
         found = Figure().subplots().contour(self.x, self.y, self.p, [0.5])
         xs: list[float | None] = []
         ys: list[float | None] = []

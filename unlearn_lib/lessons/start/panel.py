@@ -10,7 +10,6 @@ import numpy as np
 from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.classroom.panels.controls import choice, either, number, whole
-from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
 from unlearn_lib.classroom.panels.slider import Slider
 from unlearn_lib.data import Dataset
 from unlearn_lib.lessons.start.figures import COLORS
@@ -28,6 +27,8 @@ def moons_controls(toy: Dataset, ids: Ids, methods: Collection[str], lr: float) 
         methods: their names; the first is chosen.
         lr: learning rate.
     """
+    from unlearn_lib.classroom.panels.pickers import EmbeddingPicker
+
     return {
         "ids": EmbeddingPicker(toy.train, "Forget", toy.classes, value=ids, colors=COLORS),
         "method": choice("Method", methods),

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
-from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from unlearn_lib import check
@@ -131,6 +130,8 @@ def noise_gallery(noise: Noise, scale: Scale, top: float, name: str) -> View:
         top: full intensity in stored units.
         name: of the class.
     """
+    from matplotlib.figure import Figure
+
     drawn = Figure(figsize=(9, 2.35), layout="constrained")
     for ax, (step, images) in zip(
         drawn.subplots(1, len(noise.shown), squeeze=False)[0], sorted(noise.shown.items()), strict=True

@@ -24,7 +24,6 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float64, Int
-from scipy.linalg.blas import dsyrk
 from torch import Tensor, nn
 
 from unlearn_lib import check
@@ -256,6 +255,8 @@ def _rank_update(M: Tensor, p: Tensor, sign: float) -> None:
     elif M.is_cuda:
         M.addmm_(p, p.T, alpha=sign)
     else:  # BLAS counts columns first: our lower triangle is its upper one
+        from scipy.linalg.blas import dsyrk
+
         rows = p.is_contiguous()
         dsyrk(sign, (p.T if rows else p).numpy(), 1.0, M.numpy().T, trans=rows, overwrite_c=True)
 
