@@ -1,9 +1,9 @@
 # A training loop of your own.
 #
-# Two methods must be there while the original is trained: amnesiac unlearning
-# writes down what every step did to the weights, and DeepObliviate stores a
-# model after every block of data. Both wrap a loop that you already have, with
-# your optimizer, your schedule and your augmentation.
+# Amnesiac unlearning and DeepObliviate must be there while the original is
+# trained: one writes down what every step did to the weights, the other stores
+# a model after every block of data. Both wrap a loop that you already have,
+# with your optimizer, your schedule and your augmentation.
 import tempfile
 from pathlib import Path
 
@@ -50,9 +50,8 @@ def fresh():
 # told whose samples it was.
 net = fresh()
 optimizer = torch.optim.AdamW(net.parameters(), lr=0.005)
-schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-    optimizer, 8 * len(loader)
-)
+steps = 8 * len(loader)
+schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
 folder = tempfile.TemporaryDirectory()
 with ul.recording(net, data, Path(folder.name, "log"), keep=0.2) as log:
     for _ in range(8):
@@ -85,19 +84,18 @@ def fit(model, examples, k):
             sgd.step()
 
 
-chain = ul.run(
-    ul.train_chain(fresh(), data, fit, 12, Path(folder.name, "chain"))
-)
+place = Path(folder.name, "chain")
+chain = ul.run(ul.train_chain(fresh(), data, fit, 12, place))
 gone = chain.members[7][:5]
 result = ul.run(ul.deepobliviate(chain, gone))
 trace = result.trace
 print(f"retrained: blocks {trace.d_min} to {trace.T} of {trace.blocks}")
-print(
-    f"test accuracy: {ul.accuracy(chain.model(), test):.0%}, before the request"
-)
+before = ul.accuracy(chain.model(), test)
+print(f"test accuracy: {before:.0%}, before the request")
 print(f"test accuracy: {ul.accuracy(result.model, test):.0%}, after it")
 
-# After the commit neither store knows these samples any more.
+# After the commit the chain no longer knows these samples, and its old models
+# are deleted.
 chain = chain.commit(trace)
 assert not torch.isin(torch.cat(chain.members), gone).any()
 assert ul.accuracy(result.model, test) > 0.8

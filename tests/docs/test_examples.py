@@ -18,6 +18,7 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_and_keeps_its_promise(example: Path, tmp_path: Path) -> None:
     here = {**os.environ, "PYTHONPATH": str(ROOT)}
