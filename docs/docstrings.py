@@ -13,7 +13,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-SECTIONS = {"Args:", "Returns:", "Yields:", "Raises:"}  # napoleon knows these
+SECTIONS = {"Args:", "Raises:", "Example:"}  # napoleon knows these
+FIELDS = {"Returns:": ":returns:", "Yields:": ":Yields:"}  # where it would take words for a type
 HEADING = re.compile(r"(?P<indent> *)(?P<title>[A-Z][^`]*[^:\s]):$")
 ITEM = re.compile(r" *(?:[-*]|\d+\.) +")
 CODE = re.compile(r"(``.+?``|`[^`]+`)")
@@ -76,12 +77,14 @@ def joined(blocks: Iterator[tuple[bool, list[str]]]) -> Iterator[tuple[bool, lis
 def paragraph(lines: list[str]) -> list[str]:
     """An ordinary paragraph, or a heading with the paragraph below it."""
     found = HEADING.fullmatch(lines[0])
-    if found and len(lines) > 1 and depth(lines[1]) > depth(lines[0]) and lines[0].strip() not in SECTIONS:
-        body = textwrap.dedent("\n".join(lines[1:])).split("\n")
-        if found["title"] == "References":
-            body = works(body)
-        return [f".. rubric:: {found['title']}", "", *map(plain, body)]
-    return [plain(line) for line in lines]
+    if not found or lines[0].strip() in SECTIONS or len(lines) < 2 or depth(lines[1]) <= depth(lines[0]):
+        return [plain(line) for line in lines]
+    body = textwrap.dedent("\n".join(lines[1:])).split("\n")
+    if field := FIELDS.get(lines[0].strip()):
+        first, *others = map(plain, body)
+        return [f"{found['indent']}{field} {first}", *(f"{found['indent']}    {line}" for line in others)]
+    body = works(body) if found["title"] == "References" else body
+    return [f".. rubric:: {found['title']}", "", *map(plain, body)]
 
 
 def works(lines: list[str]) -> list[str]:

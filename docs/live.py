@@ -33,6 +33,7 @@ from finish import accessible, asking
 from scripts import output, paragraphs
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
 
 import unlearn_lib
 
@@ -229,6 +230,17 @@ def alias(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) 
     return True if (inspect.getdoc(thing) or "").startswith("Alias for field number") else None
 
 
+def by_its_end(app: Any, env: Any, node: Any, shown: Any) -> nodes.reference | None:
+    """For the event `missing-reference`: a name that only one module has is found without that module."""
+    target, objects = node["reftarget"], env.domains.python_domain.objects
+    if node["reftype"] != "obj" or not ("." in target or target[:1].isupper()):
+        return None
+    found = {(one.docname, one.node_id) for name, one in objects.items() if name.endswith(f".{target}")}
+    if len(found) != 1:
+        return None
+    return make_refnode(app.builder, node["refdoc"], *found.pop(), shown)
+
+
 def finish(app: Any, failed: Exception | None) -> None:
     """For the event `build-finished`."""
     for path in [] if failed else sorted(Path(app.outdir).rglob("*.html")):
@@ -255,5 +267,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
     app.connect("autodoc-process-docstring", convert, priority=400)
     app.connect("autodoc-skip-member", alias)
+    app.connect("missing-reference", by_its_end)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

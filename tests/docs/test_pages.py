@@ -57,6 +57,10 @@ Differs from the paper:
 Args:
     x: `Tensor` of |x|.
 
+Returns:
+    The norm: a number
+    >= 0.
+
 References:
     A. One, 2020,
     arXiv.
@@ -82,6 +86,9 @@ We add one.
 
 Args:
     x: `Tensor` of \|x\|.
+
+:returns: The norm: a number
+    >= 0.
 
 .. rubric:: References
 
