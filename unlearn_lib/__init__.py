@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from unlearn_lib.data import Split as Split
     from unlearn_lib.data import load as load
     from unlearn_lib.gather import numbered as numbered
+    from unlearn_lib.methods.amnesiac import Log as Log
     from unlearn_lib.methods.amnesiac import amnesiac as amnesiac
     from unlearn_lib.methods.amnesiac import record as record
     from unlearn_lib.methods.amnesiac import recording as recording
@@ -60,7 +61,7 @@ __version__ = "0.2.0"
 _WHERE = {
     "data": ("Dataset", "Examples", "Split", "load"),
     "gather": ("numbered",),
-    "methods.amnesiac": ("amnesiac", "record", "recording"),
+    "methods.amnesiac": ("Log", "amnesiac", "record", "recording"),
     "methods.deepobliviate": ("chaining", "deepobliviate", "train_chain"),
     "methods.finetune": ("finetune", "gradient_ascent"),
     "methods.partial": ("ascent", "label_flip"),

@@ -33,6 +33,7 @@ __all__ = [
     "Split",
     "check_examples",
     "is_path",
+    "keyed",
     "keyed_order",
     "load",
     "mix",
@@ -339,10 +340,14 @@ def keyed_order(ids: Int[Tensor, " n"], *key: int) -> Int[Tensor, " n"]:
     it. So removing ids leaves the relative order of the others unchanged, as no ordinary shuffle does. The
     number is splitmix64 (Steele, Lea, Flood, OOPSLA 2014), a bijection, so there are no ties.
     """
+    return torch.from_numpy(np.argsort(keyed(ids, *key))).to(check.instance("ids", ids, Tensor).device)
+
+
+def keyed(ids: Int[Tensor, " n"], *key: int) -> np.ndarray:
+    """A pseudo-random 64-bit number for every id, from the key and the id alone."""
     if check.instance("ids", ids, Tensor).is_floating_point():
         raise TypeError(f"`ids` must be whole numbers; got {check.brief(ids)}.")
-    keys = _splitmix64(ids.cpu().numpy().astype(np.uint64) ^ np.uint64(mix(*key)))
-    return torch.from_numpy(np.argsort(keys)).to(ids.device)
+    return _splitmix64(ids.cpu().numpy().astype(np.uint64) ^ np.uint64(mix(*key)))
 
 
 def mix(*key: int) -> int:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +21,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unlearn_lib import check
+from unlearn_lib.augment import KINDS, augmented
 from unlearn_lib.data import Batch, Examples, check_examples, keyed_order, mix
 from unlearn_lib.outputs import device_of, dtype_of, evaluating, random_generator, reason
 from unlearn_lib.params import Params, add, assign, copied, subtract, trainable
+from unlearn_lib.schedule import Schedule, rate
 
 __all__ = [
     "Order",
@@ -45,7 +48,8 @@ LossFn = Callable[[nn.Module, Batch], Float[Tensor, ""]]
 OnUpdate = Callable[[Batch, Params], Params | None]
 Order = Callable[[Tensor, int], Tensor]
 
-_INTERVALS = {"lr": "(0, inf)", "momentum": "[0, 1)", "weight_decay": "[0, inf)"}
+_INTERVALS = {"lr": "(0, inf)", "momentum": "[0, 1)", "weight_decay": "[0, inf)", "label_smoothing": "[0, 1)"}
+_LATER = ("schedule", "schedule_over", "augment", "label_smoothing", "autocast")  # not in stores of 0.1
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,16 @@ class Recipe:
         weight_decay: >= 0.
         batch_size: >= 1. A last batch of a single sample joins the one before it (batch norm needs two).
         epochs: passes over the data, >= 0.
-        seed: of the order of samples and of dropout; any whole number.
+        seed: of the order of samples, of dropout and of augmentation; any whole number.
+        schedule: of the learning rate, whose highest value is `lr`: "constant", "cosine" to zero, or
+            "one_cycle"; see `schedule.rate`. It follows the share of the run that is done: where an epoch has
+            fewer steps because samples are gone, the rates of single steps move a little, and nothing else.
+        schedule_over: one schedule for each "run", be it a block, or one over all blocks of a "chain" (over
+            the stages of a shard, in SISA), each an equal part of it.
+        augment: for pictures, in this order: "flip", "crop". What happens to a sample depends on seed, block,
+            epoch and id; see `augment.augmented`.
+        label_smoothing: of the default loss, in [0, 1).
+        autocast: "bfloat16" runs the forward pass in it where torch thinks fit; parameters stay as they are.
 
     Raises:
         ValueError: a field is outside its range.
@@ -77,9 +90,19 @@ class Recipe:
     batch_size: int = 64
     epochs: int = 1
     seed: int = 0
+    schedule: Schedule = "constant"
+    schedule_over: Literal["run", "chain"] = "run"
+    augment: Sequence[str] = ()
+    label_smoothing: float = 0.0
+    autocast: Literal["bfloat16"] | None = None
 
     def __post_init__(self) -> None:
         check.choice("optimizer", self.optimizer, ("sgd", "adam"))
+        check.choice("schedule", self.schedule, get_args(Schedule))
+        check.choice("schedule_over", self.schedule_over, ("run", "chain"))
+        check.choice("autocast", self.autocast, (None, "bfloat16"))
+        kinds = tuple(check.instance("augment", self.augment, (tuple, list)))
+        object.__setattr__(self, "augment", tuple(check.choice("augment", kind, KINDS) for kind in kinds))
         for name, interval in _INTERVALS.items():
             check.number(name, getattr(self, name), interval)
         for name, least in (("batch_size", 1), ("epochs", 0), ("seed", None)):
@@ -102,8 +125,16 @@ class Recipe:
         return check.changed(self, changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON. What version 0.1 did not know is left out where it is not used; see `completed`."""
+        plain = Recipe()
+        found = {name: list(value) if name == "augment" else value for name, value in asdict(self).items()}
+        return {k: v for k, v in found.items() if k not in _LATER or getattr(self, k) != getattr(plain, k)}
+
+
+def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What a store says of a recipe, with the fields that it leaves out; of a loop of one's own, as it is."""
+    check.instance("stored", stored, Mapping)
+    return {**asdict(Recipe()), **stored} if "optimizer" in stored else dict(stored)
 
 
 class Step(NamedTuple):
@@ -206,10 +237,10 @@ def as_run(method: Callable[P, Generator[Step, None, T]]) -> Callable[P, Run[T]]
     return called
 
 
-def cross_entropy(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+def cross_entropy(model: nn.Module, batch: Batch, *, label_smoothing: float = 0.0) -> Float[Tensor, ""]:
     """Mean cross-entropy of the batch, in nats: the default loss."""
     check.function("model", model), check.instance("batch", batch, Batch)
-    return F.cross_entropy(model(batch.x), batch.y)
+    return F.cross_entropy(model(batch.x), batch.y, label_smoothing=label_smoothing)
 
 
 @as_run
@@ -223,6 +254,7 @@ def train(
     order: Order | None = None,
     phase: str = "train",
     block: int = 0,
+    part: tuple[int, int] = (1, 1),
 ) -> Generator[Step, None, None]:
     """Train `model` in place, one mini-batch per step of this generator.
 
@@ -233,7 +265,7 @@ def train(
         model: changed in place and left in train mode; it runs on the device it is on.
         data: moved to that device and scaled once, as a whole.
         recipe: optimizer and sizes; the optimizer is fresh.
-        loss_fn: mean loss of a batch.
+        loss_fn: mean loss of a batch; `recipe.label_smoothing` acts on the default alone.
         on_update: called after every optimizer step with the batch and the change that the step made. What
             it returns replaces that change; None leaves the step as it is, bit for bit. Projections and masks
             act here, on the *update* and not on the gradient: for plain SGD the two agree, but with momentum
@@ -242,6 +274,7 @@ def train(
             is keyed order.
         phase: name of this run for watchers.
         block: number of the block in block-wise training; part of the key.
+        part: (k, B): this run is the k-th of B parts of a schedule over a chain.
 
     Yields:
         One `Step` per mini-batch.
@@ -261,7 +294,14 @@ def train(
         if given is not None:
             check.function(name, given)
     check.text("phase", phase), check.whole("block", block)
+    k, B = check.fit("part", part, tuple[int, int])
+    check.whole("part", k, 1, check.whole("part", B, 1))
     data = data.to(device_of(model), dtype_of(model))
+    if recipe.augment:
+        augmented(data.x[:1], data.ids[:1], recipe.augment)  # refused now, not at the first step
+    if recipe.label_smoothing and loss_fn is cross_entropy:
+        loss_fn = partial(cross_entropy, label_smoothing=recipe.label_smoothing)
+    forward = torch.autocast(device_of(model).type, torch.bfloat16) if recipe.autocast else nullcontext()
     stream = _RandomStream(device_of(model), recipe.seed, block)
     own = trainable(model) if on_update is not None else {}
     model.train()
@@ -273,11 +313,17 @@ def train(
         sizes = _batch_sizes(len(rows), recipe.batch_size)
         repeats = len(rows) > len(data)  # then gather batch by batch, so that no copies are stored
         batches = map(data.batch, rows.split(sizes)) if repeats else data.batch(rows).split(sizes)
+        if recipe.augment:
+            batches = _augmented(batches, recipe, block, epoch)
         for number, batch in enumerate(batches, 1):
+            if recipe.schedule != "constant":
+                done = (epoch - 1) * len(sizes) + number - 1
+                _set_rate(optimizer, recipe, done, recipe.epochs * len(sizes), (k, B))
             with torch.enable_grad():  # whatever stops a step, gradients are left on or off as before
                 with stream:
                     try:
-                        loss = _to_lower(loss_fn(model, batch))
+                        with forward:
+                            loss = _to_lower(loss_fn(model, batch))
                         optimizer.zero_grad()
                         loss.backward()
                     except (ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
@@ -345,6 +391,20 @@ def pick_device(device: str | None = None) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _set_rate(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, steps: int, part: tuple[int, int]
+) -> None:
+    """For this step, counted from 0, of a run that may be the k-th of B parts of its schedule."""
+    k, B = part if recipe.schedule_over == "chain" else (1, 1)
+    for group in optimizer.param_groups:
+        group["lr"] = rate(recipe.schedule, recipe.lr, (k - 1) * steps + step, B * steps)
+
+
+def _augmented(batches: Iterable[Batch], recipe: Recipe, block: int, epoch: int) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch._replace(x=augmented(batch.x, batch.ids, recipe.augment, recipe.seed, block, epoch))
 
 
 def _ordered(rows: Any, data: Examples, epoch: int) -> Tensor:

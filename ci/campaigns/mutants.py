@@ -50,7 +50,7 @@ PRIMITIVES = (
     "store",
     "synthetic",
 )
-PRIMITIVES += ("tombstones", "train")
+PRIMITIVES += ("tombstones", "train", "schedule", "augment")
 
 # Which other tests a module's mutants meet, after those of its own name; if it has none, these are its own.
 TESTS: dict[str, tuple[str, ...]] = {
@@ -61,7 +61,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chain": ("deepobliviate",),
     "ensemble": ("sisa",),
     "vote": ("sisa",),
-    "check": ("data",),
+    "check": ("data", "not_run"),
     "layers": ("partial", "amnesiac"),
     "layout": ("amnesiac",),
     "moments": ("qualify", "pgu"),
@@ -80,11 +80,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "qualify": ("pgu",),
     "recipe": ("unsir",),
     "retrain": ("cost", "finetune"),
-    "stages": ("chain", "sisa", "deepobliviate"),
+    "stages": ("own_loop", "chain", "sisa", "deepobliviate"),
     "stopping": ("pgu",),
     "store": ("chain",),
-    "train": ("params", "finetune", "amnesiac"),
+    "train": ("params", "finetune", "amnesiac", "schedule", "augment", "not_run"),
     "log": ("amnesiac",),
+    "recorder": ("own_loop", "amnesiac"),
     "updates": ("amnesiac",),
 }
 
@@ -131,12 +132,12 @@ SKIP: dict[str, tuple[tuple[str, str, str], ...]] = {
     "partial": (
         ("scores = self.layers.flatten(ranked).abs()", "abs", "squares have the order of their roots"),
     ),
-    "log": (
-        ("generation, gone = self._generation + 1", "1", "any number that was not there before does"),
+    "log": (("generation, gone = self._generation + 1", "1", "any number that was not there before does"),),
+    "recorder": (
         (">= _FILE_BYTES:", ">=", "how many updates are held before they are written"),
         ("_PRUNE_BYTES = 1 <<", "1 20", "how many updates are held before they are pruned"),
         ("_FILE_BYTES = 16 <<", "16 20", "how many updates are held before they are written"),
-        ("torch.empty(max(1, _PRUNE_BYTES", "max // *", "how many updates are held before they are pruned"),
+        ("held = max(1, _PRUNE_BYTES", "max // *", "how many updates are held before they are pruned"),
     ),
     "unsir": (
         ("dtype_of(frozen)).x[0]", "0", "any image has the shape"),

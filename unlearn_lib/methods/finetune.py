@@ -18,6 +18,7 @@ References:
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Generator
 
@@ -103,8 +104,8 @@ def _tuned(
     begun = time.perf_counter()
     check.instance("recipe", recipe, Recipe)
     if steps is not None:
-        # more than enough: an epoch has at least one step
-        recipe = recipe.but(epochs=check.whole("steps", steps, 0))
+        least = max(1, len(data) // recipe.batch_size)  # steps an epoch, or one more
+        recipe = recipe.but(epochs=math.ceil(check.whole("steps", steps, 0) / least))
     model = clone(model)
     training = train(model, data, recipe, loss_fn=loss_fn, phase=phase)
     yield from itertools.islice(training, steps)

@@ -24,7 +24,7 @@ from unlearn_lib.data import Batch, Examples, check_examples
 from unlearn_lib.params import Params, assign, clone, digest, snapshot, state, tensors
 from unlearn_lib.store import MANIFEST, Folder, StoreError, require_same
 from unlearn_lib.tombstones import Tombstones
-from unlearn_lib.train import Recipe, Step, as_run
+from unlearn_lib.train import Recipe, Step, as_run, completed
 
 __all__ = ["Building", "Fit", "Stages", "building", "forget", "train_stages"]
 
@@ -386,7 +386,7 @@ def _require_same_recipe(stored: dict[str, Any], now: dict[str, Any], asked: Sta
             f"{store.root} was trained by {by}: pass {other} to {asked.opened_by}(model, data, ...), or use "
             "another folder."
         )
-    require_same("recipe", stored, now, store.root)
+    require_same("recipe", completed(stored), completed(now), store.root)
 
 
 def check_fit(recipe: Any) -> Recipe | Fit:

@@ -24,7 +24,7 @@ from unlearn_lib.methods.layers import Keep, Layers
 from unlearn_lib.params import Params, assign, clone, digest, snapshot
 from unlearn_lib.store import MANIFEST, Folder, StoreError, require_same
 from unlearn_lib.tombstones import Tombstones
-from unlearn_lib.train import Recipe
+from unlearn_lib.train import Recipe, completed
 
 __all__ = ["Entry", "Log"]
 
@@ -63,6 +63,11 @@ class Log:
 
     Raises:
         StoreError: there is no log, it is damaged, or it was recorded with another recipe.
+
+    Example:
+        >>> log = ul.run(ul.record(initial, data, recipe, folder, keep=0.1))
+        >>> len(ul.Log(folder).touched([7]))  # opened again later: once an epoch
+        5
     """
 
     def __init__(self, folder: Folder | Path | str, recipe: Recipe | None = None) -> None:
@@ -71,7 +76,7 @@ class Log:
         self.read()
         if recipe is not None:
             check.instance("recipe", recipe, Recipe)
-            require_same("recipe", self._settings["recipe"], recipe.to_dict(), self.folder.root)
+            require_same_recipe(self._settings["recipe"], recipe.to_dict(), self.folder.root)
 
     def read(self) -> None:
         """Read the ledger anew: another process may have carried out a request."""
@@ -286,6 +291,14 @@ class Log:
     def _by_position(self) -> bool:
         """int32 positions are smaller than a bitmask where fewer than 1 entry in 32 is kept."""
         return 4 * kept_entries(self.layers, self.keep, self.rule) < math.ceil(self.layers.n / 8)
+
+
+def require_same_recipe(stored: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
+    """Raise `StoreError` unless both are one recipe, or both are loops of one's own."""
+    if ("optimizer" in stored) != ("optimizer" in now):
+        way = "with a recipe" if "optimizer" in stored else "in a loop of your own"
+        raise StoreError(f"{where} was recorded {way}, and has no such recipe. Use another folder.")
+    require_same("recipe", completed(stored), completed(now), where)
 
 
 def _digest(params: Mapping[str, Tensor]) -> str:

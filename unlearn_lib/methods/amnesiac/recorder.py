@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unlearn_lib import check
 from unlearn_lib.check import Ids
 from unlearn_lib.data import Examples, check_examples
-from unlearn_lib.methods.amnesiac.log import KIND, Entry, Log
+from unlearn_lib.methods.amnesiac.log import KIND, Entry, Log, require_same_recipe
 from unlearn_lib.methods.amnesiac.updates import KeepRule, Updates, check_rule
 from unlearn_lib.methods.layers import Group, Keep, Layers
 from unlearn_lib.params import Params, trainable
@@ -76,10 +76,9 @@ class Recording(Log):
             }
         )
         if old is not None:
-            now = {**self._settings, **self._settings["recipe"]}
-            stored = {**{name: old[name] for name in self._settings}, **old["recipe"]}
-            now.pop("recipe"), stored.pop("recipe")
-            require_same("recipe or setting", stored, now, store.root)
+            require_same_recipe(old["recipe"], self._settings["recipe"], store.root)
+            settings = {name: value for name, value in self._settings.items() if name != "recipe"}
+            require_same("setting", {name: old[name] for name in settings}, settings, store.root)
             store.sweep()
         self.data = data.where(~gone.has(data.ids.cpu()))
         self._known, self._seen = self.data.ids.cpu(), set[int]()

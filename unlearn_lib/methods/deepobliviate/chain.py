@@ -102,7 +102,7 @@ class Chain(Stages):
 
     def by_recipe(self, recipe: Recipe, k: int, model: nn.Module, examples: Examples) -> Iterable[Step]:
         """Go on from M_{k-1}, with a fresh optimizer."""
-        return train(model, examples, recipe, phase=self.phase(k), block=k)
+        return train(model, examples, recipe, phase=self.phase(k), block=k, part=(k, self.blocks))
 
     def check(self) -> None:
         """Refuse blocks that are empty or do not cover the data; warn of small ones."""

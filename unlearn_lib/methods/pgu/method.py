@@ -160,6 +160,7 @@ def pgu(
     begun = time.perf_counter()
     check_examples("forget", forget)
     check.number("last_lr", last_lr, "(0, inf)")
+    check.choice("recipe.schedule", recipe.schedule, ("constant",), remedy="Here the rate goes to `last_lr`.")
     given = eager(model)
     require_fit(given, given if original is None else eager(original), retained, forget)
 

@@ -116,8 +116,9 @@ class Ensemble(Stages):
 
     def by_recipe(self, recipe: Recipe, k: int, model: nn.Module, examples: Examples) -> Iterable[Step]:
         """Go on from M_{s,r-1} for e_r epochs, perhaps none."""
-        once = recipe.but(epochs=stage_epochs(self._place(k)[1], self.slices, recipe.epochs))
-        return train(model, examples, once, phase=self.phase(k), block=k - 1)
+        r, R = self._place(k)[1], self.slices
+        once = recipe.but(epochs=stage_epochs(r, R, recipe.epochs))
+        return train(model, examples, once, phase=self.phase(k), block=k - 1, part=(r, R))
 
     def check(self) -> None:
         """Refuse a partition of other data; warn of idle stages and of shards that lack a class."""
