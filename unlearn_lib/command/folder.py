@@ -108,11 +108,10 @@ def listed(folder: Path) -> dict[str, str]:
 
 def keep(folder: Path, path: Path) -> str:
     """Move a learner's lesson out of the way, over nothing that lies there; its new place."""
-    for place in free(folder / KEPT / path.relative_to(folder)):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(place)
-        return place.relative_to(folder).as_posix()
-    raise AssertionError("there is always a free name")
+    place = next(free(folder / KEPT / path.relative_to(folder)))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(place)
+    return place.relative_to(folder).as_posix()
 
 
 def free(path: Path) -> Iterator[Path]:
@@ -137,8 +136,8 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def tell(folder: Path, done: Copied) -> None:
-    """Say what was done, and what a learner can do next."""
+def in_short(folder: Path, done: Copied) -> str:
+    """What was done, in a line."""
     counts = {
         "new": done.new,
         "as they were": done.same,
@@ -147,7 +146,12 @@ def tell(folder: Path, done: Copied) -> None:
         "yours, left alone": done.changed,
     }
     said = "; ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
-    click.echo(f"lessons in {folder}: {said}")
+    return f"lessons in {folder}: {said}"
+
+
+def tell(folder: Path, done: Copied) -> None:
+    """Say what was done, and what a learner can do next."""
+    click.echo(in_short(folder, done))
     for name in done.changed:
         click.echo(f"  {name} is as you left it")
     for name, place in done.kept.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from jupyterlab.labapp import LabApp
 
-from unlearn_lib.command.folder import FOLDER, copy, tell
+from unlearn_lib.command.folder import FOLDER, copy, in_short
 
 
 @click.command(
@@ -26,7 +26,7 @@ def lab_command(arguments: tuple[str, ...]) -> None:
     name, *options = arguments if named else (FOLDER, *arguments)
     folder = Path(name)
     done = copy(folder)
-    tell(folder, done)
+    click.echo(in_short(folder, done))
     if done.new:
         options.insert(0, f"--LabApp.default_url=/lab/tree/{min(done.new)}")
     LabApp.launch_instance([str(folder), *options])

@@ -412,11 +412,11 @@ def run_all(
         }
         for done in watch.ended(waiting):
             source = waiting[done]
+            watch.end(source)
             if error := done.exception():  # the disk is full, or the process was killed
                 yield source, row_of(source, "failed", f"{type(error).__name__}: {error}"[:500])
             else:
                 yield source, done.result()
-            watch.end(source)
 
 
 def in_words(row: dict[str, Any]) -> str:
