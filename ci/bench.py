@@ -283,6 +283,73 @@ def unsir() -> None:
         report(f"{name} ({len(examples)}), {net}", *ratio(ours, bare, rounds=5))
 
 
+def nothing(number: int) -> int:
+    """A job that takes no time, so that what is left is the price of sending it."""
+    return number
+
+
+@benchmark
+def jobs() -> None:
+    """What a job costs beside its work: here, in two processes, on two Dask workers, and kept on disk."""
+    import pickle
+    import tempfile
+    from functools import partial
+    from pathlib import Path
+
+    from unlearn_lib import data, models
+    from unlearn_lib.contest.ulira import shadow
+    from unlearn_lib.data import mix
+    from unlearn_lib.jobs import run_jobs
+    from unlearn_lib.metrics.lira import plan
+    from unlearn_lib.results import key
+    from unlearn_lib.train import Recipe
+
+    def seconds(job: Callable[..., object], *columns: object, **where: object) -> float:
+        begun = time.perf_counter()
+        run_jobs(job, *columns, **where)
+        return time.perf_counter() - begun
+
+    def tell(name: str, begin: float, **where: object) -> None:
+        """The least of three rounds, which a busy machine disturbs least."""
+        extra = begin if "workers" in where else 0.0  # each call begins processes of its own
+        empty = min(seconds(nothing, range(1000), **where) for _ in range(3)) - extra
+        model = min(seconds(job, inside, seeds, **where) for _ in range(3)) - extra
+        print(f"{name:12} begins in {begin:5.2f} s   an empty job {empty:6.2f} ms   ", end="")
+        print(f"a shadow model {model / len(seeds):5.2f} s", flush=True)
+
+    found = data.load("digits").train
+    candidates, base = found.head(20, seed=0), found.head(400, seed=1)
+    build = partial(models.build, "small_cnn", (1, 8, 8), 10)
+    recipe = Recipe("adam", lr=0.003, batch_size=16, epochs=15)
+    base = base.without(base.ids[torch.isin(base.ids, candidates.ids)])
+    job = partial(shadow, {}, base, candidates, base, build, recipe, 1)
+    inside, seeds = plan(8, len(candidates)), [mix(0, t) % 2**31 for t in range(8)]
+    print(f"a shadow model's job has {len(pickle.dumps((job, inside[0], 0))):,} bytes, ", end="")
+    begun = time.perf_counter()
+    key(job)
+    print(f"its key takes {(time.perf_counter() - begun) * 1e3:.1f} ms")
+    tell("here", 0.0)
+    tell("2 processes", min(seconds(nothing, range(2), workers=2) for _ in range(3)), workers=2)
+    with tempfile.TemporaryDirectory() as folder:
+        once, again = (seconds(nothing, range(1000), keep=folder) for _ in range(2))
+        print(f"kept: an empty result is written in {once:.2f} ms, found in {again:.2f} ms")
+        run_jobs(job, inside[:1], seeds[:1], keep=Path(folder) / "one")
+        size = sum(path.stat().st_size for path in (Path(folder) / "one").rglob("*.safetensors"))
+        print(f"kept: the result of a shadow model with {len(candidates)} candidates has {size:,} bytes")
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        print("Dask is missing, so no cluster")
+        return
+    begun = time.perf_counter()
+    with (
+        LocalCluster(2, threads_per_worker=1, dashboard_address=None, silence_logs="ERROR") as cluster,
+        Client(cluster) as client,
+    ):
+        run_jobs(nothing, range(2), executor=client.get_executor())
+        tell("Dask, 2", time.perf_counter() - begun, executor=client.get_executor())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="default: all")
