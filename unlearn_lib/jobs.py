@@ -44,22 +44,33 @@ __all__ = ["Done", "JobsError", "each_job", "run_jobs"]
 T = TypeVar("T")
 Tasks = dict[int, Callable[[], Any]]  # by the place of the job
 Finishing = Generator[tuple[int, Callable[[], Any]], None, None]
+NOTES = 9  # jobs that are named below an error, besides the first
 _ALONE = threading.RLock()  # torch's threads and its random stream belong to the process
 
 
 class JobsError(ExceptionGroup[Exception]):
-    """Some jobs failed; all others are done. The errors are in `exceptions`.
+    """Some jobs failed; all others are done.
 
-    `results` maps the place of every job that is done to what it returned.
+    `exceptions` holds each error once, with notes of the jobs that it stopped; `results` maps the place of
+    every job that is done to what it returned.
     """
 
     results: dict[int, Any]
 
     @classmethod
-    def of(cls, failed: list[Exception], results: dict[int, Any], total: int) -> JobsError:
-        """Of the errors of some of `total` jobs."""
-        first = f"{type(failed[0]).__name__}: {failed[0]} ({failed[0].__notes__[-1]})"
-        error = cls(f"{len(failed)} of {total} jobs failed; the first: {first}", failed)
+    def of(cls, failed: Sequence[Exception], results: dict[int, Any], total: int) -> JobsError:
+        """Of the errors of some of `total` jobs, each with a note of its job."""
+        kinds: dict[tuple[type[Exception], str], list[Exception]] = {}
+        for one in failed:
+            kinds.setdefault((type(one), str(one)), []).append(one)
+        for first, *others in kinds.values():
+            for other in others[:NOTES]:
+                first.add_note(other.__notes__[-1])
+            if len(others) > NOTES:
+                first.add_note(f"and in {len(others) - NOTES} more jobs")
+        told = f"{type(failed[0]).__name__}: {failed[0]} ({failed[0].__notes__[0]})"
+        words = f"{len(failed)} of {total} jobs failed; the first: {told}"
+        error = cls(words, [alike[0] for alike in kinds.values()])
         error.results = results
         return error
 
@@ -226,13 +237,13 @@ def _over(executor: Any, tasks: Tasks, ahead: int) -> Finishing:
         while True:
             for place, task in islice(left, ahead - len(running)):
                 try:
-                    running[executor.submit(task)] = place
+                    running[_sent(executor, task)] = place
                 except BrokenExecutor as error:
                     yield place, partial(_raise, error)
             if not running:
                 return
             for future in _finished(running):
-                yield running.pop(future), future.result
+                yield running.pop(future), partial(_value, future)
     finally:
         for future in running:
             future.cancel()
@@ -243,6 +254,29 @@ def _finished(running: dict[Any, int]) -> list[Any]:
     if all(isinstance(future, Future) for future in running):
         return list(wait(running, return_when=FIRST_COMPLETED).done)
     return [next(iter(running))]
+
+
+class _Pickled(bytes):
+    """A result, to be read."""
+
+
+def _sent(executor: Any, task: Callable[[], Any]) -> Any:
+    """The future of a task. Python's own processes get and return tensors by value.
+
+    Left alone torch sends each tensor as an open file, and of these a process may have about a thousand.
+    """
+    if isinstance(executor, ProcessPoolExecutor):
+        return executor.submit(_by_value, pickle.dumps(task))
+    return executor.submit(task)
+
+
+def _by_value(task: bytes) -> _Pickled:
+    return _Pickled(pickle.dumps(pickle.loads(task)()))
+
+
+def _value(future: Any) -> Any:
+    found = future.result()
+    return pickle.loads(found) if isinstance(found, _Pickled) else found
 
 
 def _raise(error: Exception) -> None:
@@ -261,14 +295,14 @@ def _in_processes(tasks: Tasks, workers: int, *, again: bool = True) -> Finishin
         with _processes(workers) as pool, suppress(BrokenProcessPool):
             while left or running:
                 while left and len(running) < workers:
-                    running[pool.submit(tasks[left[0]])] = left[0]
+                    running[_sent(pool, tasks[left[0]])] = left[0]
                     left.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     place = running.pop(future)
                     if isinstance(future.exception(), BrokenProcessPool):
                         lost[place] = future
                     else:
-                        yield place, future.result
+                        yield place, partial(_value, future)
         lost |= {place: future for future, place in running.items()}
         if lost and again:
             warnings.warn(
@@ -278,7 +312,7 @@ def _in_processes(tasks: Tasks, workers: int, *, again: bool = True) -> Finishin
             )
             yield from _in_processes({place: tasks[place] for place in sorted(lost)}, 1, again=False)
         else:  # each was alone in its process, so it is to blame
-            yield from ((place, future.result) for place, future in lost.items())
+            yield from ((place, partial(_value, future)) for place, future in lost.items())
 
 
 @contextmanager
