@@ -56,6 +56,8 @@ def test_half_are_flipped_and_every_shift_occurs() -> None:
     moved = augmented(corners, torch.arange(1000), ["crop"], 0)
     places = {tuple(place) for place in moved[:, 0].nonzero()[:, 1:].tolist()}
     assert places == {(r, c) for r in (3, 4, 5) for c in (3, 4, 5)}
+    small = augmented(torch.ones(50, 1, 4, 4), torch.arange(50), ["crop"], 0)
+    assert small.flatten(1).min(1).values.eq(0).any()  # by at least one, however small the picture
     again = augmented(X, IDS, ["flip"], 1)
     assert not torch.equal(augmented(X, IDS, ["flip"], 0), again)
 

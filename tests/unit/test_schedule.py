@@ -45,6 +45,7 @@ def test_every_rate_is_that_of_torch(schedule: Any, steps: int) -> None:
     ours = [rate(schedule, 0.3, step, steps) for step in range(steps)]
     assert ours == pytest.approx(of_torch(schedule, 0.3, steps), rel=1e-9, abs=1e-12)
     assert max(ours) <= 0.3
+    assert rate("one_cycle", 0.3, 0, 10 / 3) == 0.3  # a part of a chain may be at its top where it begins
 
 
 class Falling(nn.Module):
