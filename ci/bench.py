@@ -350,6 +350,14 @@ def jobs() -> None:
         tell("Dask, 2", time.perf_counter() - begun, executor=client.get_executor())
 
 
+@benchmark
+def growth() -> None:
+    """How fast each operation's time grows with its size: exponents, beside those that it may have."""
+    from growth import OPERATIONS, table
+
+    table(OPERATIONS)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="default: all")
