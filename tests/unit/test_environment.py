@@ -94,7 +94,7 @@ def imports(folder: str) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     ("part", "extras"),
-    [("core", ()), ("lab", ("lab", "cluster")), ("ci", ("lab", "test", "dev"))],
+    [("core", ()), ("lab", ("lab", "cluster")), ("ci", ("lab", "cluster", "docs", "test", "dev"))],
 )
 def test_what_is_imported_is_declared(part: str, extras: tuple[str, ...]) -> None:
     missing = {name: path for name, path in imports(part) if name not in declared(*extras)}
