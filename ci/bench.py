@@ -304,18 +304,20 @@ def jobs() -> None:
     from unlearn_lib.results import key
     from unlearn_lib.train import Recipe
 
-    def seconds(job: Callable[..., object], *columns: object, **where: object) -> float:
-        begun = time.perf_counter()
-        run_jobs(job, *columns, **where)
-        return time.perf_counter() - begun
+    def seconds(job: Callable[..., object], *columns: object, **where: object) -> tuple[float, float]:
+        """Until the first job has ended, and from there on for each."""
+        ended = [time.perf_counter()]
+        run_jobs(job, *columns, watch=lambda *_: ended.append(time.perf_counter()), **where)
+        return ended[1] - ended[0], (ended[-1] - ended[2]) / (len(ended) - 3)
 
-    def tell(name: str, begin: float, **where: object) -> None:
+    def tell(name: str, **where: object) -> None:
         """The least of three rounds, which a busy machine disturbs least."""
-        extra = begin if "workers" in where else 0.0  # each call begins processes of its own
-        empty = min(seconds(nothing, range(1000), **where) for _ in range(3)) - extra
-        model = min(seconds(job, inside, seeds, **where) for _ in range(3)) - extra
-        print(f"{name:12} begins in {begin:5.2f} s   an empty job {empty:6.2f} ms   ", end="")
-        print(f"a shadow model {model / len(seeds):5.2f} s", flush=True)
+        begins, empty = map(
+            min, zip(*(seconds(nothing, range(1000), **where) for _ in range(3)), strict=True)
+        )
+        _, model = map(min, zip(*(seconds(job, inside, seeds, **where) for _ in range(3)), strict=True))
+        print(f"{name:12} begins in {begins:5.2f} s   an empty job {empty * 1e3:5.2f} ms   ", end="")
+        print(f"a shadow model {model:5.2f} s", flush=True)
 
     found = data.load("digits").train
     candidates, base = found.head(20, seed=0), found.head(400, seed=1)
@@ -328,11 +330,11 @@ def jobs() -> None:
     begun = time.perf_counter()
     key(job)
     print(f"its key takes {(time.perf_counter() - begun) * 1e3:.1f} ms")
-    tell("here", 0.0)
-    tell("2 processes", min(seconds(nothing, range(2), workers=2) for _ in range(3)), workers=2)
+    tell("here")
+    tell("2 processes", workers=2)
     with tempfile.TemporaryDirectory() as folder:
-        once, again = (seconds(nothing, range(1000), keep=folder) for _ in range(2))
-        print(f"kept: an empty result is written in {once:.2f} ms, found in {again:.2f} ms")
+        once, again = (seconds(nothing, range(1000), keep=folder)[1] for _ in range(2))
+        print(f"kept: an empty result is written in {once * 1e3:.2f} ms, found in {again * 1e3:.2f} ms")
         run_jobs(job, inside[:1], seeds[:1], keep=Path(folder) / "one")
         size = sum(path.stat().st_size for path in (Path(folder) / "one").rglob("*.safetensors"))
         print(f"kept: the result of a shadow model with {len(candidates)} candidates has {size:,} bytes")
@@ -341,13 +343,9 @@ def jobs() -> None:
     except ImportError:
         print("Dask is missing, so no cluster")
         return
-    begun = time.perf_counter()
-    with (
-        LocalCluster(2, threads_per_worker=1, dashboard_address=None, silence_logs="ERROR") as cluster,
-        Client(cluster) as client,
-    ):
-        run_jobs(nothing, range(2), executor=client.get_executor())
-        tell("Dask, 2", time.perf_counter() - begun, executor=client.get_executor())
+    quiet = {"dashboard_address": None, "silence_logs": "ERROR"}
+    with LocalCluster(2, threads_per_worker=1, **quiet) as cluster, Client(cluster) as client:
+        tell("Dask, 2", executor=client.get_executor())
 
 
 @benchmark
