@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial, wraps
+from inspect import GEN_CLOSED, getgeneratorstate, isgenerator
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, get_args
 
@@ -24,7 +25,7 @@ from unlearn_lib import check
 from unlearn_lib.augment import KINDS, augmented
 from unlearn_lib.data import Batch, Examples, check_examples, keyed_order, mix
 from unlearn_lib.outputs import device_of, dtype_of, evaluating, random_generator, reason
-from unlearn_lib.params import Params, add, assign, copied, subtract, trainable
+from unlearn_lib.params import Params, add, assign, batch_norms, copied, subtract, trainable
 from unlearn_lib.schedule import Schedule, rate
 
 __all__ = [
@@ -262,7 +263,8 @@ def train(
     So neither depends on what else the process does, and deleting a sample does not reshuffle the others.
 
     Args:
-        model: changed in place and left in train mode; it runs on the device it is on.
+        model: changed in place and left in train mode, but for batch norm whose own parameters are frozen
+            (`requires_grad=False`): its statistics stay still too. It runs on the device it is on.
         data: moved to that device and scaled once, as a whole.
         recipe: optimizer and sizes; the optimizer is fresh.
         loss_fn: mean loss of a batch; `recipe.label_smoothing` acts on the default alone.
@@ -305,6 +307,9 @@ def train(
     stream = _RandomStream(device_of(model), recipe.seed, block)
     own = trainable(model) if on_update is not None else {}
     model.train()
+    for norm in batch_norms(model):
+        if norm.affine and not any(p.requires_grad for p in norm.parameters()):
+            norm.eval()
     for epoch in range(1, recipe.epochs + 1):
         if order is None:
             rows = keyed_order(data.ids, recipe.seed, block, epoch)
@@ -353,6 +358,7 @@ def run(steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]] 
 
     Raises:
         TypeError: `steps` is not a run but, say, a model or a method that was not called.
+        RuntimeError: it has run to its end already, or was stopped.
 
     Example:
         >>> phases = set()
@@ -362,6 +368,8 @@ def run(steps: Generator[Step, None, T], watch: Iterable[Callable[[Step], Any]] 
     """
     check.instance("steps", steps, Generator, remedy="Pass what a method returns: run(train(model, ...)).")
     steps = iter(steps)
+    if isgenerator(steps) and getgeneratorstate(steps) == GEN_CLOSED:
+        raise RuntimeError("`steps` has been run already, or was stopped: call the method again.")
     watchers = tuple(check.function("watch", watcher) for watcher in check.instance("watch", watch, Iterable))
     grad = torch.is_grad_enabled()
     try:

@@ -182,6 +182,26 @@ def test_run_returns_the_result_of_a_method():
     assert run(method()) == "done"
 
 
+def test_a_run_that_has_ended_is_not_run_again():
+    steps = train(tiny_net(), blobs(), RECIPE)
+    run(steps)
+    with pytest.raises(RuntimeError, match="`steps` has been run already"):
+        run(steps)
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_free_batch_norm_learns():
+    def net(frozen: bool):
+        model = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)).double()
+        model[:2].requires_grad_(not frozen)
+        return model
+
+    for frozen in (True, False):
+        model = net(frozen)
+        before = {name: b.clone() for name, b in model.named_buffers()}
+        run(train(model, blobs(), RECIPE))
+        assert all(torch.equal(b, before[name]) for name, b in model.named_buffers()) == frozen
+
+
 def test_the_device_asked_for_is_the_device():
     assert pick_device("cpu").type == "cpu"
 

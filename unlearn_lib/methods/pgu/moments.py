@@ -157,7 +157,7 @@ def moments(model: nn.Module, data: Examples, *, batch_size: int = 256) -> Momen
     u = 2^-53: a product of two floats of 24 bits has 48 and is exact, so only the N - 1 additions round (in
     whatever order), each by u times a partial sum that is no larger than sum |p_i p_j|.
 
-    Float32 sums would halve the time, at 1e-8 to 1e-7 of the largest eigenvalue. But with fewer samples than
+    Float32 sums would be faster, and off by some 2^-24 of the largest eigenvalue. But with fewer samples than
     inputs, all eigenvalues beyond the samples must be zero: such rounding fills them, and energy 1 would then
     protect every direction. Splitting p into float32 parts whose products are exact costs more than float64.
 
