@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,9 +51,18 @@ class Batch(NamedTuple):
     y: Tensor
     ids: Tensor
 
+    def __repr__(self) -> str:
+        if not self.y.ndim:
+            return f"Batch(a sample of {list(self.x.shape)}, label {int(self.y)}, id {int(self.ids)})"
+        return f"Batch({_samples(self.x)})"
+
     def split(self, sizes: list[int]) -> Iterator[Batch]:
         """The batch in consecutive parts of these sizes: views, nothing is copied."""
         return map(Batch, *(column.split(sizes) for column in self))
+
+
+def _samples(x: Tensor) -> str:
+    return f"{len(x):,} sample{'s' * (len(x) != 1)} of {list(x.shape[1:])}"
 
 
 @dataclass(frozen=True)
@@ -171,27 +180,40 @@ class Examples(torch.utils.data.Dataset[Batch]):
 
     @classmethod
     def of(cls, x: Any, y: Any, scale: Scale | None = None) -> Examples:
-        """Samples numbered 0, 1, 2, ... in the order given; `x` and `y` are tensors, arrays or lists."""
+        """Samples numbered 0, 1, 2, ... in the order given; `x` and `y` are tensors, arrays or lists.
+
+        Raises:
+            ValueError: as for `Examples`; or `x` are pictures whose channels come last.
+        """
         inputs = check.as_tensor("x", x)
+        if _channels_come_last(inputs):
+            raise ValueError(
+                f"`x` must have shape [n, channels, height, width]; got {list(inputs.shape)}. "
+                "Write `x.permute(0, 3, 1, 2)`."
+            )
         return cls(inputs, check.labels(y), torch.arange(inputs.shape[0] if inputs.ndim else 0), scale)
 
     @classmethod
     def of_dataset(cls, source: Any, scale: Scale | None = None) -> Examples:
-        """Your own data set, read once from first sample to last and numbered 0, 1, 2, ...
+        """Your own data set, read once from first sample to last and numbered 0, 1, 2, ...; a `Subset` anew.
 
         Its transforms are applied once: what they return at that moment is kept for good. Random augmentation
         would be frozen into the samples, so it causes a warning: pass the data set without it.
 
         Args:
-            source: a `torch.utils.data.Dataset` of pairs (input, label), or of mappings with such a pair; a
-                `DataLoader`, whose order is ignored; or a pair of tensors, arrays or lists. Inputs are
-                tensors, arrays or PIL images, all of one shape. Whole numbers other than bytes count as token
-                ids and stay as they are.
+            source: a data set of pairs (input, label), or of mappings with such a pair: a torch `Dataset`, a
+                list, a generator, whatever has `__len__` and `__getitem__` or can be iterated; a
+                `DataLoader`, whose order is ignored; or a pair of tensors, arrays or lists. Samples (x, y,
+                ids) of `Examples` and `numbered` count as pairs. Inputs are tensors, arrays, lists of numbers
+                or PIL images, one per sample, all of one shape; channels come before height and width. Whole
+                numbers other than bytes count as token ids and stay as they are. Bytes are scaled: of token
+                ids in uint8 make ``x.long()`` first.
             scale: of uint8 inputs; by default the one that gives each channel mean 0 and deviation 1.
 
         Raises:
-            TypeError: `source` is not a data set, or its samples are not pairs.
-            ValueError: it is empty, its inputs differ in shape, or a label is not a class.
+            TypeError: `source` is not a data set, its samples are not pairs, or an input is several tensors.
+            ValueError: it is empty, its inputs differ in shape or have their channels last, or a label is
+                not a class.
 
         Example:
             >>> mine = torch.utils.data.TensorDataset(torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2]))
@@ -207,6 +229,10 @@ class Examples(torch.utils.data.Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        classes = len(self.y.unique())
+        return f"Examples({_samples(self.x)}, {classes} class{'es' * (classes != 1)})"
 
     def __getitem__(self, row: int) -> Batch:
         """One sample: its network input, its label, its id."""
@@ -276,9 +302,12 @@ class Examples(torch.utils.data.Dataset[Batch]):
         wanted = check.ids(ids).to(self.ids.device)
         unknown = wanted[~torch.isin(wanted, self.ids)]
         if len(unknown):
+            last = len(self) - 1
+            in_order = last >= 0 and int(self.ids.min()) == 0 and int(self.ids.max()) == last
+            remedy = f" Its ids are 0 ... {last}: `of_dataset` numbers a Subset anew." if in_order else ""
             raise ValueError(
                 f"`ids` must be ids of this set of {len(self)} samples; {len(unknown)} are not, "
-                f"among them {unknown[:5].tolist()}."
+                f"among them {unknown[:5].tolist()}.{remedy}"
             )
         return torch.isin(self.ids, wanted)
 
@@ -317,6 +346,16 @@ class Examples(torch.utils.data.Dataset[Batch]):
         mask = torch.zeros(len(self), dtype=torch.bool)
         mask[rank.argsort(stable=True)[:n]] = True
         return self.where(mask)
+
+
+def _channels_come_last(x: Tensor) -> bool:
+    """Whether these are surely pictures [n, h, w, channels]; maps of features [n, 64, 3, 3] are not."""
+    if x.ndim != 4:
+        return False
+    _n, h, w, channels = x.shape
+    if x.dtype == torch.uint8:
+        return channels in (1, 3, 4) and h not in (1, 3, 4)
+    return channels == 3 and min(h, w) > 4
 
 
 def check_examples(name: str, value: Any, *, least: int = 1) -> Examples:
@@ -406,13 +445,16 @@ class Split:
         return cls(data.where(mask), data.where(~mask))
 
     @classmethod
-    def by_class(cls, data: Examples, *classes: int) -> Split:
-        """Forget every sample of these classes.
+    def by_class(cls, data: Examples, *classes: int | Ids) -> Split:
+        """Forget every sample of these classes: ``by_class(data, 2, 3)`` or ``by_class(data, [2, 3])``.
 
         Raises:
             ValueError: a class is not in `data`, or one side would be empty.
+            TypeError: `classes` are not whole numbers.
         """
         present = check_examples("data", data).y.unique().tolist()
+        if len(classes) == 1 and isinstance(classes[0], Iterable) and getattr(classes[0], "ndim", True):
+            classes = check.classes(classes[0])
         wanted = check.classes(classes) if classes else ()
         for label in wanted:
             if label not in present:

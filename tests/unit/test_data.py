@@ -344,3 +344,47 @@ def test_the_name_of_a_data_set_is_that_one_beside_a_folder_of_that_name(tmp_pat
     assert data.load("digits").shape == (1, 8, 8)
     assert all(data.is_path(name) for name in ("mine", "./digits", "any/where", tmp_path))
     assert not any(data.is_path(name) for name in ("yours", 3, None))
+
+
+@pytest.mark.parametrize("classes", [[0, 2], (2, 0), {0, 2}, np.array([0, 2]), torch.tensor([0, 2])])
+def test_classes_may_come_as_one_sequence(classes):
+    whole = blobs(30)
+    assert torch.equal(Split.by_class(whole, classes).forget.ids, Split.by_class(whole, 0, 2).forget.ids)
+
+
+def test_a_sequence_of_one_class_is_no_mask():
+    whole = blobs(30)
+    assert set(Split.by_class(whole, [1]).forget.y.tolist()) == {1}
+    with pytest.raises(TypeError, match="a mask of yes and no"):
+        Split.by_class(whole, whole.y == 1)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [(torch.uint8, (2, 32, 32, 3)), (torch.uint8, (2, 8, 8, 1)), (torch.float32, (2, 32, 32, 3))],
+)
+def test_pictures_with_their_channels_last_are_refused(dtype, shape):
+    x = torch.zeros(shape, dtype=dtype)
+    with pytest.raises(ValueError, match=r"got \[2, .*x\.permute\(0, 3, 1, 2\)"):
+        Examples.of(x, [0, 1])
+    with pytest.raises(ValueError, match=r"x\.permute\(0, 3, 1, 2\)"):
+        Examples.of_dataset((x, [0, 1]))
+    Examples.of_dataset((x.permute(0, 3, 1, 2), [0, 1]))
+
+
+@pytest.mark.parametrize("shape", [(2, 64, 3, 3), (2, 3, 32, 3), (2, 64, 7, 4)])
+def test_maps_of_features_are_no_pictures(shape):
+    assert len(Examples.of(torch.zeros(shape), [0, 1])) == 2
+
+
+def test_samples_are_shown_in_one_short_line(digits):
+    assert repr(digits.train) == "Examples(1,437 samples of [1, 8, 8], 10 classes)"
+    one = digits.train.head(1)
+    assert repr(one) == "Examples(1 sample of [1, 8, 8], 1 class)"
+    assert repr(Split.by_ids(digits.train.head(30), one.ids)) == (
+        "Split(forget=Examples(1 sample of [1, 8, 8], 1 class), "
+        "retain=Examples(29 samples of [1, 8, 8], 10 classes))"
+    )
+    assert repr(one.batch(slice(0, 1))) == "Batch(1 sample of [1, 8, 8])"
+    label, name = int(one.y), int(one.ids)
+    assert repr(one[0]) == f"Batch(a sample of [1, 8, 8], label {label}, id {name})"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 import unlearn_lib as ul
 from tests.toys import blobs, tiny_net
@@ -37,6 +37,21 @@ class Stream(IterableDataset):
         return zip(X, Y.tolist(), strict=True)
 
 
+class LongStream(Stream):
+    def __len__(self) -> int:
+        return 6
+
+
+class Foreign:
+    """A data set that inherits from nothing and cannot be iterated by its kind."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        return {"image": X[place], "label": int(Y[place])}
+
+
 class Jittered(Mine):
     def __getitem__(self, place: int) -> Any:
         return torch.randn(4), place
@@ -49,10 +64,15 @@ SOURCES = {
     "lists of numbers": Mine(*[(x.tolist(), y) for x, y in PAIRS]),
     "arrays": Mine(*[(x.numpy(), np.int64(y)) for x, y in PAIRS]),
     "mappings": Mine(*[{"image": x, "label": y} for x, y in PAIRS]),
-    "more than a pair": Mine(*[(x, y, "name of the file") for x, y in PAIRS]),
+    "a mapping with more": Mine(*[{"image": x, "label": y, "file": "a.png"} for x, y in PAIRS]),
     "a tensor data set": TensorDataset(X, Y),
     "a shuffled loader": DataLoader(TensorDataset(X, Y), batch_size=4, shuffle=True),
     "a stream": Stream(),
+    "a stream with a length": LongStream(),
+    "a generator": lambda: (pair for pair in PAIRS),
+    "a class of no kin": Foreign(),
+    "samples of ours": Subset(ul.Examples.of(X, Y), range(6)),
+    "samples that are numbered": ul.numbered(PAIRS),
     "two tensors": (X, Y),
     "two arrays": (X.numpy(), Y.numpy()),
     "two lists": [X.tolist(), Y.tolist()],
@@ -62,7 +82,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_any_data_set_becomes_the_same_examples(source: Any) -> None:
-    found = ul.Examples.of_dataset(source)
+    found = ul.Examples.of_dataset(source() if callable(source) else source)
     assert torch.equal(found.x, X)
     assert torch.equal(found.y, Y)
     assert found.ids.tolist() == [0, 1, 2, 3, 4, 5]
@@ -118,6 +138,14 @@ REFUSED = {
     "names as labels": (Mine((X[0], "cat")), TypeError, "`label`|labels"),
     "fractions as labels": (Mine((X[0], 0.5)), ValueError, "whole"),
     "thirty-two bits": (Mine((Image.new("F", (2, 2)), 0)), ValueError, "32 bits and no range"),
+    "two inputs": (Mine(((X[0], X[1]), 0)), TypeError, r"one tensor.*sample 0 has several: .*torch\.cat"),
+    "arrays as inputs": (Mine(([X[0].numpy()] * 2, 0)), TypeError, "sample 0 has several"),
+    "named inputs": (Mine({"x": {"ids": X[0]}, "y": 0}), TypeError, "sample 0 has several: .*ids"),
+    "three parts": (Mine((X[0], 4, 1)), TypeError, r"sample 0 has 3 parts.*Examples\.of\(x, y\)"),
+    "three tensors": (TensorDataset(X, Y, Y), TypeError, "sample 0 has 3 parts"),
+    "one part": (TensorDataset(X), TypeError, "sample 0 has 1 part"),
+    "two empty tensors": ((X[:0], Y[:0]), ValueError, "must hold at least one sample; got none"),
+    "no way to read": (object(), TypeError, "`__len__` and `__getitem__`"),
     "strange keys": (Mine({"a": X[0], "b": 0}), TypeError, "sample 0 has a, b"),
 }
 
@@ -145,3 +173,16 @@ def test_ten_lines_are_enough_for_a_net_and_data_of_ones_own() -> None:
     result = ul.run(ul.unsir(model, [1], ul.retain_subset(train, [1], per_class=5)))
     card = ul.evaluate(result.model, split=split, test=test, original=model, retrained=retrained)
     assert card["accuracy", "forget"].unlearned <= 1
+
+
+def test_nested_lists_of_numbers_are_one_input() -> None:
+    found = ul.Examples.of_dataset(Mine(([[1, 2], [3, 4]], 0), (((5, 6), (7, 8)), 1)))
+    assert found.x.tolist() == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
+
+
+def test_ids_of_a_subset_are_told_to_count_anew() -> None:
+    part = ul.Examples.of_dataset(Subset(Mine(*PAIRS), [4, 5]))
+    with pytest.raises(ValueError, match=r"Its ids are 0 \.\.\. 1: `of_dataset` numbers a Subset anew"):
+        ul.Split.by_ids(part, [4])
+    with pytest.raises(ValueError, match=r"among them \[3\]\.$"):
+        ul.Split.by_ids(ul.Examples.of(X, Y).select([4, 5]), [3])
