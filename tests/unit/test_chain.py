@@ -178,7 +178,7 @@ def test_another_initial_model_of_the_same_shape_is_refused(whole):
 
 
 def test_a_manifest_of_something_else_is_refused(whole):
-    whole.folder.commit({"kind": "updates"})
+    whole.folder.commit({"kind": "chain"})
     with pytest.raises(StoreError, match="is not the manifest of a chain"):
         run(train_chain(whole.template, blobs(), CHAIN_RECIPE, BLOCKS, whole.folder))
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.optimizer import _global_optimizer_post_hooks as hooks
 from torch.utils.data import DataLoader, Dataset
 
 import unlearn_lib as ul
@@ -49,6 +50,13 @@ def own_loop(net: nn.Module, log: Recording, epochs: int = 3) -> None:
         for batch in batches(log.data, epoch):
             taught(net, sgd, batch.x, batch.y)
             log.step(batch.ids)
+
+
+def nudge(net: nn.Module) -> None:
+    """A step without an optimizer."""
+    with torch.no_grad():
+        for p in net.parameters():
+            p += 1
 
 
 def own_fit(net: nn.Module, examples: Examples, k: int) -> None:
@@ -188,6 +196,7 @@ def test_an_epoch_begins_when_a_sample_comes_again_or_is_told(tmp_path: Path) ->
     net = tiny_net()
     with ul.recording(net, DATA, tmp_path, keep=1) as log:
         for ids, epoch in (([1, 2], None), ([3], None), ([4, 1], None), ([2], None), ([9], 5), ([8], None)):
+            nudge(net)
             log.step(ids, epoch)
     assert [entry.key for entry in log.entries] == [(1, 1), (1, 2), (2, 1), (2, 2), (5, 1), (5, 2)]
 
@@ -267,13 +276,18 @@ def test_a_loop_that_is_not_told_in_full_is_refused_at_the_end(tmp_path: Path) -
                 log.step(batch.ids)
                 taught(net, sgd, batch.x, batch.y)
 
-    with pytest.raises(RuntimeError, match=r"since the last `log\.step.*after every `optimizer\.step"):
+    at_the_end = pytest.raises(
+        RuntimeError, match=r"changed since the last `log\.step.*every `optimizer\.step"
+    )
+    with pytest.warns(UserWarning, match="found the parameters as they were"), at_the_end:
         too_early()
     assert everything(tmp_path) == {}
 
 
 def test_what_a_step_cannot_be_told_is_refused(tmp_path: Path) -> None:
-    with ul.recording(tiny_net(), DATA, tmp_path, keep=1) as log:
+    net = tiny_net()
+    with ul.recording(net, DATA, tmp_path, keep=1) as log:
+        nudge(net)
         log.step([1], epoch=2)
         for ids, epoch, error, words in (
             ([99, 1], None, ValueError, r"of the 60 samples in `log\.data`; 1 are not, among them \[99\]"),
@@ -289,8 +303,9 @@ def test_what_a_step_cannot_be_told_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_log_of_ones_own_loop_knows_no_recipe(tmp_path: Path) -> None:
-    with ul.recording(tiny_net(), DATA, tmp_path, keep=1) as log:
-        pass
+    net = tiny_net()
+    with ul.recording(net, DATA, tmp_path, keep=1) as log:
+        own_loop(net, log)
     assert log.recipe is None is Log(tmp_path).recipe
     with pytest.raises(StoreError, match="was recorded in a loop of your own, and has no such recipe"):
         Log(tmp_path, RECIPE)
@@ -306,6 +321,106 @@ def test_batch_norm_is_warned_of_in_a_loop_of_ones_own(tmp_path: Path) -> None:
     with moved as said, ul.recording(net, DATA, tmp_path, keep=1) as log:
         own_loop(net, log)
     assert (len(said), said[0].filename) == (1, __file__)
+
+
+def step_of(net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    taught(net, optimizer, DATA.x[:10], DATA.y[:10])
+
+
+class Clamped(torch.optim.SGD):
+    """Its step calls that of its parent: one step, though torch tells of two."""
+
+    def step(self, closure: Any = None) -> Any:
+        found = super().step(closure)
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data.clamp_(-9, 9)
+        return found
+
+
+def test_a_step_that_the_log_was_not_told_is_refused_at_the_next(tmp_path: Path) -> None:
+    def forgetful(net: nn.Module) -> None:
+        sgd = torch.optim.SGD(net.parameters(), **SGD)
+        with ul.recording(net, DATA, tmp_path, keep=1) as log:
+            step_of(net, sgd)
+            log.step([1])
+            step_of(net, sgd)
+            step_of(net, sgd)
+            for _ in range(2):  # told once more, it is still refused
+                with pytest.raises(RuntimeError, match=r"SGD has made 2 steps since.*accumulate their grad"):
+                    log.step([2])
+
+    with pytest.raises(RuntimeError, match="SGD has made 2 steps"):
+        forgetful(tiny_net())
+    assert everything(tmp_path) == {}
+
+
+def test_several_optimizers_may_make_a_step_each(tmp_path: Path) -> None:
+    net, other = tiny_net(), tiny_net()
+    torch.optim.SGD(net.parameters(), **SGD)  # so that torch tells of the step of the parent class, too
+    first, *rest = net.parameters()
+    pair = Clamped([first], **SGD), torch.optim.AdamW(rest, lr=0.01)
+    schedule, elsewhere = torch.optim.lr_scheduler.ConstantLR(pair[1]), Clamped(other.parameters(), **SGD)
+    with ul.recording(net, DATA, tmp_path, keep=1) as log:
+        for number in range(3):
+            for optimizer in pair:
+                step_of(net, optimizer)
+            for _ in range(number):
+                step_of(other, elsewhere)
+            schedule.step()
+            log.step([number])
+    assert len(log.entries) == 3
+
+
+def test_no_steps_are_counted_once_the_block_has_ended(tmp_path: Path) -> None:
+    before, net = len(hooks), tiny_net()
+    with ul.recording(net, DATA, tmp_path / "whole", keep=1) as log:
+        assert len(hooks) == before + 1
+        own_loop(net, log)
+    assert len(hooks) == before
+    with pytest.raises(KeyError), ul.recording(net, DATA, tmp_path / "broken", keep=1):
+        raise KeyError
+    assert len(hooks) == before
+    for _ in ul.record(net, DATA, RECIPE, tmp_path / "ours", keep=1):
+        assert len(hooks) == before  # our own loop needs none
+
+
+def test_a_second_call_after_one_step_is_warned_of_once(tmp_path: Path) -> None:
+    net = tiny_net()
+    sgd = torch.optim.SGD(net.parameters(), **SGD)
+    twice = pytest.warns(UserWarning, match=r"as they were, and no optimizer .* once after every")
+    with twice as said, ul.recording(net, DATA, tmp_path, keep=1) as log:
+        for number in range(3):
+            step_of(net, sgd)
+            log.step([number])
+            log.step([number])
+    assert (len(said), said[0].filename, len(log.entries)) == (1, __file__, 6)
+
+
+def test_a_recording_of_nothing_is_refused(tmp_path: Path) -> None:
+    net = tiny_net()
+    with ul.recording(net, DATA, tmp_path, keep=1) as log:
+        own_loop(net, log)
+    before = everything(tmp_path)
+    with (
+        pytest.raises(RuntimeError, match=r"nothing was recorded: .* after every `optimizer\.step"),
+        ul.recording(net, DATA, tmp_path, keep=1),
+    ):
+        pass
+    assert everything(tmp_path) == before
+
+
+def test_a_recording_of_a_model_that_never_changed_is_warned_of(tmp_path: Path) -> None:
+    net, other = tiny_net(), tiny_net()
+    still = pytest.warns(UserWarning, match=r"never changed\. Give `recording` the model that the optimizer")
+    unmoved = pytest.warns(UserWarning, match="found the parameters as they were")
+    with unmoved, still, ul.recording(net, DATA, tmp_path / "other", keep=1) as log:
+        own_loop(other, log)
+    idle = torch.optim.SGD(net.parameters(), lr=0.0)
+    with still as said, ul.recording(net, DATA, tmp_path / "idle", keep=1) as log:
+        step_of(net, idle)
+        log.step([1])
+    assert len(said) == 1
 
 
 # Data with ids -------------------------------------------------------------------------------------------
@@ -363,6 +478,8 @@ def test_blocks_trained_by_ones_own_loop_are_the_bytes_of_ours(tmp_path: Path, f
     options: dict[str, Any] = {"ids": [int(mine.members[1][0])], "rule": TrendRule(), "stop_block": 3}
     a, b = (ul.run(ul.deepobliviate(chain, **options)) for chain in (ours, mine))
     assert a.trace.residual == b.trace.residual
+    whole = options | {"stop_block": 4}
+    assert [ul.run(ul.deepobliviate(c, **whole)).trace.exact for c in (ours, mine)] == [True, False]
     ours, mine = ours.commit(a.trace), mine.commit(b.trace)
     assert written(tmp_path / "ours") == written(tmp_path / "mine")
 
@@ -448,6 +565,92 @@ def test_shards_trained_by_ones_own_loop_are_the_bytes_of_ours(tmp_path: Path) -
     assert written(tmp_path / "ours") == written(tmp_path / "mine")
     a, b = (ul.run(ul.sisa(found, [5])) for found in (ours, mine))
     assert calls == [(1, 30), (2, 30), (a.trace.shards[0], 29)]
+    assert (a.trace.exact, b.trace.exact) == (True, False)  # who knows whether a loop repeats itself
     assert (b.trace.visits, b.trace.full) == (29, 59)  # a call counts as an epoch
     ours.commit(a.trace), mine.commit(b.trace)
     assert written(tmp_path / "ours") == written(tmp_path / "mine")
+
+
+def returns_another(net: nn.Module, examples: Examples, k: int) -> nn.Module:
+    return tiny_net()
+
+
+def returns_another_at_last(
+    net: nn.Module, examples: Examples, k: int
+) -> Generator[ul.Step, None, nn.Module]:
+    yield from by_generator(net, examples, k)
+    return tiny_net()
+
+
+def yields_losses(net: nn.Module, examples: Examples, k: int) -> Generator[Any, None, None]:
+    yield 0.5
+
+
+@pytest.mark.parametrize(
+    ("fit", "words"),
+    [
+        (returns_another, r"must train `model` in place; it returned another model.*load_state_dict"),
+        (returns_another_at_last, "must train `model` in place; it returned another model"),
+        (yields_losses, r"must yield a `Step`; got 0\.5"),
+    ],
+)
+def test_a_loop_that_gives_back_the_wrong_thing_is_refused(tmp_path: Path, fit: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        ul.run(ul.train_chain(tiny_net(), DATA, fit, 2, tmp_path))
+    assert len(written(tmp_path)) == 1  # M_0
+
+
+def test_a_loop_may_return_the_model_that_it_was_given(tmp_path: Path) -> None:
+    def fit(net: nn.Module, examples: Examples, k: int) -> nn.Module:
+        own_fit(net, examples, k)
+        return net
+
+    assert len(ul.run(ul.train_chain(tiny_net(), DATA, fit, 2, tmp_path)).digests) == 3
+
+
+@pytest.mark.parametrize(
+    "fit", [lambda: None, lambda net, examples: None, lambda net, examples, k, more: None, lambda *, k: None]
+)
+def test_a_loop_of_other_arguments_is_refused_when_it_is_passed(tmp_path: Path, fit: Any) -> None:
+    cells = ul.partition(DATA, 2, 1)
+    for run in (
+        ul.train_chain(tiny_net(), DATA, fit, 2, tmp_path),
+        ul.train_sisa(tiny_net(), DATA, fit, cells, tmp_path),
+    ):
+        with pytest.raises(TypeError, match=r"a function fit\(model, examples, k\); got one that takes \("):
+            ul.run(run)
+    assert everything(tmp_path) == {}
+
+
+def test_a_block_that_trains_nothing_is_warned_of_by_number(tmp_path: Path) -> None:
+    def lazy(net: nn.Module, examples: Examples, k: int) -> None:
+        if k != 2:
+            own_fit(net, examples, k)
+
+    with pytest.warns(UserWarning, match="^block 2 of 3: the loop left the parameters") as said:
+        chain = ul.run(ul.train_chain(tiny_net(), DATA, lazy, 3, tmp_path / "function"))
+    assert len(said) == 1
+    with pytest.warns(UserWarning, match="^block 2 of 3: the loop left the parameters"):
+        ul.run(ul.deepobliviate(chain, chain.members[0][:1], stop_block=2))
+    with ul.chaining(tiny_net(), DATA, 2, tmp_path / "line") as made:
+        with pytest.warns(UserWarning, match="^block 1 of 2: the loop left the parameters"), made.block(1):
+            pass
+        with made.block(2) as (net, examples):
+            own_fit(net, examples, 2)
+
+
+def test_a_model_that_is_not_trained_yet_is_asked_for_in_vain(tmp_path: Path) -> None:
+    with ul.chaining(tiny_net(), DATA, 2, tmp_path) as made:
+        with pytest.raises(StoreError, match=r"no model of stage 2 yet: 0 of 2 are trained\. Train the rest"):
+            made.stored.model()
+        assert isinstance(made.stored.model(0), nn.Module)
+
+
+def test_a_folder_of_another_kind_is_called_by_its_kind(tmp_path: Path) -> None:
+    cells = ul.partition(DATA, 2, 1)
+    ul.run(ul.train_sisa(tiny_net(), DATA, own_fit, cells, tmp_path / "sisa"))
+    ul.run(ul.train_chain(tiny_net(), DATA, own_fit, 2, tmp_path / "chain"))
+    with pytest.raises(StoreError, match="holds a SISA ensemble, not a chain"):
+        ul.run(ul.train_chain(tiny_net(), DATA, own_fit, 2, tmp_path / "sisa"))
+    with pytest.raises(StoreError, match="holds a chain, not a SISA ensemble"):
+        ul.run(ul.train_sisa(tiny_net(), DATA, own_fit, cells, tmp_path / "chain"))

@@ -7,13 +7,14 @@ or by a loop of one's own: ``fit(model, examples, k)``, which is called again wh
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,7 @@ class Stages(ABC):
 
         Raises:
             ValueError: there is neither a recipe nor a loop.
+            TypeError: the loop returns another model, or yields something else than a `Step`.
         """
         examples, info = self.examples(k), self.info(k)
         if not len(examples):
@@ -119,11 +121,18 @@ class Stages(ABC):
                 f"this {self.kind} was trained by a loop of your own, and only that can train it again: open "
                 f"it with {self.opened_by}(model, data, fit, ...); fit(model, examples, k) trains stage k."
             )
-        steps = self.fit(model.train(), examples, k)
-        if isinstance(steps, Generator):
-            yield from steps
-        else:
-            yield Step(self.phase(k), 1, 1, 1, math.nan, Batch(examples.x, examples.y, examples.ids), model)
+        with moving(model, self.phase(k)):
+            made = self.fit(model.train(), examples, k)
+            if isinstance(made, Generator):
+                made = yield from _steps(made)
+            else:
+                batch = Batch(examples.x, examples.y, examples.ids)
+                yield Step(self.phase(k), 1, 1, 1, math.nan, batch, model)
+            if isinstance(made, nn.Module) and made is not model:
+                raise TypeError(
+                    "fit(model, examples, k) must train `model` in place; it returned another model, "
+                    f"{check.brief(made)}. Copy what that has learned: model.load_state_dict(...)."
+                )
 
     @abstractmethod
     def check(self) -> None:
@@ -162,9 +171,14 @@ class Stages(ABC):
         """All parameters and buffers of M_k, on the CPU.
 
         Raises:
-            StoreError: the file is missing, damaged, or not the one that was stored here.
+            StoreError: the file is missing, damaged, or not the one that was stored here; or stage k is still
+                to be trained.
         """
-        check.whole("k", k, 0, self.blocks)
+        if check.whole("k", k, 0, self.blocks) >= len(self.digests):
+            raise StoreError(
+                f"{self.folder.root} holds no model of stage {k} yet: {len(self.digests) - 1} of "
+                f"{self.blocks} are trained. Train the rest of this {self.kind} first."
+            )
         return self.folder.load(self.file(k), self.digests[k], like=tensors(self.template))
 
     def params(self, k: int) -> Params:
@@ -241,12 +255,13 @@ class Building(Generic[S]):
     def block(self, k: int) -> Iterator[tuple[nn.Module, Examples]]:
         """Around the training of stage k: the model to train in place, and its samples.
 
-        Stored when the block ends. After an error it is not, and whatever was stored before stays.
+        Stored when the block ends, with a warning if nothing in it was trained. After an error it is not, and
+        whatever was stored before stays.
 
         Raises:
             ValueError: another stage comes next, or none.
         """
-        with self.stage(k) as model:
+        with self.stage(k) as model, moving(model, self.stored.phase(k)):
             yield model.train(), self.stored.examples(k)
 
     @contextmanager
@@ -346,6 +361,8 @@ def _open(asked: S, pinned: bool, store: Folder) -> S:
         new = replace(asked, digests=(_save(store, asked, 0, state(asked.template)),))
         store.commit(new.manifest() | new.gone.to_json(), new.files)
         return new
+    if (kind := found.get("kind", asked.kind)) != asked.kind:
+        raise StoreError(f"{store.root} holds a {kind}, not a {asked.kind}. Use another folder.")
     try:
         gone = Tombstones.of(found)
         lost = gone.has(asked.data.ids.cpu())
@@ -390,11 +407,51 @@ def _require_same_recipe(stored: dict[str, Any], now: dict[str, Any], asked: Sta
 
 
 def check_fit(recipe: Any) -> Recipe | Fit:
-    """A recipe, or a function that trains a stage."""
+    """A recipe, or a function of three arguments that trains a stage."""
     if not callable(recipe) or isinstance(recipe, type | nn.Module):
         check.instance("recipe", recipe, Recipe, remedy="Or pass a function fit(model, examples, k).")
+    if not isinstance(recipe, Recipe):
+        try:
+            signature = inspect.signature(recipe)
+        except (TypeError, ValueError):  # some that are written in C do not tell
+            return cast("Fit", recipe)
+        try:
+            signature.bind(1, 2, 3)
+        except TypeError as error:
+            raise TypeError(
+                "`recipe` must be a recipe or a function fit(model, examples, k); got one that takes "
+                f"{signature}: {error}."
+            ) from error
     found: Recipe | Fit = recipe
     return found
+
+
+@contextmanager
+def moving(model: nn.Module, phase: str) -> Iterator[None]:
+    """Around a loop of one's own: warn if it leaves the parameters of the model as they were."""
+    before = [p.detach().clone() for p in model.parameters()]
+    yield
+    if all(torch.equal(old, p.to(old.device)) for old, p in zip(before, model.parameters(), strict=False)):
+        check.warn(
+            f"{phase}: the loop left the parameters of the model as they were. Train the model that it is "
+            "given, in place."
+        )
+
+
+def _steps(made: Generator[Any, None, Any]) -> Generator[Step, None, Any]:
+    """What the generator yields, as long as these are steps; gives what it returns."""
+    with closing(made):
+        while True:
+            try:
+                step = next(made)
+            except StopIteration as end:
+                return end.value
+            if not isinstance(step, Step):
+                raise TypeError(
+                    f"a fit(model, examples, k) that yields must yield a `Step`; got {check.brief(step)}. "
+                    "One without `yield` counts as one step."
+                )
+            yield step
 
 
 def _value(stored: Any) -> Any:

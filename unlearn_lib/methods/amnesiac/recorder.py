@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from unlearn_lib import check
 from unlearn_lib.check import Ids
@@ -88,12 +94,15 @@ class Recording(Log):
         held = max(1, _PRUNE_BYTES // (layers.n * dtype.itemsize))
         self._rows = torch.empty(held, layers.n, dtype=dtype)  # of `_lines`; reused, for speed
         self._pruned: list[tuple[list[_Line], Params]] = []
+        self._inside, self._done = Counter[Optimizer](), Counter[Optimizer]()  # steps since the last of ours
+        self._moved = self._told_twice = False
 
     def step(self, ids: Ids, epoch: int | None = None) -> None:
         """Say after every ``optimizer.step()`` whose samples it learned from.
 
         What is recorded is how the parameters differ from those at the step before: all that moves them
-        belongs to the batch that ends it, gradients that were accumulated over several batches too.
+        belongs to the batch that ends it, gradients that were accumulated over several batches too. A call
+        that finds the parameters as they were, with no step of an optimizer in between, gets a warning.
 
         Args:
             ids: of the samples, as a `DataLoader` over `Examples` or `numbered` gives them.
@@ -103,6 +112,7 @@ class Recording(Log):
         Raises:
             ValueError: an id is not in `data`, or `epoch` is lower than before.
             TypeError: these are not ids.
+            RuntimeError: an optimizer has made several steps since the last call.
             StoreError: the log is complete, or cannot be written.
         """
         if not hasattr(self, "_store"):
@@ -115,7 +125,22 @@ class Recording(Log):
         last, samples = self._key[0], found.tolist()
         if epoch is None:
             epoch = last + (not self._seen.isdisjoint(samples))
-        self.took(check.whole("epoch", epoch, last), samples)
+        epoch = check.whole("epoch", epoch, last)
+        self._require_one_step_each()
+        before = self._before
+        self.took(epoch, samples)
+        if not (self._moved and self._done):
+            same = torch.equal(before, self._before)
+            self._moved |= not same
+            if same and not self._done and not self._told_twice:
+                self._told_twice = True
+                check.warn(
+                    "`log.step(ids)` found the parameters as they were, and no optimizer that holds them has "
+                    "made a step since the call before or the beginning. Call it once after every "
+                    "`optimizer.step()`; all is well if a GradScaler has left a step out."
+                )
+        self._inside.clear()  # a step that failed has not ended
+        self._done.clear()
 
     def took(self, epoch: int, ids: list[int]) -> None:
         """`step`, unchecked."""
@@ -133,6 +158,47 @@ class Recording(Log):
         else:
             self._append(key, ids, after - self._before)  # U_{e,b}
         self._before = after
+
+    @contextmanager
+    def hearing(self) -> Iterator[None]:
+        """Around a loop of one's own: count the steps of every optimizer that holds our parameters."""
+        mine = {id(p) for p in self._model.parameters()}
+
+        def begins(optimizer: Optimizer, *_: Any) -> None:
+            if any(id(p) in mine for group in optimizer.param_groups for p in group["params"]):
+                self._inside[optimizer] += 1
+
+        def ends(optimizer: Optimizer, *_: Any) -> None:
+            if self._inside[optimizer]:
+                self._inside[optimizer] -= 1  # a subclass may call the step of its parent: one step in all
+                self._done[optimizer] += not self._inside[optimizer]
+
+        hooks = register_optimizer_step_pre_hook(begins), register_optimizer_step_post_hook(ends)
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if not self._key[1]:
+            raise RuntimeError(
+                "nothing was recorded: `log.step(ids)` was never called. Call it after every "
+                "`optimizer.step()`."
+            )
+        self._require_one_step_each()
+        if not self._moved:
+            check.warn(
+                "the log is of no use: the parameters that it records never changed. Give `recording` the "
+                "model that the optimizer moves."
+            )
+
+    def _require_one_step_each(self) -> None:
+        for optimizer, steps in self._done.items():
+            if steps > 1:
+                raise RuntimeError(
+                    f"{type(optimizer).__name__} has made {steps} steps since the last `log.step(ids)`, so "
+                    "what one of them did would be taken for that of other samples. Call it after every "
+                    "`optimizer.step()`; to learn from several batches at once, accumulate their gradients."
+                )
 
     def _append(self, key: tuple[int, int], ids: list[int], U: Float[Tensor, " n"]) -> None:
         self._rows[len(self._lines)] = U
@@ -200,7 +266,7 @@ class Recording(Log):
             )
         self.flush()
         self._commit(self._store, self._model, self.entries, self._digests)
-        del self._store, self._model, self._own, self._before, self._rows
+        del self._store, self._model, self._own, self._before, self._rows, self._inside, self._done
 
     def withdraw(self) -> None:
         """The recording has failed: what it wrote is deleted, and an earlier log stays what it was."""
@@ -247,7 +313,8 @@ def recording(
         The log; call its `step`.
 
     Raises:
-        RuntimeError: at the end: the parameters have changed since the last step.
+        RuntimeError: at a step: an optimizer has made several since the last. At the end: the parameters
+            have changed since the last step, or there was none.
         ValueError, TypeError, StoreError: see `record`.
 
     Example:
@@ -263,6 +330,27 @@ def recording(
         >>> ul.run(ul.amnesiac(initial, [7], log)).trace.batches
         23
     """
+    with (
+        _begun(model, data, folder, keep, rule, group, sensitive, seed=seed, recipe=recipe) as log,
+        log.hearing(),
+    ):
+        yield log
+
+
+@contextmanager
+def _begun(
+    model: nn.Module,
+    data: Examples,
+    folder: Folder | Path | str,
+    keep: Keep,
+    rule: KeepRule,
+    group: Group,
+    sensitive: Ids | None,
+    *,
+    seed: int = 0,
+    recipe: Recipe | None = None,
+) -> Iterator[Recording]:
+    """The log, finished when the block ends, withdrawn after an error."""
     layers = Layers.of(model, group)
     check_rule(rule, keep)
     layers.shares(keep)
@@ -329,16 +417,8 @@ def record(
         >>> len(log.entries) == 5 * 23  # epochs, batches
         True
     """
-    with recording(
-        model,
-        data,
-        folder,
-        keep=keep,
-        rule=rule,
-        group=group,
-        sensitive=sensitive,
-        recipe=check.instance("recipe", recipe, Recipe),
-    ) as log:
+    known = check.instance("recipe", recipe, Recipe)
+    with _begun(model, data, folder, keep, rule, group, sensitive, recipe=known) as log:
         for step in train(model, log.data, recipe, order=order):
             log.took(step.epoch, step.batch.ids.tolist())
             if step.number == step.steps:

@@ -29,7 +29,9 @@ class ResidualTrace:
     """What DeepObliviate measured on its way.
 
     `residual` and `gap` hold Delta_k and G_k = ||P_k - P'_k||_1 for k = d_min ... T; `retrained` the full
-    states M'_k of the same blocks. The window that the stop rule sees begins at d_max.
+    states M'_k of the same blocks. The window that the stop rule sees begins at d_max. `exact` says that the
+    model is, bit for bit, what training without the samples gives. It is False for a chain whose loop is
+    one's own, even where T = B: whether that loop repeats itself we cannot know.
     """
 
     ids: tuple[int, ...]
@@ -65,7 +67,7 @@ class Chain(Stages):
     """Models M_0 ... M_B in a folder, and the blocks they were trained on.
 
     `members[k - 1]` are the ids of block k. `stitched_from` is the first block whose stored model is stitched
-    and so no longer a training trajectory (None: all are exact). A chain is a value: `commit` returns a new
+    and so no longer a training trajectory (None: none is). A chain is a value: `commit` returns a new
     one and the old one's files are gone.
     """
 
@@ -138,6 +140,8 @@ class Chain(Stages):
         M_1 ... M_{d_min-1} stay; M_k := M'_k up to T; M_k := M_k + (M'_T - M_T) after T. One thing it cannot
         do: the increments after T were learned by models that had seen the data. The purge is procedural, its
         guarantee approximate, and a stitched chain is no longer a training trajectory (see `stitched_from`).
+        Where the loop is one's own and T = B, nothing is stitched, but what is stored is what that loop made
+        when it was called again: free of the samples only if it keeps nothing from call to call.
 
         Args:
             trace: of the request to carry out. One that is carried out already changes nothing.

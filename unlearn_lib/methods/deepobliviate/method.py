@@ -11,8 +11,8 @@ nothing left to gain: the stored increments of the tail are added to the retrain
 
     M = M_B + (M'_T - M_T) .
 
-This is exact only if T = B and the model that retraining began from was exact itself. Otherwise it is
-approximate, whatever the accuracy says.
+This is exact only if T = B, the model that retraining began from was exact itself, and training repeats
+itself, as by a recipe. Otherwise it is approximate, whatever the accuracy says.
 
 Differs from the paper:
     We know the paper's abstract: blocks, stored models, residual memory, its trend and stitching come from
@@ -119,7 +119,7 @@ def deepobliviate(
             reason = why
             break
 
-    exact = k == B and (chain.stitched_from is None or d_min - 1 < chain.stitched_from)
+    unstitched = k == B and (chain.stitched_from is None or d_min - 1 < chain.stitched_from)
     trace = ResidualTrace(
         ids=tuple(request.tolist()),
         d_min=d_min,
@@ -130,7 +130,7 @@ def deepobliviate(
         residual=tuple(residual),
         gap=tuple(gap),
         trend=rule.trend(window),
-        exact=exact,
+        exact=unstitched and chain.recipe is not None,  # a loop of one's own may not repeat itself
         retrained=tuple(retrained),
     )
     return Unlearned(stitched(chain, trace), time.perf_counter() - begun, trace)

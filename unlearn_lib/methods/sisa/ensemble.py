@@ -26,7 +26,9 @@ class SisaTrace:
 
     `restarts` holds (s, j) for every shard touched: stages j ... R were redone from M_{s,j-1}. `retrained`
     are the new checkpoints as (number of the stored model, state). `visits` are the samples times epochs
-    that were trained, `full` those of retraining one model on everything that is left.
+    that were trained, `full` those of retraining one model on everything that is left. `exact` says that the
+    new checkpoints are, bit for bit, what training without the samples gives for this partition; it is False
+    where the loop is one's own, as we cannot know whether that repeats itself.
     """
 
     ids: tuple[int, ...]
@@ -34,9 +36,8 @@ class SisaTrace:
     slices: int
     visits: int
     full: int
+    exact: bool
     retrained: tuple[tuple[int, Params], ...] = field(repr=False)
-
-    exact: ClassVar[bool] = True  # for the given partition
 
     @property
     def shards(self) -> tuple[int, ...]:

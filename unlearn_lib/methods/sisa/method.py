@@ -62,7 +62,8 @@ def train_sisa(
         data: the training set, as `cells` was made from. Samples that this folder has forgotten are left out.
         recipe: `epochs` is e', per shard without slicing; best with 2 e' divisible by R + 1. Or a loop of
             your own: ``fit(model, examples, k)`` trains `model` in place in stage k = 1 ... S R, shard after
-            shard. It is called again when samples are forgotten, and one call counts as one epoch.
+            shard. It is called again when samples are forgotten, so let it repeat itself: seed what is random
+            by k. One call counts as one epoch.
         cells: see `partition`.
         folder: where the checkpoints live. One ensemble a folder.
 
@@ -146,6 +147,7 @@ def sisa(
         slices=ensemble.slices,
         visits=visits,
         full=round(ensemble.budget * len(left.data)),
+        exact=ensemble.recipe is not None,
         retrained=tuple(retrained),
     )
     return Unlearned(ensemble.vote(votes, weights, after=trace), time.perf_counter() - begun, trace)
