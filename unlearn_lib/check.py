@@ -63,7 +63,7 @@ _SPOKEN |= {"(-inf, inf)": "be finite", "[0, inf]": "be zero or more"}
 _OF_SAMPLES = (
     "With a mask write `data.ids[mask]` for the ids of these samples, or `data.where(mask)` for the samples."
 )
-_INSIDE = (__package__, "jaxtyping", "beartype")  # where shapes are checked, a checker is between two frames
+_INSIDE = (__package__, "contextlib", "jaxtyping", "beartype")  # their frames may lie between two of ours
 _OF_CLASSES = "With a mask over the classes write `mask.nonzero().flatten()`."
 
 
