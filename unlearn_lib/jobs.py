@@ -44,6 +44,7 @@ __all__ = ["Done", "JobsError", "each_job", "run_jobs"]
 T = TypeVar("T")
 Tasks = dict[int, Callable[[], Any]]  # by the place of the job
 Finishing = Generator[tuple[int, Callable[[], Any]], None, None]
+ENDED = "the job ended its process, and did so again when it ran alone: killed, or out of memory"
 NOTES = 9  # jobs that are named below an error, besides the first
 _ALONE = threading.RLock()  # torch's threads and its random stream belong to the process
 
@@ -59,7 +60,7 @@ class JobsError(ExceptionGroup[Exception]):
 
     @classmethod
     def of(cls, failed: Sequence[Exception], results: dict[int, Any], total: int) -> JobsError:
-        """Of the errors of some of `total` jobs, each with a note of its job."""
+        """Of the errors of some of `total` jobs, by their places, each with a note of its job."""
         kinds: dict[tuple[type[Exception], str], list[Exception]] = {}
         for one in failed:
             kinds.setdefault((type(one), str(one)), []).append(one)
@@ -108,29 +109,32 @@ def run_jobs(
         executor: anything with the `submit` of `concurrent.futures`.
         workers: without an executor, the number of processes; 0 runs here.
         keep: a folder; what was computed there by the same code from the same arguments is not computed
-            again (see `results.key` and `results.Results` for what can be kept).
+            again. Your own modules that the job reaches count as its code, and so do the versions of the
+            packages that these import; `results.key` says what is covered and what is not, and
+            `results.Results` what can be kept.
         ahead: how many jobs an executor has at one time: a little more than it has workers.
         watch: told after every job how many are done, and of how many.
 
     Raises:
         JobsError: jobs failed, or were lost twice with their process. The others are done, and kept.
         RuntimeError: new processes would run the calling script again.
+        StoreError: `keep` is a file, or the disk is full.
         TypeError: the job cannot be sent to a process, or its result cannot be kept.
         ValueError: the columns differ in length, or both `executor` and `workers` are given.
     """
     rows = list(zip(*columns, strict=True))
     found: dict[int, T] = {}
-    failed: list[Exception] = []
+    failed: dict[int, Exception] = {}
     every = each_job(job, rows, executor=executor, workers=workers, keep=keep, ahead=ahead)
     with closing(every):
         for done in every:
             if done.error is None:
                 found[done.place] = done.result
             else:
-                failed.append(done.error)
+                failed[done.place] = done.error
             watch(len(found) + len(failed), len(rows))
     if failed:
-        raise JobsError.of(failed, found, len(rows))
+        raise JobsError.of([failed[place] for place in sorted(failed)], found, len(rows))
     return [found[place] for place in range(len(rows))]
 
 
@@ -291,7 +295,7 @@ def _in_processes(tasks: Tasks, workers: int, *, again: bool = True) -> Finishin
     left = deque(tasks)
     while left:
         running: dict[Future[Any], int] = {}
-        lost: dict[int, Future[Any]] = {}
+        lost: set[int] = set()
         with _processes(workers) as pool, suppress(BrokenProcessPool):
             while left or running:
                 while left and len(running) < workers:
@@ -300,10 +304,10 @@ def _in_processes(tasks: Tasks, workers: int, *, again: bool = True) -> Finishin
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     place = running.pop(future)
                     if isinstance(future.exception(), BrokenProcessPool):
-                        lost[place] = future
+                        lost.add(place)
                     else:
                         yield place, partial(_value, future)
-        lost |= {place: future for future, place in running.items()}
+        lost.update(running.values())
         if lost and again:
             warnings.warn(
                 "a process ended early (killed, or out of memory?) with jobs "
@@ -312,7 +316,7 @@ def _in_processes(tasks: Tasks, workers: int, *, again: bool = True) -> Finishin
             )
             yield from _in_processes({place: tasks[place] for place in sorted(lost)}, 1, again=False)
         else:  # each was alone in its process, so it is to blame
-            yield from ((place, partial(_value, future)) for place, future in lost.items())
+            yield from ((place, partial(_raise, BrokenProcessPool(ENDED))) for place in sorted(lost))
 
 
 @contextmanager

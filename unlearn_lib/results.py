@@ -10,16 +10,22 @@ every store of this library nothing is pickled: numbers and text become JSON, te
 
 from __future__ import annotations
 
+import ast
 import copyreg
 import hashlib
 import sys
+import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
-from types import FunctionType
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,23 +39,36 @@ __all__ = ["Results", "key"]
 
 PLAIN = (type(None), bool, int, float, str)
 PACKAGE = Path(__file__).parent
+LIBRARY = {"site-packages", "dist-packages"}
+SETTLED = {*sys.stdlib_module_names, "torch", "numpy"}  # packages whose version no module adds to its key
+STANDARD = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
 
 
 # What determines a result --------------------------------------------------------------------------------
 
 
 def key(*parts: Any) -> str:
-    """A digest of values, of the code of every function and class among them, and of the version of torch.
+    """A digest of values, of the code of every function and class among them, and of torch and NumPy.
 
-    Tensors count with their bytes, paths by name only, and mappings in their order. Of code the whole source
-    file counts, and of this library the whole package. An object may say what determines it with a method
-    ``__determined_by__``; any other is taken apart as for pickling.
+    Tensors count with their bytes, paths by name only, and mappings in their order. An object may say what
+    determines it with a method ``__determined_by__``; any other is taken apart as for pickling.
+
+    Code counts with the source of its module and of every module of your own that this one reaches: what its
+    file imports anywhere, inside functions too, with the packages around it; and where the modules, functions
+    and classes among its globals come from; and so on from each of these. Your own is all that lies outside
+    the standard library and ``site-packages``, so a package installed as editable is. This library counts as
+    a whole. Of other installed packages that your modules import the versions count.
+
+    Not covered: the standard library, and Python's own version; what installed packages import in turn;
+    modules imported by a name that is computed, or only as an attribute of a package which does not import
+    them itself; globals that a program has changed; the content of files that are read. A source file is read
+    once in a process: after an edit begin a new one.
 
     Raises:
         TypeError: a part has no lasting identity, such as a lambda or a function of a notebook.
     """
     try:
-        return _digest([torch.__version__, *parts]).hex()
+        return _digest([str(torch.__version__), np.__version__, *parts]).hex()
     except RecursionError as error:
         raise TypeError("what determines a result must not refer to itself.") from error
 
@@ -115,16 +134,105 @@ def _code(value: Any) -> Iterator[bytes]:
 
 
 def _source(module: str, name: str) -> bytes:
-    """A digest of the file that a module stands in; of this library, of all files."""
-    if module.split(".")[0] == "unlearn_lib":
-        return _package()
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if file is None and module == "__main__":
+    """A digest of all code that a module reaches."""
+    if module == "__main__" and getattr(sys.modules[module], "__file__", None) is None:
         raise TypeError(
             f"{name} is defined in a notebook or at a prompt, where nothing tells when its code changes; put "
             "it into a module, or keep no results."
         )
-    return _file(file) if file else b""
+    return _reached(module)
+
+
+@cache
+def _reached(start: str) -> bytes:
+    """A digest of a module, of those of the user's own that it reaches, and of the versions of others."""
+    found: dict[str, Any] = {}
+    left = [start]
+    while left:
+        name = left.pop()
+        top = name.partition(".")[0]
+        place = _place(name)
+        if top == PACKAGE.name:
+            found[top] = _package()
+        elif place.own and name not in found:
+            found[name] = _file(place.file)
+            left += _imported(name, place)
+        elif place.file and not place.own and top not in SETTLED:
+            found[top] = _versions(top)
+    return _digest([_file(_place(start).file), sorted(found.items())])
+
+
+class _Place(NamedTuple):
+    """Where a module stands: its file or "", its package, and the folders of its own modules."""
+
+    file: str = ""
+    package: str = ""
+    folders: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the user's: neither of the standard library nor installed."""
+        path = Path(self.file).absolute()
+        return bool(self.file) and LIBRARY.isdisjoint(path.parts) and STANDARD.isdisjoint(path.parents)
+
+
+@cache
+def _place(name: str) -> _Place:
+    """Where a module stands, imported or not; nothing is imported to find it."""
+    if module := sys.modules.get(name):
+        folders = tuple(getattr(module, "__path__", ()))
+        return _Place(
+            getattr(module, "__file__", None) or "", getattr(module, "__package__", None) or "", folders
+        )
+    above = name.rpartition(".")[0]
+    spec: ModuleSpec | None = None
+    if not above:
+        spec = find_spec(name)
+    elif folders := _place(above).folders:
+        spec = PathFinder.find_spec(name, folders)
+    if spec is None:
+        return _Place()
+    file = spec.origin if spec.has_location else None
+    return _Place(file or "", spec.parent or "", tuple(spec.submodule_search_locations or ()))
+
+
+def _imported(name: str, place: _Place) -> set[str]:
+    """What a module's file imports anywhere, and where the globals of the module come from."""
+    names: set[str] = set()
+    for node in _nodes(place.file):
+        if isinstance(node, ast.Import):
+            names.update(one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), place.package)
+            names.update(f"{base}.{one.name}" for one in node.names)
+    for value in list(vars(sys.modules[name]).values()) if name in sys.modules else ():
+        if isinstance(value, ModuleType) and not value.__name__.startswith(f"{name}."):
+            names.add(value.__name__)  # a package also holds its own modules, once anybody has imported them
+        elif isinstance(value, FunctionType | type):
+            names.add(str(value.__module__))
+    return {part for one in names for part in _with_packages(one)}
+
+
+def _nodes(file: str) -> Iterator[ast.AST]:
+    """All that a source file is made of; nothing of what is no Python."""
+    if file.endswith(".py"):
+        with suppress(SyntaxError, ValueError, OSError):
+            yield from ast.walk(ast.parse(Path(file).read_bytes()))
+
+
+def _with_packages(name: str) -> list[str]:
+    """A module and the packages around it: a, a.b, a.b.c."""
+    parts = name.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+
+
+@cache
+def _versions(package: str) -> list[str]:
+    """The distributions that an installed package comes from."""
+    return sorted(f"{one} {version(one)}" for one in set(_distributions().get(package, ())))
+
+
+_distributions = cache(packages_distributions)  # it reads the list of every distribution
 
 
 @cache
@@ -155,7 +263,10 @@ class Results:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = Folder(folder)
+        wanted = check.path("folder", folder)
+        if file := next((path for path in (wanted, *wanted.parents) if path.is_file()), None):
+            raise StoreError(f"results are kept in a folder; {file} is a file, so {wanted} can be none.")
+        self.folder = Folder(wanted)
 
     def path(self, name: str) -> Path:
         """Where the result of this key is or will be."""

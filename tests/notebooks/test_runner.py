@@ -234,10 +234,14 @@ def test_a_refused_run_touches_nothing(results: Any, capsys: pytest.CaptureFixtu
     assert f"nothing was run; {results.out} is as it was" in said
 
 
-def test_a_refused_run_makes_no_folder(results: Any, tmp_path: Path) -> None:
+def test_a_refused_run_makes_no_folder(
+    results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     new = tmp_path / "new"
+    capsys.readouterr()
     assert status(run_command, "-p", "no=1", "--notebooks", str(results.root), "--out", str(new)) == 1
     assert not new.exists()
+    assert capsys.readouterr().out.endswith("nothing was run\n")
 
 
 def test_a_failed_run_leaves_earlier_results_and_lies_beside(
@@ -406,6 +410,16 @@ def test_values_get_the_declared_type(tmp_path: Path) -> None:
     assert value_of("note", "a | b", "str", "either a | or b, in words") == "a | b"
 
 
+def test_a_choice_may_be_a_folder_beside_the_notebook_or_any_path(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    comment = "digits | mnist | path of a folder of images"
+    for text in ("mnist", "pictures", "/elsewhere/pictures", "../pictures"):
+        assert value_of("dataset", text, "str", comment, tmp_path) == text
+    for text in ("nope", ""):
+        with pytest.raises(RefusedError, match=f"one of digits, mnist, path of a folder .*; got '{text}'"):
+            value_of("dataset", text, "str", comment, tmp_path)
+
+
 def test_a_kernel_of_another_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = SimpleNamespace(argv=[str(Path("/other/bin/python").absolute())], resource_dir="kernels/python3")
     monkeypatch.setattr(runner.KernelSpecManager, "get_kernel_spec", lambda self, name: spec)
@@ -487,7 +501,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_right_ones(
         (["-p", "preset=quick"], "--preset"),
         (["--jobs", "0"], "0 is not in the range x>=1"),
         (["--timeout", "soon"], "'soon' is not a valid integer range"),
-        (["--notebooks", "no_such_folder"], "no notebooks in no_such_folder"),
+        (["--notebooks", "no_such_folder"], "no notebooks in no_such_folder; `unlearn lessons DIR` copies"),
     ],
 )
 def test_a_wrong_command_line_is_refused(

@@ -75,6 +75,11 @@ def test_a_grid_is_of_ranges_values_and_lists(text: str, values: str) -> None:
         (["--grid", "preset=quick"], "has an option of its own: --preset"),
         (["--grid", "sead=1"], "01_small: no parameter 'sead'"),
         (["--grid", "seed=1,a"], "01_small: parameter 'seed' must be of type int; got 'a'"),
+        (["--grid", "seed=0..99999999"], "must have 100,000 values at most; it has 100,000,000"),
+        (
+            ["--grid", "seed=0..999", "--grid", "share=0..999"],
+            "100,000 runs at most; this grid has 1,000,000",
+        ),
         (["02"], "no notebook '02'"),
         (["--workers", "2", "--scheduler", "tcp://x:1"], "exclude each other"),
         (["--workers", "0"], "0 is not in the range"),

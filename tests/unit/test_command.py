@@ -117,6 +117,15 @@ def test_a_disk_that_fills_up_leaves_whole_files(updated: Path, monkeypatch: pyt
     assert files(updated) == before
 
 
+def test_a_folder_without_a_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("", " "):
+        done = CliRunner().invoke(unlearn, ["lessons", name])
+        assert done.exit_code == 2
+        assert f"DIR must name a folder, such as unlearn-lessons; got {name!r}" in done.output
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     for name, words in (("file", "DIR must be a folder; got the file"), ("file/course", "cannot write")):

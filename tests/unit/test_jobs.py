@@ -107,6 +107,17 @@ def test_a_job_that_fails_is_told_by_name_and_the_others_end(workers: int) -> No
     assert error.__notes__[0] in str(failure.value)
 
 
+def test_the_first_that_failed_is_the_one_with_the_lowest_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def backward(tasks: dict[int, Any], *_: Any) -> Any:
+        yield from reversed(tasks.items())
+
+    monkeypatch.setattr(jobs, "_finishing", backward)
+    with pytest.raises(JobsError, match=r"the first: .* \(in job 0: seed=0, factor=1.0\)") as failure:
+        run_jobs(wrong, [0, 0], [1.0, 2.0])
+    [error] = failure.value.exceptions
+    assert error.__notes__ == ["in job 0: seed=0, factor=1.0", "in job 1: seed=0, factor=2.0"]
+
+
 def test_an_error_of_many_jobs_is_told_once() -> None:
     with pytest.raises(JobsError, match=r"^13 of 13 jobs failed") as failure:
         run_jobs(wrong, [0] * 12 + ["a"], [1.0] * 13)
@@ -172,7 +183,7 @@ def test_a_killed_process_takes_no_job_with_it(tmp_path: Path) -> None:
 def test_a_job_that_always_ends_its_process_fails_alone() -> None:
     with (
         pytest.warns(UserWarning, match="ended early"),
-        pytest.raises(JobsError, match=r"1 of 3 jobs failed; .* \(in job 1: seed=2\)") as failure,
+        pytest.raises(JobsError, match=r"the job ended its process, .* \(in job 1: seed=2\)") as failure,
     ):
         run_jobs(tiny_jobs.deadly, [0, 2, 1], workers=1)
     assert same_bytes([failure.value.results[place] for place in (0, 2)], HERE[:2])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import sys
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +19,7 @@ from torch import nn
 from tests.tiny_jobs import Found, trained, wrong
 from tests.toys import blobs, tiny_net
 from unlearn_lib import results
+from unlearn_lib.jobs import run_jobs
 from unlearn_lib.results import Results, key
 from unlearn_lib.store import StoreError
 from unlearn_lib.train import Recipe
@@ -73,7 +76,8 @@ def test_equal_values_have_one_key_however_they_are_held() -> None:
     assert key(Told(1, 2)) == key(Told(1, 3))
 
 
-def test_a_key_changes_with_the_code_and_with_torch(monkeypatch, tmp_path) -> None:
+def test_a_key_changes_with_the_code_and_with_torch(monkeypatch) -> None:
+    monkeypatch.setattr(results, "_reached", results._reached.__wrapped__)  # which keeps nothing
     before, of_recipe = key(trained), key(Recipe())
     with monkeypatch.context() as patch:
         patch.setattr(torch, "__version__", "0")
@@ -85,6 +89,94 @@ def test_a_key_changes_with_the_code_and_with_torch(monkeypatch, tmp_path) -> No
         patch.setattr(results, "_package", lambda: b"other")
         assert key(Recipe()) != of_recipe
     assert key(trained) == before
+
+
+OWN = {
+    "job": "import deep\nfrom plain import RATE\ndef job(x): return deep.twice(x)",
+    "deep": "from pack.inner import two\ndef twice(x): return two() * x",
+    "pack/__init__": "",
+    "pack/inner": "from . import beside\ndef two():\n    import late\n    return late.two",
+    "pack/beside": "",
+    "pack/aside": "",
+    "plain": "RATE = 1",
+    "late": "two = 2",
+    "given": "def given(): return 1",
+    "other": "import job",
+}
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Modules of a user's own; gives what the key of `job` is in a new process once they are changed."""
+    for name, code in OWN.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).with_suffix(".py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def forget() -> None:
+        for name in OWN.keys() | {"pack"}:
+            sys.modules.pop(name.replace("/", "."), None)
+            sys.modules.pop(name.removesuffix("/__init__").replace("/", "."), None)
+        for cached in (results._file, results._place, results._reached, results._versions):
+            cached.cache_clear()
+        importlib.invalidate_caches()
+
+    def changed(name: str = "", code: str = "", also: str = "json") -> str:
+        if name:
+            before = (tmp_path / name).with_suffix(".py")
+            before.write_text(before.read_text(encoding="utf-8") + f"\n{code}", encoding="utf-8")
+        forget()
+        importlib.import_module(also)
+        return key(importlib.import_module("job").job)
+
+    yield changed
+    forget()
+
+
+@pytest.mark.parametrize(
+    "name", ["job", "deep", "pack/__init__", "pack/inner", "pack/beside", "plain", "late"]
+)
+def test_a_key_changes_with_every_module_that_the_job_reaches(own: Any, name: str) -> None:
+    before = own()
+    assert own(name, "# changed") != before
+
+
+@pytest.mark.parametrize("name", ["pack/aside", "given", "other"])
+def test_a_key_leaves_out_the_modules_that_the_job_does_not_reach(own: Any, name: str) -> None:
+    before = own()
+    assert own(name, "# changed") == before
+    assert own(also="pack.aside") == before, "whatever else the program imports"
+
+
+def test_a_key_follows_what_was_put_among_the_globals(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    own("deep", "import importlib; given = importlib.import_module('given').given")
+    before = own()
+    assert own("given", "# changed") != before
+
+
+def test_a_key_changes_with_the_version_of_an_installed_package(
+    own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = own("late", "def f():\n    from sklearn.datasets import load_digits")
+    monkeypatch.setattr(results, "version", lambda name: "0")
+    assert own() != before
+
+
+def test_a_job_finds_nothing_that_an_earlier_helper_made(tmp_path: Path, own: Any) -> None:
+    own()
+    job = importlib.import_module("job").job
+    assert run_jobs(job, [3], keep=tmp_path / "kept") == [6]
+    own("late", "two = 5")
+    job = importlib.import_module("job").job
+    assert run_jobs(job, [3], keep=tmp_path / "kept") == [15]
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine", encoding="utf-8")
+    for folder in (tmp_path / "notes", tmp_path / "notes" / "kept"):
+        with pytest.raises(StoreError, match=r"kept in a folder; \S+notes is a file") as error:
+            run_jobs(abs, [1], keep=folder)
+        assert "Errno" not in str(error.value)
 
 
 def test_what_has_no_lasting_identity_has_no_key(monkeypatch) -> None:

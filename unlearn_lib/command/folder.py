@@ -160,8 +160,15 @@ def tell(folder: Path, done: Copied) -> None:
         click.echo("`unlearn lessons --force` begins them afresh and keeps yours beside.")
 
 
+def named(context: click.Context, option: click.Parameter, text: str) -> Path:
+    """The folder of that name; an empty name would be the current one."""
+    if not text.strip():
+        raise click.BadParameter(f"DIR must name a folder, such as {FOLDER}; got {text!r}")
+    return Path(text)
+
+
 @click.command("lessons", short_help="Copy the lessons into a folder of yours.")
-@click.argument("folder", type=Path, metavar="[DIR]", default=FOLDER)
+@click.argument("folder", callback=named, metavar="[DIR]", default=FOLDER)
 @click.option("--solutions", is_flag=True, help="The solved lessons too, in DIR/solutions.")
 @click.option("--force", is_flag=True, help="Begin lessons that you changed afresh; yours move to DIR/kept.")
 def lessons_command(folder: Path, solutions: bool, force: bool) -> None:

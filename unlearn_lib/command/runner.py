@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -73,16 +73,26 @@ def _finite(text: str) -> float:
 SCALARS: dict[str, Callable[[str], Any]] = {"bool": _truth, "int": int, "float": _finite, "str": str}
 
 
-def value_of(name: str, text: str, kind: str, comment: str) -> Any:
-    """The text of ``-p name=text`` as a value of the declared type, and one of the declared choices."""
-    choices = [choice.strip() for choice in comment.split("|")]
-    if len(choices) > 1 and all(choice.split() == [choice] for choice in choices) and text not in choices:
+def value_of(name: str, text: str, kind: str, comment: str, beside: Path = Path()) -> Any:
+    """The text of ``-p name=text`` as a value of the declared type, and one of the declared choices.
+
+    The last choice may be the path of a folder, from the folder `beside`.
+    """
+    *others, last = choices = [choice.strip() for choice in comment.split("|")]
+    path = last.startswith("path of a folder")
+    words = others if path else choices
+    plain = len(choices) > 1 and all(word.split() == [word] for word in words)
+    if plain and text not in words and not (path and _is_path(text, beside)):
         raise RefusedError(f"parameter {name!r} must be one of {', '.join(choices)}; got {text!r}")
     items = re.fullmatch(r"list\[(\w+)\]", kind)
     try:
         return [SCALARS[items[1]](str(item)) for item in _list(text)] if items else SCALARS[kind](text)
     except (KeyError, ValueError, SyntaxError):
         raise RefusedError(f"parameter {name!r} must be of type {kind}; got {text!r}") from None
+
+
+def _is_path(text: str, beside: Path) -> bool:
+    return "/" in text or os.sep in text or (text != "" and (beside / text).is_dir())
 
 
 def _list(text: str) -> list[Any]:
@@ -100,6 +110,15 @@ def preflight(source: Path, given: dict[str, str]) -> dict[str, Any]:
     Raises:
         RefusedError: what is wrong with the notebook, its kernel or a parameter.
     """
+    return values_of(given, declared_in(source), source.parent)
+
+
+def declared_in(source: Path) -> dict[str, Any]:
+    """The parameters of a notebook that can be run, as papermill tells of them.
+
+    Raises:
+        RefusedError: what is wrong with the notebook or its kernel.
+    """
     try:
         nb = nbformat.read(source, as_version=4)
     except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
@@ -111,12 +130,21 @@ def preflight(source: Path, given: dict[str, str]) -> dict[str, Any]:
         raise RefusedError(f"one cell must be tagged 'parameters'; {count} are")
     if "ci-assert" not in tags(nb.cells[-1]):
         raise RefusedError("the last cell must be tagged 'ci-assert'")
-    declared = pm.inspect_notebook(str(source))
+    declared: dict[str, Any] = pm.inspect_notebook(str(source))
+    return declared
+
+
+def values_of(given: Mapping[str, str], declared: Mapping[str, Any], beside: Path) -> dict[str, Any]:
+    """The values of the parameters of a notebook that lies in the folder `beside`.
+
+    Raises:
+        RefusedError: what is wrong with a parameter.
+    """
     for name in given:
         if name not in declared:
             raise RefusedError(f"no parameter {name!r}; declared are {', '.join(declared)}")
     return {
-        name: value_of(name, text, declared[name]["inferred_type_name"], declared[name]["help"])
+        name: value_of(name, text, declared[name]["inferred_type_name"], declared[name]["help"], beside)
         for name, text in given.items()
     }
 
@@ -291,7 +319,10 @@ def choose(names: Sequence[str], folder: Path) -> list[Path]:
     """
     known = sorted(folder.glob("*.ipynb"))
     if not known:
-        raise ValueError(f"no notebooks in {folder}; python ci/build_notebooks.py makes them")
+        raise ValueError(
+            f"no notebooks in {folder}; `unlearn lessons DIR` copies the lessons into a folder, and "
+            "python ci/build_notebooks.py makes those of a checkout"
+        )
     chosen: dict[Path, None] = {}
     for name in names or [""]:
         stem = Path(name).name.removesuffix(".ipynb")
@@ -359,7 +390,7 @@ def run_lessons(
     for row in rows.values():
         print(f"{row['name']}: {row['status']}: {row['error']}", flush=True)
     if not values:
-        print(f"nothing was run; {out} is as it was")
+        print("nothing was run" + (f"; {out} is as it was" if out.exists() else ""))
         return 1
     try:
         out.mkdir(parents=True, exist_ok=True)

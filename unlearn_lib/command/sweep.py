@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -29,17 +31,20 @@ from unlearn_lib.command.runner import (
     TIMEOUT,
     RefusedError,
     choose,
+    declared_in,
     execute,
     judge,
     kernel_is_ours,
     pair,
     pairs,
-    preflight,
     prepare,
+    values_of,
 )
 from unlearn_lib.jobs import Done, each_job
+from unlearn_lib.store import StoreError
 
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+MOST = 100_000  # runs of a sweep
 
 
 # ---- the grid
@@ -49,7 +54,7 @@ def values_in(name: str, text: str) -> list[str]:
     """The values of ``0..3,7,[1,2]``: whole ranges with both ends, single values, lists.
 
     Raises:
-        ValueError: a range runs backwards, a value is empty or stands twice.
+        ValueError: a range runs backwards or is longer than a sweep, a value is empty or stands twice.
     """
     found: list[str] = []
     for item in re.findall(r"(?:\[[^\]]*\]|[^,])+|(?<=,)(?=,|$)|^$", text):
@@ -57,12 +62,16 @@ def values_in(name: str, text: str) -> list[str]:
             first, last = map(int, ends.groups())
             if first > last:
                 raise ValueError(f"the range {item!r} of {name} must not run backwards")
+            if (number := last - first + 1) > MOST:
+                raise ValueError(
+                    f"the range {item!r} of {name} must have {MOST:,} values at most; it has {number:,}"
+                )
             found += map(str, range(first, last + 1))
         else:
             found.append(item.strip())
     if not all(found) or not found:
         raise ValueError(f"{name} must have a value between its commas; got {text!r}")
-    if twice := [value for value in found if found.count(value) > 1]:
+    if twice := [value for value, times in Counter(found).items() if times > 1]:
         raise ValueError(f"{name} must have each value once; {twice[0]!r} stands twice in {text!r}")
     return found
 
@@ -175,6 +184,9 @@ def runs_of(
     Raises:
         RefusedError: what is wrong with a notebook or a parameter.
     """
+    number = len(sources) * math.prod(map(len, grid.values()))
+    if number > MOST:
+        raise RefusedError(f"a sweep must have {MOST:,} runs at most; this grid has {number:,}")
     found = []
     for source in sources:
         nb = nbformat.read(source, as_version=4)
@@ -182,12 +194,13 @@ def runs_of(
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
         text = nbformat.writes(nb)
-        for point in itertools.product(*grid.values()):
-            try:
-                values = preflight(source, {**given, **dict(zip(grid, point, strict=True))})
-            except RefusedError as reason:
-                raise RefusedError(f"{source.stem}: {reason}") from reason
-            found.append(Run(source.stem, text, values, timeout))
+        try:
+            declared = declared_in(source)
+            for point in itertools.product(*grid.values()):
+                chosen = {**given, **dict(zip(grid, point, strict=True))}
+                found.append(Run(source.stem, text, values_of(chosen, declared, source.parent), timeout))
+        except RefusedError as reason:
+            raise RefusedError(f"{source.stem}: {reason}") from reason
     return found
 
 
@@ -312,7 +325,7 @@ def sweep_command(
                 for done in every:
                     ended[done.place] = done
                     tell(len(ended), done)
-    except (ImportError, OSError) as error:
+    except (ImportError, OSError, StoreError) as error:
         raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:
         good = sum(not done.error for done in ended.values())
