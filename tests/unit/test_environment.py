@@ -88,7 +88,8 @@ def imports(folder: str) -> Iterator[tuple[str, str]]:
             else:
                 modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in {module.partition(".")[0] for module in modules}:
-                if name not in sys.stdlib_module_names | OURS:
+                beside = path.with_name(f"{name}.py").exists()  # a script imports its neighbor
+                if name not in sys.stdlib_module_names | OURS and not beside:
                     yield canonicalize_name(NAMES.get(name, name)), str(path.relative_to(ROOT))
 
 
