@@ -13,7 +13,7 @@ def main() -> None:
         if missing.name != "click":
             raise
         remedy = 'python -m pip install "unlearn-lessons[lab]"'
-        print(f"unlearn: the packages of the lessons are missing; {remedy} brings them.", file=sys.stderr)
+        sys.stderr.write(f"unlearn: the packages of the lessons are missing; {remedy} brings them.\n")
         sys.exit(2)
     unlearn(prog_name="unlearn")
 

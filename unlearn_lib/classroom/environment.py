@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from unlearn_lib.classroom.versions import versions_in_words
 
-__all__ = ["Line", "Report", "WidgetCheck", "check"]
+__all__ = ["Line", "Report", "WidgetCheck", "check", "cores"]
 
 DISK = 200e6  # bytes: a lesson stores a few megabytes, a chain of large models more
 INSTALL = (
@@ -156,11 +156,18 @@ def _device() -> str:
 def _threads() -> str:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = torch.get_num_threads()
-    if threads > cores:
-        raise RuntimeError(f"torch uses {threads} threads on {cores} cores: they wait for each other")
-    return f"{threads} of {cores} cores"
+    if threads > cores():
+        raise RuntimeError(f"torch uses {threads} threads on {cores()} cores: they wait for each other")
+    return f"{threads} of {cores()} cores"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
 
 
 def _repeatable() -> str:

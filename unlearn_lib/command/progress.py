@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import nbformat
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
@@ -62,7 +63,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        print(line, flush=True)
+        say(line)
 
     def end(self, source: Path) -> None:
         """A notebook has ended."""
@@ -128,7 +129,7 @@ class Bars(Lines):
 
     def say(self, line: str) -> None:
         """A line that stays, above the bars."""
-        self.bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line, self.bars.console)
 
     def end(self, source: Path) -> None:
         """Its bar goes; its line is there."""
@@ -148,9 +149,22 @@ class _Clock(ProgressColumn):
 
 def watch(sources: list[Path], expected: dict[str, float]) -> Lines:
     """Bars on a terminal that can draw them, else lines."""
+    console = terminal()
+    return Bars(sources, expected, console) if console else Lines()
+
+
+def terminal() -> Console | None:
+    """The terminal that this process writes to, if it can draw bars."""
     console = Console()
-    drawn = sys.stdout.isatty() and not console.is_dumb_terminal
-    return Bars(sources, expected, console) if drawn else Lines()
+    return console if sys.stdout.isatty() and not console.is_dumb_terminal else None
+
+
+def say(line: str, console: Console | None = None) -> None:
+    """A line that stays: above the bars of a terminal, or the next one."""
+    if console:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    else:
+        click.echo(line)
 
 
 def earlier(report: Path, made: dict[str, Any]) -> dict[str, float]:

@@ -28,6 +28,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
+from unlearn_lib.classroom.environment import cores
 from unlearn_lib.classroom.formulas import POLICY, render
 from unlearn_lib.classroom.versions import versions
 from unlearn_lib.command import places, progress
@@ -388,9 +389,9 @@ def run_lessons(
     out = out or places.build() / ("solutions" if solutions else "executed")
     values, rows = check({**given, "preset": preset}, sources)
     for row in rows.values():
-        print(f"{row['name']}: {row['status']}: {row['error']}", flush=True)
+        click.echo(f"{row['name']}: {row['status']}: {row['error']}")
     if not values:
-        print("nothing was run" + (f"; {out} is as it was" if out.exists() else ""))
+        click.echo("nothing was run" + (f"; {out} is as it was" if out.exists() else ""))
         return 1
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -405,7 +406,7 @@ def run_lessons(
     watch = progress.watch(list(values), progress.earlier(out / "report.json", made))
     one = partial(run, out=beside, timeout=timeout or TIMEOUT[preset], solutions=solutions)
     begun = time.perf_counter()
-    print(f"{len(values)} notebooks, preset {preset}, {jobs} at a time, {threads} threads each", flush=True)
+    click.echo(f"{len(values)} notebooks, preset {preset}, {jobs} at a time, {threads} threads each")
     try:
         for source, row in run_all(one, values, watch, jobs, threads):
             rows[source] = row
@@ -413,17 +414,17 @@ def run_lessons(
         made["versions"] = {**versions(), "commit": commit()}
         made["notebooks"] = [rows[source] for source in sources]
         good = sum(row["status"] == "ok" for row in rows.values())
-        print(f"{good} of {len(sources)} notebooks ok in {time.perf_counter() - begun:.1f} s")
+        click.echo(f"{good} of {len(sources)} notebooks ok in {time.perf_counter() - begun:.1f} s")
         where = put_in_place(made, beside, out, good=good == len(sources))
     except CannotWriteError as reason:
-        print(reason, file=sys.stderr)
+        click.echo(reason, err=True)
         return 1
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     for page in sorted(where / f"{source.stem}.html" for source in values):
         if page.exists():
-            print(f"look at {page}")
-    print(f"numbers {where / 'report.json'}", flush=True)
+            click.echo(f"look at {page}")
+    click.echo(f"numbers {where / 'report.json'}")
     return int(good < len(sources))
 
 
@@ -477,21 +478,13 @@ def put_in_place(report: dict[str, Any], beside: Path, out: Path, *, good: bool)
         where = out if good or not any((out / path.name).exists() for path in files) else out / "failed"
         if where != out:
             where.mkdir(exist_ok=True)
-            print(f"earlier results are as they were; those of this run are in {where}")
+            click.echo(f"earlier results are as they were; those of this run are in {where}")
         for path in files:
             path.replace(where / path.name)
     except OSError as error:
         place = error.filename2 or error.filename
         raise CannotWriteError(f"cannot write to {place}: {error.strerror}") from error
     return where
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1
 
 
 def pair(text: str) -> tuple[str, str]:

@@ -249,6 +249,6 @@ def site_command(executed: Path | None, out: Path | None) -> None:
     try:
         pages = build(executed or places.build() / "executed", out)
     except ValueError as error:
-        print(error, file=sys.stderr)
+        click.echo(error, err=True)
         sys.exit(1)
-    print(f"{len(pages)} pages; open {out / 'index.html'}")
+    click.echo(f"{len(pages)} pages; open {out / 'index.html'}")

@@ -7,6 +7,7 @@ and returns what the notebook recorded. So a worker elsewhere needs the package 
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import math
 import re
@@ -22,11 +23,14 @@ from typing import Any, NamedTuple
 
 import click
 import nbformat
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from unlearn_lib.classroom.versions import versions
 from unlearn_lib.command import places
 from unlearn_lib.command.cluster import executor_of
 from unlearn_lib.command.figure import draw
+from unlearn_lib.command.folder import write
+from unlearn_lib.command.progress import say, terminal
 from unlearn_lib.command.runner import (
     TIMEOUT,
     RefusedError,
@@ -156,20 +160,19 @@ def row_of(run: Run, done: Done) -> dict[str, Any]:
 def write_table(rows: Sequence[Mapping[str, Any]], out: Path) -> list[Path]:
     """As CSV, and as Parquet where pandas is installed; a number that a lesson lacks is empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    beside = out / "table.csv.part"
-    with beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    beside.replace(out / "table.csv")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write(out / "table.csv", text.getvalue().encode())
     try:
         import pandas
         import pyarrow  # noqa: F401 - the engine
     except ImportError:
         return [out / "table.csv"]
-    beside = out / "table.parquet.part"
-    pandas.DataFrame(list(rows), columns=columns).to_parquet(beside, index=False)
-    beside.replace(out / "table.parquet")
+    table = io.BytesIO()
+    pandas.DataFrame(list(rows), columns=columns).to_parquet(table, index=False)
+    write(out / "table.parquet", table.getvalue())
     return [out / "table.csv", out / "table.parquet"]
 
 
@@ -207,21 +210,13 @@ def runs_of(
 @contextmanager
 def teller(runs: Sequence[Run]) -> Iterator[Callable[[int, Done], None]]:
     """A function that tells of each run that has ended: a line, and on a terminal a bar below."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console()
-    drawn = sys.stdout.isatty() and not console.is_dumb_terminal
+    console = terminal()
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "about", TimeRemainingColumn(), "left")
-    with Progress(*columns, console=console, transient=True, disable=not drawn) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console) as bar:
         task = bar.add_task("", total=len(runs))
 
         def tell(count: int, done: Done) -> None:
-            line = f"[{count}/{len(runs)}] {in_words(runs[done.place], done)}"
-            if drawn:
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
-            else:
-                print(line, flush=True)
+            say(f"[{count}/{len(runs)}] {in_words(runs[done.place], done)}", console)
             bar.update(task, completed=count)
 
         yield tell
@@ -311,7 +306,7 @@ def sweep_command(
     except OSError as error:
         raise click.UsageError(f"cannot write to {out}: {error.strerror}") from None
     ended: dict[int, Done] = {}
-    print(f"{len(runs)} runs of {', '.join(source.stem for source in sources)}, preset {preset}", flush=True)
+    click.echo(f"{len(runs)} runs of {', '.join(source.stem for source in sources)}, preset {preset}")
     try:
         with executor_of(scheduler) as executor:
             every = each_job(
@@ -329,11 +324,13 @@ def sweep_command(
         raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:
         good = sum(not done.error for done in ended.values())
-        print(f"\nstopped; {good} of {len(runs)} runs are kept in {out}; the same command goes on from there")
+        click.echo(
+            f"\nstopped; {good} of {len(runs)} runs are kept in {out}; the same command goes on from there"
+        )
         sys.exit(130)
     rows = [row_of(runs[place], ended[place]) for place in range(len(runs))]
     for path in (*write_table(rows, out), *draw(rows, [*grid], chosen, out)):
-        print(path)
+        click.echo(path)
     failed = sum(bool(done.error) for done in ended.values())
-    print(f"{len(runs) - failed} of {len(runs)} runs ok")
+    click.echo(f"{len(runs) - failed} of {len(runs)} runs ok")
     sys.exit(int(failed > 0))
