@@ -20,7 +20,6 @@ import pickle
 import signal
 import sys
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
@@ -219,7 +218,7 @@ def _found(kept: Results, names: list[str]) -> Iterator[tuple[int, Any]]:
         except KeyError:
             continue
         except StoreError as error:
-            warnings.warn(f"{error} It is computed again.", stacklevel=4)
+            check.warn(f"{error} It is computed again.")
 
 
 def _described(job: Callable[..., Any], row: tuple[Any, ...]) -> str:
@@ -309,10 +308,9 @@ def _in_processes(tasks: Tasks, workers: int, *, again: bool = True) -> Finishin
                         yield place, partial(_value, future)
         lost.update(running.values())
         if lost and again:
-            warnings.warn(
+            check.warn(
                 "a process ended early (killed, or out of memory?) with jobs "
-                f"{', '.join(map(str, sorted(lost)))}; they run again, one at a time.",
-                stacklevel=4,
+                f"{', '.join(map(str, sorted(lost)))}; they run again, one at a time."
             )
             yield from _in_processes({place: tasks[place] for place in sorted(lost)}, 1, again=False)
         else:  # each was alone in its process, so it is to blame

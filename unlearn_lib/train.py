@@ -50,7 +50,7 @@ OnUpdate = Callable[[Batch, Params], Params | None]
 Order = Callable[[Tensor, int], Tensor]
 
 _INTERVALS = {"lr": "(0, inf)", "momentum": "[0, 1)", "weight_decay": "[0, inf)", "label_smoothing": "[0, 1)"}
-_LATER = ("schedule", "schedule_over", "augment", "label_smoothing", "autocast")  # not in stores of 0.1
+_LATER = ("schedule", "schedule_over", "augment", "label_smoothing", "autocast")  # stores may lack them
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Recipe:
         return check.changed(self, changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON. What version 0.1 did not know is left out where it is not used; see `completed`."""
+        """For JSON. Fields that older stores lack are left out where they are not used; see `completed`."""
         plain = Recipe()
         found = {name: list(value) if name == "augment" else value for name, value in asdict(self).items()}
         return {k: v for k, v in found.items() if k not in _LATER or getattr(self, k) != getattr(plain, k)}

@@ -111,9 +111,7 @@ class Arena:
         if not tasks:
             raise ValueError("`tasks` must hold at least one; got none.")
         if not workers and executor is None and keep is None:
-            pairs = [
-                _pair(task) for task in tasks
-            ]  # with as many threads as methods will have that are timed here
+            pairs = [*map(_pair, tasks)]  # with as many threads as the methods that are timed here
         else:
             pairs = run_jobs(_pair, tasks, workers=workers, executor=executor, keep=keep)
         references = [pair.adopted(task) for pair, task in zip(pairs, tasks, strict=True)]
